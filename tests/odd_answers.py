@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from tests.support import goldens
 from tests.support.alterations import Mutations
 from tests.support.goldens import Golden
-from tests.support.odd_jobs import SHORT, OddWorld, faults, heard, picture
-from tests.support.odd_vendor import odd_vendor
+from tests.support.odd_jobs import SHORT, FaultyProviderRuns, captured_events, faults, png
+from tests.support.odd_vendor import faulty_provider
 from tests.support.subjects import REMOTE
 
 AT_ONCE = 8
@@ -22,7 +22,7 @@ AT_ONCE = 8
 CASES = ("good", "n", "edit", "refusal", "rate limit", "quota", "5xx", "expired")
 
 
-async def play(world: OddWorld, golden: Golden, seeds: Sequence[str]) -> Counter[str]:
+async def play(world: FaultyProviderRuns, golden: Golden, seeds: Sequence[str]) -> Counter[str]:
     """Play seeds; prints what is wrong, and counts what jobs came to."""
     names = [name for name in CASES if name in golden.cases]
     came_to: Counter[str] = Counter()
@@ -34,7 +34,7 @@ async def play(world: OddWorld, golden: Golden, seeds: Sequence[str]) -> Counter
             steps = len(golden.cases[case]["steps"]) + 1
             ending = await world.run(golden, case, Mutations(seed, steps=steps))
             free = bool(REMOTE[golden.kind].traits.free)  # type: ignore[attr-defined]
-            wrong = faults(ending, picture=world.picture, free=free)
+            wrong = faults(ending, image=world.image, free=free)
             came_to["delivered" if ending.is_delivered else ending.reason or "handed back"] += 1
             if wrong:
                 came_to["WRONG"] += 1
@@ -47,9 +47,9 @@ async def play(world: OddWorld, golden: Golden, seeds: Sequence[str]) -> Counter
 async def run(kinds: Sequence[str], mutations: int, seed: str, only: str | None) -> int:
     """Play all; the exit status."""
     wrong = 0
-    with heard():
-        async with odd_vendor() as vendor:
-            world = OddWorld(vendor=vendor, picture=picture(), seconds=SHORT)
+    with captured_events():
+        async with faulty_provider() as vendor:
+            world = FaultyProviderRuns(server=vendor, image=png(), seconds=SHORT)
             for kind in kinds:
                 seeds = [only] if only else [f"{kind}-{seed}-{number}" for number in range(mutations)]
                 came_to = await play(world, goldens.read(kind), seeds)

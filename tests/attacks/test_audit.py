@@ -21,8 +21,8 @@ from gateway.auth.keyring import Keyring, Principal
 from gateway.auth.keys_file import KeysFile
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import assembled, in_process
-from tests.support.identities import door_for, entry, write
-from tests.support.jobs import desk_at
+from tests.support.identities import entry, security_for, write
+from tests.support.jobs import use_cases_at
 from tests.support.patience import PATIENCE
 from tests.support.real_job_service import job_service
 
@@ -184,8 +184,8 @@ async def grpc_address(database_url: str, nats_url: str, tmp_path: Path) -> Asyn
         entry("rival", "client", tenants=["rival"]),
         entry("painter", "generator"),
     )
-    with desk_at(database_url):
-        async with job_service(database_url, nats_url, door_for(file)) as address:
+    with use_cases_at(database_url):
+        async with job_service(database_url, nats_url, security_for(file)) as address:
             yield address
 
 

@@ -25,7 +25,7 @@ from gateway.schemas import requests as gateway_bounds
 from services.job.domain import bounds
 from tests.support import servers
 from tests.support.gateway import assembled, in_process
-from tests.support.jobs import desk_at
+from tests.support.jobs import use_cases_at
 from tests.support.patience import PATIENCE
 from tests.support.real_job_service import job_service
 
@@ -78,7 +78,7 @@ class Doors:
 def doors(postgres: servers.Server, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
     """Both doors of a job-service with the providers `procedural` and `paid`."""
     url = servers.copy_database(postgres.url, template)
-    with asyncio.Runner() as runner, servers.nats_server(tmp_path_factory.mktemp("nats")) as nats, desk_at(url):
+    with asyncio.Runner() as runner, servers.nats_server(tmp_path_factory.mktemp("nats")) as nats, use_cases_at(url):
         stack = AsyncExitStack()
 
         async def opened() -> Doors:

@@ -27,7 +27,17 @@ from services.job.store import spending
 from tests.support import servers
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import assembled, in_process
-from tests.support.jobs import FREE, PAID, JobDesk, desk_at, failed, generated, not_sent, open_transaction, purchase_of
+from tests.support.jobs import (
+    FREE,
+    PAID,
+    JobUseCases,
+    failed,
+    generated,
+    not_sent,
+    open_transaction,
+    purchase_of,
+    use_cases_at,
+)
 from tests.support.patience import PATIENCE
 from tests.support.real_job_service import job_service
 from tests.support.rehearsing import rehearsal
@@ -82,49 +92,49 @@ def module_database(postgres: servers.Server, template: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def desk(module_database: str) -> Iterator[JobDesk]:
+def desk(module_database: str) -> Iterator[JobUseCases]:
     """job-service with a free provider, which is the default, two that have prices and one that has none."""
-    with desk_at(module_database) as desk:
+    with use_cases_at(module_database) as desk:
         for table in ("jobs", "provider_calls", "idempotency_keys", "lanes", "tenant_limits", "tenant_spend"):
             desk.sql(f"DELETE FROM {table}")
         desk.register(*PROVIDERS)
         yield desk
 
 
-def claim(desk: JobDesk, **request: Any) -> Job:
+def claim(desk: JobUseCases, **request: Any) -> Job:
     """A new job in a worker's hands."""
     desk.create(**({"provider": "paid"} | request))
     return claim_next(desk)
 
 
-def claim_next(desk: JobDesk) -> Job:
+def claim_next(desk: JobUseCases) -> Job:
     [claimed] = desk.claim(only=NAMES)
     return claimed.job
 
 
-def begin(desk: JobDesk, **request: Any) -> tuple[Job, ProviderCall]:
+def begin(desk: JobUseCases, **request: Any) -> tuple[Job, ProviderCall]:
     """A new job whose call is under way."""
     job = claim(desk, **request)
     return job, desk.begin(job)
 
 
-def settle(desk: JobDesk, job: Job, *outcomes: CallOutcome) -> None:
+def settle(desk: JobUseCases, job: Job, *outcomes: CallOutcome) -> None:
     """The ledger hears how calls ended; the job is left where it is."""
-    desk.fold(LedgerSettled(job_id=job.id, calls=outcomes, images=()))
+    desk.apply(LedgerSettled(job_id=job.id, calls=outcomes, images=()))
 
 
 def ended(call: ProviderCall, phase: CallPhase, *, cost: int | None = None) -> CallOutcome:
     return CallOutcome(call_id=call.id, phase=phase, cost_micros=cost)
 
 
-def refusal(desk: JobDesk, **request: Any) -> Refusal:
+def refusal(desk: JobUseCases, **request: Any) -> Refusal:
     """Why a job is not taken."""
     with pytest.raises(Refusal) as refused:
         desk.create(**({"provider": "paid"} | request))
     return refused.value
 
 
-def refusal_to_begin(desk: JobDesk, job: Job, **more: Any) -> Refusal:
+def refusal_to_begin(desk: JobUseCases, job: Job, **more: Any) -> Refusal:
     """Why a call of a claimed job may not leave; no row of it stays."""
     before = desk.sql("SELECT count(*) AS n FROM provider_calls")
     with pytest.raises(Refusal) as refused:
@@ -133,7 +143,7 @@ def refusal_to_begin(desk: JobDesk, job: Job, **more: Any) -> Refusal:
     return refused.value
 
 
-def spent(desk: JobDesk, tenant: str = "acme") -> tuple[int, int]:
+def spent(desk: JobUseCases, tenant: str = "acme") -> tuple[int, int]:
     """Micros that a tenant spent today and that are reserved; the month says the same."""
     standing = desk.run(lambda c: spending.spending_of(c, tenant))
     day, month = standing.used.values()
@@ -141,7 +151,7 @@ def spent(desk: JobDesk, tenant: str = "acme") -> tuple[int, int]:
     return day.spent_micros, day.reserved_micros
 
 
-def test_ten_images_count_ten_times(desk: JobDesk) -> None:
+def test_ten_images_count_ten_times(desk: JobUseCases) -> None:
     desk.allow(per_day=10 * PRICE - 1)
     refused = refusal(desk, n=10)
     desk.allow(per_day=10 * PRICE)
@@ -154,7 +164,7 @@ def test_ten_images_count_ten_times(desk: JobDesk) -> None:
     assert refusal(desk).reason == "BUDGET_EXHAUSTED"
 
 
-def test_of_jobs_that_begin_at_once_as_many_do_as_the_budget_covers(desk: JobDesk) -> None:
+def test_of_jobs_that_begin_at_once_as_many_do_as_the_budget_covers(desk: JobUseCases) -> None:
     desk.allow(per_day=PRICE)
     for _ in range(16):
         desk.create(provider="paid")
@@ -190,7 +200,7 @@ def test_of_jobs_that_begin_at_once_as_many_do_as_the_budget_covers(desk: JobDes
     ],
 )
 def test_the_end_of_a_call_takes_the_place_of_what_was_reserved(
-    desk: JobDesk, phase: CallPhase, cost: int | None, expected: tuple[int, int]
+    desk: JobUseCases, phase: CallPhase, cost: int | None, expected: tuple[int, int]
 ) -> None:
     desk.allow(per_day=PRICE, per_month=10 * PRICE)
     job, call = begin(desk)
@@ -200,7 +210,7 @@ def test_the_end_of_a_call_takes_the_place_of_what_was_reserved(
     assert spent(desk) == expected
 
 
-def test_an_unknown_outcome_stays_reserved_until_somebody_knows_it(desk: JobDesk) -> None:
+def test_an_unknown_outcome_stays_reserved_until_somebody_knows_it(desk: JobUseCases) -> None:
     desk.allow(per_day=PRICE)
     job, call = begin(desk)
     settle(desk, job, ended(call, CallPhase.UNKNOWN))
@@ -212,7 +222,7 @@ def test_an_unknown_outcome_stays_reserved_until_somebody_knows_it(desk: JobDesk
     begin(desk)
 
 
-def test_a_worker_that_dies_keeps_its_reservation_and_one_that_sent_nothing_gives_it_back(desk: JobDesk) -> None:
+def test_a_worker_that_dies_keeps_its_reservation_and_one_that_sent_nothing_gives_it_back(desk: JobUseCases) -> None:
     desk.allow(per_day=PRICE)
     job, call = begin(desk)
     desk.sql("UPDATE jobs SET lease_expires_at = now() - interval '1 second'")
@@ -222,7 +232,7 @@ def test_a_worker_that_dies_keeps_its_reservation_and_one_that_sent_nothing_give
     assert (died, spent(desk)) == ((0, PRICE), (0, 0))
 
 
-def test_asking_again_after_a_lost_answer_reserves_once(desk: JobDesk) -> None:
+def test_asking_again_after_a_lost_answer_reserves_once(desk: JobUseCases) -> None:
     desk.allow(per_day=2 * PRICE)
     job = claim(desk)
     purchase = purchase_of(job)
@@ -232,7 +242,7 @@ def test_asking_again_after_a_lost_answer_reserves_once(desk: JobDesk) -> None:
     assert spent(desk) == (0, PRICE)
 
 
-def test_what_a_worker_knows_makes_room_for_its_next_call(desk: JobDesk) -> None:
+def test_what_a_worker_knows_makes_room_for_its_next_call(desk: JobUseCases) -> None:
     desk.allow(per_day=PRICE)
     job, call = begin(desk)
 
@@ -241,7 +251,7 @@ def test_what_a_worker_knows_makes_room_for_its_next_call(desk: JobDesk) -> None
     assert spent(desk) == (0, PRICE)
 
 
-def test_a_refused_call_takes_back_what_its_worker_told_with_it(desk: JobDesk) -> None:
+def test_a_refused_call_takes_back_what_its_worker_told_with_it(desk: JobUseCases) -> None:
     desk.allow(per_day=PRICE)
     job, call = begin(desk)
     desk.allow(per_day=0)
@@ -252,7 +262,7 @@ def test_a_refused_call_takes_back_what_its_worker_told_with_it(desk: JobDesk) -
     assert spent(desk) == (0, PRICE)
 
 
-def test_a_fallback_that_is_cheaper_or_free_goes_on_where_the_first_is_not_covered(desk: JobDesk) -> None:
+def test_a_fallback_that_is_cheaper_or_free_goes_on_where_the_first_is_not_covered(desk: JobUseCases) -> None:
     desk.allow(per_day=PRICE - 1)
     job = claim(desk, fallback=("cheap", "procedural"))
     refused = refusal_to_begin(desk, job)
@@ -267,7 +277,7 @@ def test_a_fallback_that_is_cheaper_or_free_goes_on_where_the_first_is_not_cover
     assert spent(desk) == (0, 1_000)
 
 
-def test_a_lowered_budget_holds_for_jobs_that_wait_and_a_raised_one_too(desk: JobDesk) -> None:
+def test_a_lowered_budget_holds_for_jobs_that_wait_and_a_raised_one_too(desk: JobUseCases) -> None:
     desk.allow(per_day=10 * PRICE)
     job = claim(desk)
     desk.allow(per_day=PRICE - 1)
@@ -278,7 +288,7 @@ def test_a_lowered_budget_holds_for_jobs_that_wait_and_a_raised_one_too(desk: Jo
     assert refused.reason == "BUDGET_EXHAUSTED"
 
 
-def test_what_was_spent_under_a_budget_counts_when_another_takes_its_place(desk: JobDesk) -> None:
+def test_what_was_spent_under_a_budget_counts_when_another_takes_its_place(desk: JobUseCases) -> None:
     desk.allow(per_day=10 * PRICE)
     begin(desk)
     desk.allow(per_month=PRICE)
@@ -287,7 +297,7 @@ def test_what_was_spent_under_a_budget_counts_when_another_takes_its_place(desk:
     assert refused.metadata == {"budget": "budget_micros_per_month"}
 
 
-def test_a_budget_begins_anew_with_the_day_and_with_the_month(desk: JobDesk) -> None:
+def test_a_budget_begins_anew_with_the_day_and_with_the_month(desk: JobUseCases) -> None:
     desk.allow(per_day=PRICE, per_month=2 * PRICE)
     job, call = begin(desk)
     full = refusal(desk)
@@ -307,20 +317,20 @@ def test_a_budget_begins_anew_with_the_day_and_with_the_month(desk: JobDesk) -> 
     begin(desk)
 
 
-def a_day_passes(desk: JobDesk) -> None:
+def a_day_passes(desk: JobUseCases) -> None:
     """What was today was on another day of this month, on which nothing was."""
     [day] = desk.sql(ANOTHER_DAY)
     desk.sql("UPDATE provider_calls SET billed_on = :other WHERE billed_on = :today", **day._mapping)
     desk.sql("UPDATE tenant_spend SET starts_on = :other WHERE period = 'day' AND starts_on = :today", **day._mapping)
 
 
-def test_a_price_beyond_the_whole_budget_names_no_time_to_come_back(desk: JobDesk) -> None:
+def test_a_price_beyond_the_whole_budget_names_no_time_to_come_back(desk: JobUseCases) -> None:
     desk.allow(per_day=PRICE - 1)
 
     assert refusal(desk).retry_after_seconds is None
 
 
-def test_a_budget_is_its_tenants_alone(desk: JobDesk) -> None:
+def test_a_budget_is_its_tenants_alone(desk: JobUseCases) -> None:
     desk.allow(per_day=PRICE)
     begin(desk)
     desk.allow("rival", per_day=PRICE)
@@ -331,7 +341,7 @@ def test_a_budget_is_its_tenants_alone(desk: JobDesk) -> None:
     assert desk.sql("SELECT count(*) AS n FROM tenant_spend WHERE tenant = 'unbounded'")[0].n == 0
 
 
-def test_nobody_waits_for_another_tenants_budget(desk: JobDesk) -> None:
+def test_nobody_waits_for_another_tenants_budget(desk: JobUseCases) -> None:
     desk.allow(per_day=10 * PRICE)
     desk.allow("rival", per_day=10 * PRICE)
     mine, theirs = claim(desk), claim(desk, tenant="rival")
@@ -342,7 +352,7 @@ def test_nobody_waits_for_another_tenants_budget(desk: JobDesk) -> None:
     assert (spent(desk), spent(desk, "rival")) == ((0, PRICE), (0, PRICE))
 
 
-def test_whoever_waits_for_a_budget_holds_up_no_provider(desk: JobDesk) -> None:
+def test_whoever_waits_for_a_budget_holds_up_no_provider(desk: JobUseCases) -> None:
     desk.register(FREE, replace(PRICED, max_concurrency=9))
     desk.allow(per_day=10 * PRICE)
     first, second, theirs = claim(desk), claim(desk), claim(desk, tenant="rival")
@@ -359,7 +369,7 @@ def test_whoever_waits_for_a_budget_holds_up_no_provider(desk: JobDesk) -> None:
         assert not any(one.done() for one in waiting)
 
 
-def test_a_model_whose_price_nobody_knows_is_not_for_a_tenant_with_a_budget(desk: JobDesk) -> None:
+def test_a_model_whose_price_nobody_knows_is_not_for_a_tenant_with_a_budget(desk: JobUseCases) -> None:
     desk.allow(per_day=10 * PRICE)
     fields = [
         [one.field for one in refusal(desk, **request).violations]
@@ -370,7 +380,7 @@ def test_a_model_whose_price_nobody_knows_is_not_for_a_tenant_with_a_budget(desk
     desk.create(provider="paid", model="unpriced", tenant="unbounded")
 
 
-def test_a_price_that_has_gone_since_is_no_free_pass(desk: JobDesk) -> None:
+def test_a_price_that_has_gone_since_is_no_free_pass(desk: JobUseCases) -> None:
     desk.allow(per_day=10 * PRICE)
     job = claim(desk)
     desk.register(FREE, PAID)
@@ -378,19 +388,19 @@ def test_a_price_that_has_gone_since_is_no_free_pass(desk: JobDesk) -> None:
     assert refusal_to_begin(desk, job).reason == "UNSUPPORTED"
 
 
-def test_what_is_free_stays_open_when_nothing_is_left(desk: JobDesk) -> None:
+def test_what_is_free_stays_open_when_nothing_is_left(desk: JobUseCases) -> None:
     desk.allow(per_day=0)
     begin(desk, provider=None)
 
     assert desk.sql(SUMS) == []
 
 
-def test_a_users_retry_is_refused_while_nothing_is_left_and_taken_when_there_is(desk: JobDesk) -> None:
+def test_a_users_retry_is_refused_while_nothing_is_left_and_taken_when_there_is(desk: JobUseCases) -> None:
     desk.allow(per_day=PRICE)
     job = claim(desk)
     desk.allow(per_day=0)
     reason = refusal_to_begin(desk, job).reason
-    desk.fold(failed(job, code=Code.PERMANENT, reason=reason, message="No.", retryable=False))
+    desk.apply(failed(job, code=Code.PERMANENT, reason=reason, message="No.", retryable=False))
     with pytest.raises(Refusal) as refused:
         desk.retry(job.id)
     desk.allow(per_day=PRICE)
@@ -400,7 +410,7 @@ def test_a_users_retry_is_refused_while_nothing_is_left_and_taken_when_there_is(
     desk.begin(claim_next(desk))
 
 
-def test_a_replay_is_answered_whatever_is_left(desk: JobDesk) -> None:
+def test_a_replay_is_answered_whatever_is_left(desk: JobUseCases) -> None:
     desk.allow(per_day=PRICE)
     first = desk.create(provider="paid", key="k")
     desk.allow(per_day=0)
@@ -418,7 +428,7 @@ NOT_ALLOWED = [
 
 @pytest.mark.parametrize(("request_", "reason", "field"), NOT_ALLOWED, ids=lambda one: str(one)[:40])
 def test_what_a_tenant_may_not_use_is_not_there_for_it(
-    desk: JobDesk, request_: dict[str, Any], reason: str, field: str
+    desk: JobUseCases, request_: dict[str, Any], reason: str, field: str
 ) -> None:
     desk.allow(providers=("paid/flux", "procedural"))
     refused = refusal(desk, **request_)
@@ -428,7 +438,7 @@ def test_what_a_tenant_may_not_use_is_not_there_for_it(
     desk.create(tenant="other", **request_)
 
 
-def test_the_default_is_one_that_the_tenant_may_use(desk: JobDesk) -> None:
+def test_the_default_is_one_that_the_tenant_may_use(desk: JobUseCases) -> None:
     desk.allow(providers=("paid/dear", "unpriced"))
     chosen = desk.create().job
 
@@ -437,13 +447,13 @@ def test_the_default_is_one_that_the_tenant_may_use(desk: JobDesk) -> None:
     assert refusal(desk, provider="unpriced", fallback=("paid",)).violations[0].field == "fallback.0"
 
 
-def test_a_tenant_that_may_use_nothing_is_told_so(desk: JobDesk) -> None:
+def test_a_tenant_that_may_use_nothing_is_told_so(desk: JobUseCases) -> None:
     desk.allow(providers=())
 
     assert refusal(desk, provider=None).reason == "PROVIDER_NOT_FOUND"
 
 
-def test_a_list_that_was_cut_holds_for_jobs_that_wait(desk: JobDesk) -> None:
+def test_a_list_that_was_cut_holds_for_jobs_that_wait(desk: JobUseCases) -> None:
     job = claim(desk, fallback=("cheap",))
     desk.allow(providers=("cheap/small",))
     refused = [refusal_to_begin(desk, job), refusal_to_begin(desk, replace(job, model="large"), provider="cheap")]
@@ -478,7 +488,7 @@ STEPS = st.builds(
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(steps=st.lists(STEPS, min_size=4, max_size=14))
 def test_the_sums_are_those_of_the_ledger_whatever_comes_in_whatever_order(
-    module_database: str, desk: JobDesk, steps: Sequence[Step]
+    module_database: str, desk: JobUseCases, steps: Sequence[Step]
 ) -> None:
     # Empty as the fixture leaves it, each time.
     with rehearsal(module_database) as desk:
@@ -492,7 +502,7 @@ def test_the_sums_are_those_of_the_ledger_whatever_comes_in_whatever_order(
             assert sums == {tuple(row) for row in desk.sql(LEDGER) if row[3] or row[4]}
 
 
-def take(desk: JobDesk, step: Step, begun: list[tuple[Job, ProviderCall]]) -> None:
+def take(desk: JobUseCases, step: Step, begun: list[tuple[Job, ProviderCall]]) -> None:
     match step.kind:
         case "begin":
             try:
@@ -510,7 +520,7 @@ def take(desk: JobDesk, step: Step, begun: list[tuple[Job, ProviderCall]]) -> No
             desk.sql("UPDATE jobs SET run_at = 'infinity' WHERE state = 'queued'")
 
 
-def test_facts_of_many_tenants_and_days_move_every_sum_once(desk: JobDesk) -> None:
+def test_facts_of_many_tenants_and_days_move_every_sum_once(desk: JobUseCases) -> None:
     tenants = [f"t{number}" for number in range(4)]
     for tenant in tenants:
         desk.allow(tenant, per_day=10 * PRICE)
@@ -520,14 +530,14 @@ def test_facts_of_many_tenants_and_days_move_every_sum_once(desk: JobDesk) -> No
     facts = [generated(job, call, cost=number + 1) for number, (job, call) in enumerate(held)]
 
     with ThreadPoolExecutor(4) as threads:
-        for done in [threads.submit(desk.fold, *facts[start::4]) for start in range(4)]:
+        for done in [threads.submit(desk.apply, *facts[start::4]) for start in range(4)]:
             done.result()
 
     assert sorted(desk.sql(SUMS)) == sorted(desk.sql(LEDGER))
     assert sum(row.spent_micros for row in desk.sql(SUMS)) == 2 * sum(range(1, len(held) + 1))
 
 
-def test_sums_of_months_long_over_are_forgotten_and_what_is_told_of_them_does_no_harm(desk: JobDesk) -> None:
+def test_sums_of_months_long_over_are_forgotten_and_what_is_told_of_them_does_no_harm(desk: JobUseCases) -> None:
     desk.allow(per_day=10 * PRICE)
     job, call = begin(desk)
     desk.sql("UPDATE tenant_spend SET starts_on = starts_on - 100")
@@ -584,7 +594,7 @@ AS_ACME, AS_OPERATOR = {"Authorization": "Bearer acme"}, {"Authorization": "Bear
 
 
 @pytest.fixture
-async def doors(desk: JobDesk, module_database: str, nats_url: str) -> AsyncIterator[Doors]:
+async def doors(desk: JobUseCases, module_database: str, nats_url: str) -> AsyncIterator[Doors]:
     """They know of no limits yet."""
     keys = Authenticator(keyring(BOUNDED))
     async with (
@@ -611,7 +621,7 @@ async def test_the_first_job_of_a_bounded_tenant_is_bounded_already(doors: Doors
     assert taken.status_code == 202
 
 
-async def test_a_spent_budget_names_the_time_at_which_it_begins_anew(doors: Doors, desk: JobDesk) -> None:
+async def test_a_spent_budget_names_the_time_at_which_it_begins_anew(doors: Doors, desk: JobUseCases) -> None:
     assert (await doors.post("/v1/jobs", provider="paid")).status_code == 202
     desk.begin(claim_next(desk))
     refused = await doors.post("/v1/jobs", provider="paid")
@@ -662,7 +672,7 @@ async def test_what_a_tenant_may_not_use_is_neither_listed_nor_told_apart_from_w
     assert hidden[0].json()["detail"].replace("cheap", "?") == missing[0].json()["detail"].replace("nobody", "?")
 
 
-async def test_where_limits_cannot_be_told_a_bounded_tenant_gets_no_job(desk: JobDesk) -> None:
+async def test_where_limits_cannot_be_told_a_bounded_tenant_gets_no_job(desk: JobUseCases) -> None:
     service = FakeJobService()
     async with (
         serving(service) as address,

@@ -15,7 +15,7 @@ from cli.stack.state import StackState, read_state
 from services.generator.adapters.providers.kinds import KINDS, ProviderFile
 from tests.support.manifests import containers, of_kind
 from tests.support.patience import PATIENCE
-from tests.support.stack import Client, PatientTransport
+from tests.support.stack import Client, RetryingTransport
 
 ROOT = Path(__file__).parents[2]
 MARKER = "ae5f3c-marker"
@@ -46,7 +46,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackState]:
         with httpx.Client(
             base_url=found.http,
             timeout=PATIENCE,
-            transport=PatientTransport(),
+            transport=RetryingTransport(),
             trust_env=False,
             headers={"Authorization": f"Bearer {found.api_key}"},
         ) as http:

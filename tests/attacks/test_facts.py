@@ -27,7 +27,7 @@ from services.job.domain.timeouts import StageTimeouts
 from services.job.grpc_api.worker_service import WorkerService
 from services.job.loops.fact_consumer import PUT_ASIDE, FactConsumer
 from services.job.loops.outbox_relay import OutboxRelay
-from tests.support.jobs import JobDesk, desk_at, failed, fence_of, generated, purchase_of
+from tests.support.jobs import JobUseCases, failed, fence_of, generated, purchase_of, use_cases_at
 from tests.support.messages import broker_at, images_generated
 from tests.support.patience import PATIENCE, pause
 
@@ -55,7 +55,7 @@ class Held:
 class World:
     """Somebody's queued job, two jobs whose calls are under way, and job-service."""
 
-    desk: JobDesk
+    desk: JobUseCases
     consumer: FactConsumer
     service: WorkerService
     waiting: Job
@@ -82,14 +82,14 @@ async def broker(nats_url: str) -> AsyncIterator[JetStream]:
 
 
 @pytest.fixture
-def desk(database_url: str) -> Iterator[JobDesk]:
+def desk(database_url: str) -> Iterator[JobUseCases]:
     """A desk with the providers `procedural` (free, default) and `paid`."""
-    with desk_at(database_url) as desk:
+    with use_cases_at(database_url) as desk:
         yield desk
 
 
 @pytest.fixture
-async def world(desk: JobDesk, database_url: str, broker: JetStream) -> AsyncIterator[World]:
+async def world(desk: JobUseCases, database_url: str, broker: JetStream) -> AsyncIterator[World]:
     """job-service that is handed its facts by the test."""
     database = Database(database_url, application="test", pool_size=2, queue_timeout_seconds=PATIENCE)
     relay = OutboxRelay(database, broker)
@@ -105,7 +105,7 @@ async def world(desk: JobDesk, database_url: str, broker: JetStream) -> AsyncIte
     await database.close()
 
 
-def held(desk: JobDesk, *, shows_tokens: bool = True, tenant: str = "acme") -> Held:
+def held(desk: JobUseCases, *, shows_tokens: bool = True, tenant: str = "acme") -> Held:
     """A job whose call a generator has begun; one of today shows tokens."""
     desk.create(provider="paid", tenant=tenant)
     [claimed] = desk.claim()
@@ -309,7 +309,7 @@ async def test_a_fact_on_a_subject_of_others_is_a_dead_letter_though_all_else_of
 
 async def test_an_uploader_speaks_of_no_call(world: World) -> None:
     desk, victim = world.desk, world.victim
-    desk.fold(generated(victim.job, victim.call))
+    desk.apply(generated(victim.job, victim.call))
     desk.sql("UPDATE provider_calls SET phase = 'unknown' WHERE id = :id", id=victim.call.id)
     [claimed] = desk.claim_uploads()
     upload = desk.job(claimed.job.id)
@@ -325,7 +325,7 @@ async def test_an_uploader_speaks_of_no_call(world: World) -> None:
 
 async def test_a_public_name_is_derived_and_one_that_was_chosen_is_refused(world: World) -> None:
     desk, victim = world.desk, world.victim
-    desk.fold(generated(victim.job, victim.call))
+    desk.apply(generated(victim.job, victim.call))
     desk.claim_uploads()
     upload = desk.job(victim.job.id)
     before = world.rows()
@@ -345,7 +345,7 @@ async def test_a_public_name_is_derived_and_one_that_was_chosen_is_refused(world
 
 async def test_a_public_picture_has_the_name_that_its_uploader_gives_it(world: World) -> None:
     desk, victim = world.desk, world.victim
-    desk.fold(generated(victim.job, victim.call))
+    desk.apply(generated(victim.job, victim.call))
     desk.claim_uploads()
     [row] = desk.sql("SELECT sha256 FROM artifacts WHERE job_id = :id", id=victim.job.id)
     for content_type, extension in {"png": "png", "jpeg": "jpg", "webp": "webp", "tiff": "bin"}.items():
@@ -399,7 +399,7 @@ async def test_a_settlement_gives_the_token_of_its_call_and_an_older_worker_show
     desk, leases = world.desk, [str(uuid4()), str(uuid4())]
     both = {one.job.id: one for one in (world.victim, world.other)}
     for one in both.values():
-        desk.fold(failed(one.job, retryable=False))
+        desk.apply(failed(one.job, retryable=False))
     desk.sql("UPDATE jobs SET completed_at = completed_at - interval '1 hour' WHERE state = 'failed'")
     asked = worker_service_pb2.ClaimSettlementsRequest(worker="w", lease_tokens=leases, providers=["paid"])
     first, second = (await world.service.ClaimSettlements(asked, None)).settlements
@@ -489,20 +489,20 @@ async def test_whoever_hands_back_a_job_that_he_never_generated_settles_nothing(
 # Behind all that: the database.
 
 
-def test_the_database_takes_no_picture_of_another_jobs_call(desk: JobDesk) -> None:
+def test_the_database_takes_no_picture_of_another_jobs_call(desk: JobUseCases) -> None:
     victim, other = held(desk), held(desk)
-    desk.fold(generated(victim.job, victim.call))
+    desk.apply(generated(victim.job, victim.call))
 
     with pytest.raises(IntegrityError, match="an_artifact_is_of_a_call_of_its_job"):
         desk.sql("UPDATE artifacts SET call_id = :id", id=other.call.id)
 
 
 def test_pictures_from_before_without_a_call_stay_and_go_with_their_job_and_no_new_one_comes(
-    desk: JobDesk, database_url: str
+    desk: JobUseCases, database_url: str
 ) -> None:
     victim, other = held(desk), held(desk)
     for one in (victim, other):
-        desk.fold(generated(one.job, one.call))
+        desk.apply(generated(one.job, one.call))
     desk.sql("ALTER TABLE artifacts DROP CONSTRAINT an_artifact_is_of_a_call_of_its_job")
     desk.sql("UPDATE artifacts SET call_id = :call WHERE job_id = :id", call=NOBODYS_CALL, id=victim.job.id)
     desk.sql("UPDATE alembic_version SET version_num = '0012'")

@@ -23,7 +23,7 @@ from services.generator.adapters.images.decoding.processes import RESULTS, Decod
 from tests.support import generator_process
 from tests.support.bombs import jpeg_that_claims, png_of, turned_webp, webp_that_claims
 from tests.support.generator_process import World
-from tests.support.paid_provider import Books, bomb, paid_provider, picture
+from tests.support.paid_provider import Books, bomb, paid_provider, png
 from tests.support.patience import PATIENCE
 from tests.support.servers import Server
 from tests.support.storage_proxy import StorageProxy, storage_proxy
@@ -52,7 +52,7 @@ def books() -> Iterator[Books]:
     """The paid provider's books."""
     with paid_provider() as found:
         yield found
-        found.answer_hanging()
+        found.release_hanging()
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ async def world(
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[World]:
     """Everything but the generator."""
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.doors["generator"])
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.urls["generator"])
     async with generator_process.opened(database_url, nats=nats, proxy=proxy, books=books, folder=tmp_path) as found:
         yield found
 
@@ -131,7 +131,7 @@ async def facts(world: World, count: int) -> dict[str, fact_pb2.Fact]:
 async def test_hostile_pictures_leave_a_generator_within_its_memory_and_everybody_elses_calls_alone(
     world: World,
 ) -> None:
-    paid = edit(world, picture(), tenant="rival", prompt="hangs")
+    paid = edit(world, png(), tenant="rival", prompt="hangs")
     process = psutil.Process(world.start(GENERATOR_SLOTS=SLOTS).pid)
     await asyncio.to_thread(world.books.wait_for_edit)
     files = (turned_webp(), turned_webp(), png_of(9_999, 5_000), bomb(), jpeg_that_claims(65_000, 60_000))
@@ -141,7 +141,7 @@ async def test_hostile_pictures_leave_a_generator_within_its_memory_and_everybod
     ends = await facts(world, HOSTILE)
     over.set()
     peak = await watching
-    world.books.answer_hanging()
+    world.books.release_hanging()
     ends |= await facts(world, 1)
 
     print(f"{HOSTILE} hostile pictures: {peak // MIB} MiB at most")

@@ -61,7 +61,7 @@ async def refusal(kind: str, *, model: str | None = None, options: dict[str, Any
                 await provider.submit(order)
         finally:
             await provider.close()
-        assert [(one.method, one.path) for one in vendor.asked] == []
+        assert [(one.method, one.path) for one in vendor.requests] == []
     return error.value
 
 

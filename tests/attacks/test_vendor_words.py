@@ -16,7 +16,7 @@ from common.health import Readiness
 from common.postgres import Database
 from services.job.domain.calls import ProviderError
 from services.job.grpc_api.queue_service import QueueService
-from tests.support.jobs import JobDesk, desk_at, failed, not_sent
+from tests.support.jobs import JobUseCases, failed, not_sent, use_cases_at
 from tests.support.patience import PATIENCE
 from tests.support.real_job_service import job_service
 
@@ -26,14 +26,14 @@ NO_CODE = replace(SAID, code="Organization org-8KX is out of credit")
 
 
 @pytest.fixture
-def desk(database_url: str) -> Iterator[JobDesk]:
+def desk(database_url: str) -> Iterator[JobUseCases]:
     """Moves jobs as workers would."""
-    with desk_at(database_url) as opened:
+    with use_cases_at(database_url) as opened:
         yield opened
 
 
 @pytest.fixture
-async def services(desk: JobDesk, database_url: str, nats_url: str) -> AsyncIterator[tuple[Any, Any]]:
+async def services(desk: JobUseCases, database_url: str, nats_url: str) -> AsyncIterator[tuple[Any, Any]]:
     """JobService, for clients, and QueueService, for operators."""
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(job_service(database_url, nats_url))
@@ -48,11 +48,11 @@ async def services(desk: JobDesk, database_url: str, nats_url: str) -> AsyncIter
 
 @pytest.mark.parametrize("said", [SAID, NO_CODE], ids=["a code", "a sentence for a code"])
 async def test_a_client_gets_status_and_code_and_an_operator_the_words(
-    desk: JobDesk, services: tuple[Any, Any], said: ProviderError
+    desk: JobUseCases, services: tuple[Any, Any], said: ProviderError
 ) -> None:
     jobs, queue = services
     job, made = desk.generate(provider="paid")
-    desk.fold(failed(job, calls=(replace(not_sent(made), provider_error=said),)))
+    desk.apply(failed(job, calls=(replace(not_sent(made), provider_error=said),)))
     asked = job_service_pb2.ListAttemptsRequest(tenant="acme", job_id=job.id)
     for_tenants = await call(jobs.ListAttempts, asked, timeout=PATIENCE)
     for_operators = await call(queue.GetAnyJob, queue_service_pb2.GetAnyJobRequest(job_id=job.id), timeout=PATIENCE)

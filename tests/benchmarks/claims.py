@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from tests.support import servers
-from tests.support.jobs import JobDesk, desk_at
+from tests.support.jobs import JobUseCases, use_cases_at
 
 #: Tenants that wait, and jobs of each.
 WAITING = ((1, 1), (100, 10), (1_000, 10), (5_000, 4), (20_000, 4), (1, 100_000))
@@ -25,7 +25,7 @@ FROM generate_series(1, :tenants) AS tenant, generate_series(1, :each) AS number
 """
 
 
-def claims(desk: JobDesk, size: int, count: int) -> list[float]:
+def claims(desk: JobUseCases, size: int, count: int) -> list[float]:
     """Milliseconds that each of so many claims took."""
     taken = []
     for _ in range(count):
@@ -40,7 +40,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, servers.postgres_server(Path(folder)) as server:
         template = servers.make_template(server.url)
         for tenants, each in WAITING:
-            with desk_at(servers.copy_database(server.url, template)) as desk:
+            with use_cases_at(servers.copy_database(server.url, template)) as desk:
                 desk.sql(FILL, tenants=tenants, each=each)
                 desk.sql("ANALYZE")
                 claims(desk, 1, 3)

@@ -50,7 +50,7 @@ async def attack(target: Target, seen: Seen, rng: random.Random, until: float) -
         except TimeoutError:
             status = -1
         seen.answers[one.name, status] += 1
-        if status not in one.answers:
+        if status not in one.expected_statuses:
             seen.wrong.append(f"{one.name}: {status} to {sent[:100]!r}")
 
 

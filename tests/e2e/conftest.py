@@ -12,7 +12,7 @@ import pytest
 from cli.stack.state import StackState, read_state
 from tests.support.collector import Collector, collector
 from tests.support.paid_provider import KEY, Books, paid_provider
-from tests.support.stack import Client, PatientTransport, caller
+from tests.support.stack import Client, RetryingTransport, caller
 
 ROOT = Path(__file__).parents[2]
 PROVIDERS = """
@@ -126,5 +126,5 @@ def stack(server_folder: Path, spans: Collector, books: Books, closed_port: int)
 @pytest.fixture
 def client(stack: StackState) -> Iterator[Client]:
     """A frontend's view of the stack."""
-    with caller(stack, transport=PatientTransport()) as opened:
+    with caller(stack, transport=RetryingTransport()) as opened:
         yield Client(opened)

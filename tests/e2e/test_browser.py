@@ -74,7 +74,7 @@ def _address(page: Site, api: str, client: Client, job: str, **more: str) -> str
 
 def _told(page: Site, name: str) -> Any:
     """What the page tells next, which has this name."""
-    told, value = page.told.get(timeout=PATIENCE)
+    told, value = page.reports.get(timeout=PATIENCE)
     assert told == name, (told, value)
     return value
 
@@ -92,7 +92,7 @@ def test_a_page_follows_a_job_over_a_cut_and_asks_nothing_after_its_end(
         books.finish.set()
         while seen[-1]["status"] != "completed":
             seen.append(_told(page, "job"))
-        told = dict(page.told.get(timeout=PATIENCE) for _ in range(2))
+        told = dict(page.reports.get(timeout=PATIENCE) for _ in range(2))
         quiet_since = time.monotonic()
         time.sleep(30)
 
@@ -101,7 +101,7 @@ def test_a_page_follows_a_job_over_a_cut_and_asks_nothing_after_its_end(
     [artifact] = seen[-1]["artifacts"]
     assert told == {"picture": [artifact["width"], artifact["height"]], "end": "done"}
     assert proxy.last_sent < quiet_since
-    assert page.told.empty()
+    assert page.reports.empty()
     # From its cut connection, and once to be told that this was all.
     resumed = [head for head in proxy.seen if "last-event-id" in head.lower()]
     assert 1 <= len(resumed) <= 2
@@ -123,7 +123,7 @@ def test_a_page_that_is_told_that_the_service_is_away_comes_back(
         books.finish.set()
         while seen[-1]["status"] != "completed":
             seen.append(_told(page, "job"))
-        told = dict(page.told.get(timeout=PATIENCE) for _ in range(2))
+        told = dict(page.reports.get(timeout=PATIENCE) for _ in range(2))
 
     assert [one["sequence"] for one in seen] == list(range(seen[0]["sequence"], seen[-1]["sequence"] + 1))
     assert told["end"] == "done"
@@ -162,7 +162,7 @@ def test_a_page_that_may_not_read_responses_says_so(
             address = f"{shown.origin}/#{urlencode({'api': api, 'job': job, 'token': wrong})}"
         with browsing(address, tmp_path):
             assert _told(shown, "trouble") == "unreachable"
-    assert shown.told.empty()
+    assert shown.reports.empty()
 
 
 def test_a_page_cancels_its_job(client: Client, books: Books, page: Site, proxy: CuttingProxy, tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_a_page_cancels_its_job(client: Client, books: Books, page: Site, proxy:
     with browsing(_address(page, proxy.url, client, job, cancels="yes"), tmp_path):
         told = []
         while not told or told[-1][0] != "end":
-            told.append(page.told.get(timeout=PATIENCE))
+            told.append(page.reports.get(timeout=PATIENCE))
 
     assert ["canceled", 200] in told
     assert [value["display"]["key"] for name, value in told if name == "job"][-1].startswith("canceled")

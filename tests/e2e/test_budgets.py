@@ -12,7 +12,7 @@ import pytest
 from cli.stack.state import StackState
 from tests.support.paid_provider import Books
 from tests.support.patience import PATIENCE
-from tests.support.stack import Client, PatientTransport
+from tests.support.stack import Client, RetryingTransport
 from tests.support.tenants import set_tenant
 
 PRICE = 40_000
@@ -25,7 +25,7 @@ def tenant(stack: StackState, server_folder: Path) -> Iterator[tuple[str, Client
     set_tenant(server_folder / "stack", name, key=key, budget_micros_per_day=PRICE)
     headers = {"Authorization": f"Bearer {key}"}
     with httpx.Client(
-        base_url=stack.http, timeout=PATIENCE, transport=PatientTransport(), trust_env=False, headers=headers
+        base_url=stack.http, timeout=PATIENCE, transport=RetryingTransport(), trust_env=False, headers=headers
     ) as http:
         deadline = time.monotonic() + PATIENCE
         while http.get("/v1/providers").status_code == 401:

@@ -120,7 +120,7 @@ def test_a_paid_call_of_unknown_outcome_is_not_repeated(
     assert current is not None
     kill(current, "generator")
     expire_lease(stack.database_url, job["id"])
-    books.answer_hanging()
+    books.release_hanging()
     end = client.follow(job["id"])
 
     assert (end["status"], end["failure_stage"]) == ("failed", "generating")

@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool
 from cli.stack.state import StackState
 from common.postgres import driver_url
 from tests.support.cutting_proxy import cutting_proxy
-from tests.support.paid_provider import Books, picture
+from tests.support.paid_provider import Books, png
 from tests.support.patience import PATIENCE
 from tests.support.stack import Client
 
@@ -112,7 +112,7 @@ def test_an_unknown_model_is_not_found(guest: openai.OpenAI, model: str) -> None
 
 def test_an_edit_that_its_provider_cannot_do_is_a_bad_request(guest: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as refusal:
-        guest.images.edit(prompt="with a hat", model="procedural", image=("a.png", picture(), "image/png"))
+        guest.images.edit(prompt="with a hat", model="procedural", image=("a.png", png(), "image/png"))
 
     assert (refusal.value.code, refusal.value.param) == ("invalid_value", "image")
 
@@ -122,24 +122,24 @@ def test_an_edit_brings_pictures_and_mask_to_the_provider(
     guest: openai.OpenAI, client: Client, books: Books, count: int
 ) -> None:
     prompt = f"{count} with a hat"
-    given = [(f"{number}.png", picture(), "image/png") for number in range(count)]
+    given = [(f"{number}.png", png(), "image/png") for number in range(count)]
     raw = guest.images.with_raw_response.edit(
         prompt=prompt,
         model="edits",
         image=given[0] if count == 1 else given,
-        mask=("mask.png", picture(), "image/png"),
+        mask=("mask.png", png(), "image/png"),
         response_format="b64_json",
     )
     images = raw.parse()
 
     assert images.data is not None
-    assert base64.b64decode(images.data[0].b64_json or "") == picture()
+    assert base64.b64decode(images.data[0].b64_json or "") == png()
     job = client.get(raw.headers["x-calotype-job-id"])
     assert (job["status"], job["provider"]) == ("completed", "edits")
     [sent] = [body for body in books.edits if prompt.encode() in body]
     assert (sent.count(b'name="image[]"'), sent.count(b'name="mask"')) == (count, 1)
     # The mask is sent in the form that the provider reads.
-    assert sent.count(picture()) == count
+    assert sent.count(png()) == count
 
 
 def test_how_a_picture_is_drawn_reaches_the_provider_that_takes_it(
@@ -149,7 +149,7 @@ def test_how_a_picture_is_drawn_reaches_the_provider_that_takes_it(
     raw = guest.images.with_raw_response.edit(
         prompt=prompt,
         model="edits",
-        image=("a.png", picture(), "image/png"),
+        image=("a.png", png(), "image/png"),
         background="opaque",
         input_fidelity="high",
         output_compression=80,
@@ -171,12 +171,12 @@ def test_what_a_provider_would_drop_is_refused_with_those_that_take_it(guest: op
 
 
 def test_an_edit_streams_too(guest: openai.OpenAI) -> None:
-    source = ("a.png", picture(), "image/png")
+    source = ("a.png", png(), "image/png")
     with guest.images.edit(prompt="with a scarf", model="edits", image=source, stream=True) as stream:
         [event] = list(stream)
 
     assert event.type == "image_edit.completed"
-    assert base64.b64decode(event.b64_json) == picture()
+    assert base64.b64decode(event.b64_json) == png()
 
 
 def test_a_refused_prompt_is_told_once_and_bought_once(guest: openai.OpenAI, client: Client, books: Books) -> None:
@@ -196,7 +196,7 @@ def test_a_connection_that_is_cut_three_times_makes_one_job_and_one_purchase(
 ) -> None:
     prompt = f"cut off while {kind}"
     with ExitStack() as open_ones:
-        proxy = open_ones.enter_context(cutting_proxy(stack.http, cuts=3, is_taken=is_taken))
+        proxy = open_ones.enter_context(cutting_proxy(stack.http, cuts=3, on_request=is_taken))
         guest = open_ones.enter_context(openai.OpenAI(base_url=f"{proxy.url}/v1", api_key=stack.api_key))
         with pytest.raises(openai.APIConnectionError):
             guest.images.generate(prompt=prompt, model="paid", stream=kind == "stream")
@@ -213,7 +213,7 @@ def test_a_client_that_was_cut_off_gets_the_pictures_of_its_first_request(
 ) -> None:
     prompt = "cut off twice"
     with ExitStack() as open_ones:
-        proxy = open_ones.enter_context(cutting_proxy(stack.http, cuts=2, is_taken=is_taken))
+        proxy = open_ones.enter_context(cutting_proxy(stack.http, cuts=2, on_request=is_taken))
         guest = open_ones.enter_context(openai.OpenAI(base_url=f"{proxy.url}/v1", api_key=stack.api_key))
         raw = guest.images.with_raw_response.generate(prompt=prompt, model="paid")
 

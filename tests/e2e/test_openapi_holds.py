@@ -31,7 +31,7 @@ from cli.stack.keys import write_private
 from cli.stack.state import StackState, read_state
 from tests.support.every_call import CALLS
 from tests.support.freezing import frozen
-from tests.support.paid_provider import KEY, Books, paid_provider, picture
+from tests.support.paid_provider import KEY, Books, paid_provider, png
 from tests.support.patience import PATIENCE
 from tests.support.tenants import set_tenant
 
@@ -254,7 +254,7 @@ def _answers_about_jobs(asking: Asking, operations: dict[str, APIOperation]) -> 
 
 def _answers_with_pictures(asking: Asking, operations: dict[str, APIOperation], books: Books) -> None:
     generate, edit = operations["generateImages"], operations["editImages"]
-    form: dict[str, Any] = {"data": {"prompt": "good", "model": "edits"}, "files": {"image": picture()}}
+    form: dict[str, Any] = {"data": {"prompt": "good", "model": "edits"}, "files": {"image": png()}}
     body: dict[str, Any] = {"json": {"prompt": "good"}}
     for operation, request in ((generate, body), (edit, form)):
         key = {"Idempotency-Key": _name(operation)}
@@ -270,7 +270,7 @@ def _answers_with_pictures(asking: Asking, operations: dict[str, APIOperation], 
         )
         asking.cancel_held(operation, headers=key, **request)
         if operation is edit:
-            books.answer_hanging()  # What is bought and cannot be stopped is waited for.
+            books.release_hanging()  # What is bought and cannot be stopped is waited for.
         asking.directed(operation, 409, headers=key, **request)
     for status, prompt, (makes, edits) in (
         (502, "good", ("denied", "edits-denied")),
@@ -278,9 +278,9 @@ def _answers_with_pictures(asking: Asking, operations: dict[str, APIOperation], 
         (504, "drops", ("paid", "edits")),
     ):
         asking.directed(generate, status, json={"prompt": prompt, "model": makes})
-        asking.directed(edit, status, data={"prompt": prompt, "model": edits}, files={"image": picture()})
+        asking.directed(edit, status, data={"prompt": prompt, "model": edits}, files={"image": png()})
     asking.directed(generate, 404, json={"prompt": "good", "model": "nobody"})
-    asking.directed(edit, 404, data={"prompt": "good", "model": "nobody"}, files={"image": picture()})
+    asking.directed(edit, 404, data={"prompt": "good", "model": "nobody"}, files={"image": png()})
     asking.directed(operations["getModel"], 200, path="/v1/models/paid/test/model")
 
 

@@ -18,7 +18,7 @@ from common.grpc_access import ServerSecurity
 from common.grpc_client import ClientSettings, call, channel, stream
 from common.grpc_server import GrpcService, serve
 from common.health import Readiness
-from tests.support.identities import door_for, entry, write
+from tests.support.identities import entry, security_for, write
 from tests.support.patience import PATIENCE
 
 EVERYBODY = frozenset(
@@ -96,7 +96,7 @@ class Hollow:
 @pytest.fixture
 def door(tmp_path: Path) -> ServerSecurity:
     """Knows one caller of each kind, by tokens that are their names."""
-    return door_for(
+    return security_for(
         write(
             tmp_path / "identities.yaml",
             entry("acme", "client", tenants=["acme"]),

@@ -28,72 +28,74 @@ def affected(packages: Iterable[tuple[str, str]], advisories: Iterable[Mapping[s
     """A line for each package that an advisory concerns."""
     known = list(advisories)
     return sorted(
-        f"{name} {version}: {', '.join([one['id'], *one.get('aliases', ())])}"
+        f"{name} {version}: {', '.join([advisory['id'], *advisory.get('aliases', ())])}"
         for name, version in packages
-        for one in known
-        if any(_concerns(each, name, Version(version)) for each in one.get("affected", ()))
+        for advisory in known
+        if any(_concerns(package, name, Version(version)) for package in advisory.get("affected", ()))
     )
 
 
-def taken_over(folder: Path, packages: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+def relevant(folder: Path, packages: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
     """The advisories of a folder that concern a locked package in some version and were not withdrawn, by id."""
     names = {name for name, _ in packages}
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("*.json"))]
+    advisories = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("*.json"))]
     fields = ("id", "aliases", "affected")
     return [
-        {field: one[field] for field in fields if field in one}
-        for one in sorted(found, key=lambda one: str(one["id"]))
-        if "withdrawn" not in one and any(_package_of(each) in names for each in one.get("affected", ()))
+        {field: advisory[field] for field in fields if field in advisory}
+        for advisory in sorted(advisories, key=lambda advisory: str(advisory["id"]))
+        if "withdrawn" not in advisory and any(_package_of(each) in names for each in advisory.get("affected", ()))
     ]
 
 
-def _concerns(each: Mapping[str, Any], name: str, version: Version) -> bool:
-    if _package_of(each) != name:
+def _concerns(package: Mapping[str, Any], name: str, version: Version) -> bool:
+    if _package_of(package) != name:
         return False
-    ranges = [one["events"] for one in each.get("ranges", ()) if one["type"] == "ECOSYSTEM"]
-    return str(version) in each.get("versions", ()) or any(_is_within(events, version) for events in ranges)
+    ranges = [entry["events"] for entry in package.get("ranges", ()) if entry["type"] == "ECOSYSTEM"]
+    return str(version) in package.get("versions", ()) or any(_is_within(events, version) for events in ranges)
 
 
-def _package_of(each: Mapping[str, Any]) -> str | None:
-    package = each.get("package", {})
+def _package_of(affected_package: Mapping[str, Any]) -> str | None:
+    package = affected_package.get("package", {})
     return _name(package["name"]) if package.get("ecosystem") == "PyPI" else None
 
 
 def _is_within(events: Iterable[Mapping[str, str]], version: Version) -> bool:
     """Whether a version lies in a range: the last event at or before it says so."""
     is_within = False
-    for event in sorted(events, key=lambda one: _version(next(iter(one.values())))):
-        [(kind, told)] = event.items()
-        if kind == "introduced" and version >= _version(told):
+    for event in sorted(events, key=lambda event: _version(next(iter(event.values())))):
+        [(kind, version_text)] = event.items()
+        if kind == "introduced" and version >= _version(version_text):
             is_within = True
-        if (kind == "fixed" and version >= _version(told)) or (kind == "last_affected" and version > _version(told)):
+        if (kind == "fixed" and version >= _version(version_text)) or (
+            kind == "last_affected" and version > _version(version_text)
+        ):
             is_within = False
     return is_within
 
 
-def _version(told: str) -> Version:
+def _version(text: str) -> Version:
     try:
-        return Version(told)
+        return Version(text)
     except InvalidVersion:
         return Version("0")
 
 
-def _name(told: str) -> str:
-    return re.sub(r"[-_.]+", "-", told).lower()
+def _name(text: str) -> str:
+    return re.sub(r"[-_.]+", "-", text).lower()
 
 
 def main(arguments: list[str]) -> int:
     """Take over what is given, then compare."""
     packages = locked()
     if arguments:
-        lines = ",\n".join(f"  {json.dumps(one)}" for one in taken_over(Path(arguments[0]), packages))
+        lines = ",\n".join(f"  {json.dumps(advisory)}" for advisory in relevant(Path(arguments[0]), packages))
         KEPT.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
     known = json.loads(KEPT.read_text(encoding="utf-8"))
-    found = affected(packages, known)
-    for line in found:
+    lines_of_affected = affected(packages, known)
+    for line in lines_of_affected:
         print(line, file=sys.stderr)
-    print(f"{len(packages)} locked packages, {len(known)} advisories: {len(found)} concern them")
-    return 1 if found else 0
+    print(f"{len(packages)} locked packages, {len(known)} advisories: {len(lines_of_affected)} concern them")
+    return 1 if lines_of_affected else 0
 
 
 if __name__ == "__main__":

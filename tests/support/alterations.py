@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tests.support.odd_vendor import Alteration, Framing, Told
+from tests.support.odd_vendor import Alteration, Framing, RawResponse
 
 _BASE64 = re.compile(rb'"([A-Za-z0-9+/]{100,}={0,2})"')
 #: Texts that some store, encoder or parser does not take.
@@ -91,8 +91,8 @@ ODD_HEADERS = (
 
 
 def _in_json(change: Callable[[Any], Any]) -> Alteration:
-    def altered(told: Told) -> Told:
-        return told.with_json(change(json.loads(told.body))) if told.is_json else told
+    def altered(response: RawResponse) -> RawResponse:
+        return response.with_json(change(json.loads(response.body))) if response.is_json else response
 
     return altered
 
@@ -105,7 +105,9 @@ def _with_odd_fields(value: Any) -> Any:
 
 
 def _encoded(change: Callable[[bytes], bytes]) -> Alteration:
-    return lambda told: replace(told, body=_BASE64.sub(lambda found: b'"' + change(found[1]) + b'"', told.body))
+    return lambda response: replace(
+        response, body=_BASE64.sub(lambda match: b'"' + change(match[1]) + b'"', response.body)
+    )
 
 
 def _in_lines(text: bytes) -> bytes:
@@ -113,25 +115,25 @@ def _in_lines(text: bytes) -> bytes:
 
 
 def _around_json(before: bytes, after: bytes = b"") -> Alteration:
-    return lambda told: replace(told, body=before + told.body + after) if told.is_json else told
+    return lambda response: replace(response, body=before + response.body + after) if response.is_json else response
 
 
 #: What a careful reader does not even notice: the job has its picture all the same.
 HARMLESS: Mapping[str, Alteration] = {
-    "as it is": lambda told: told,
-    "a header in another alphabet": lambda told: told.with_header("x-routed-via", "маляр/кисть v2".encode()),
-    "a header of no alphabet": lambda told: told.with_header("x-served-by", b"\xff\xfe\x80"),
-    "a label of gzip on what is none": lambda told: told.with_header("Content-Encoding", b"gzip"),
-    "packed by gzip": lambda told: replace(told, body=gzip.compress(told.body)).with_header(
+    "as it is": lambda response: response,
+    "a header in another alphabet": lambda response: response.with_header("x-routed-via", "маляр/кисть v2".encode()),
+    "a header of no alphabet": lambda response: response.with_header("x-served-by", b"\xff\xfe\x80"),
+    "a label of gzip on what is none": lambda response: response.with_header("Content-Encoding", b"gzip"),
+    "packed by gzip": lambda response: replace(response, body=gzip.compress(response.body)).with_header(
         "Content-Encoding", b"gzip"
     ),
-    "in chunks": lambda told: replace(told, framing=Framing.CHUNKED),
-    "in chunks without the last": lambda told: replace(told, framing=Framing.CHUNKED_CUT),
-    "ended by closing": lambda told: replace(told, framing=Framing.CLOSED),
+    "in chunks": lambda response: replace(response, framing=Framing.CHUNKED),
+    "in chunks without the last": lambda response: replace(response, framing=Framing.CHUNKED_CUT),
+    "ended by closing": lambda response: replace(response, framing=Framing.CLOSED),
     "a mark of byte order": _around_json(b"\xef\xbb\xbf"),
     "blank lines around": _around_json(b"\r\n \n", b"\n\n"),
-    "labelled as text": lambda told: told.with_header("Content-Type", b"text/plain; charset=latin-1"),
-    "labelled as bytes": lambda told: told.with_header("Content-Type", b"application/octet-stream"),
+    "labelled as text": lambda response: response.with_header("Content-Type", b"text/plain; charset=latin-1"),
+    "labelled as bytes": lambda response: response.with_header("Content-Type", b"application/octet-stream"),
     "with fields that nobody knows": _in_json(_with_odd_fields),
     "base64 in lines": _encoded(_in_lines),
     "base64 of addresses": _encoded(lambda text: text.translate(bytes.maketrans(b"+/", b"-_"))),
@@ -139,20 +141,24 @@ HARMLESS: Mapping[str, Alteration] = {
 }
 
 #: In place of the answer to the purchase: nothing can be had of it, and whoever looks finds what was said.
-USELESS: Mapping[str, Told] = {
-    "a gateway's binary": Told(status=502, body=bytes(range(256)) * 4),
-    "a gateway's packed page": Told(status=502, body=gzip.compress(b"<html>502 Bad Gateway</html>")),
-    "a page": Told(status=200, headers=((b"Content-Type", b"text/html"),), body=b"<html>Please log in</html>"),
-    "nothing": Told(status=200),
-    "null": Told(status=200, body=b"null"),
-    "a list": Told(status=200, body=b"[1, 2]"),
-    "a text": Told(status=200, body=b'"queued"'),
-    "a nest": Told(status=200, body=b"[" * 50_000 + b"]" * 50_000),
-    "half of it": Told(status=200, body=b'{"id": "p1", "data": [{"b64', framing=Framing.SHORT),
-    "an error with NUL": Told(status=500, body=b'{"error": {"message": "weights \\u0000ELF", "code": "E\\u0000"}}'),
-    "an error in halves of letters": Told(status=500, body=b'{"error": {"message": "no \\ud83d", "code": "\\udc00"}}'),
-    "an error of two megabytes": Told(status=500, body=json.dumps({"error": "word " * 400_000}).encode()),
-    "silence": Told(status=200, framing=Framing.SILENT),
+USELESS: Mapping[str, RawResponse] = {
+    "a gateway's binary": RawResponse(status=502, body=bytes(range(256)) * 4),
+    "a gateway's packed page": RawResponse(status=502, body=gzip.compress(b"<html>502 Bad Gateway</html>")),
+    "a page": RawResponse(status=200, headers=((b"Content-Type", b"text/html"),), body=b"<html>Please log in</html>"),
+    "nothing": RawResponse(status=200),
+    "null": RawResponse(status=200, body=b"null"),
+    "a list": RawResponse(status=200, body=b"[1, 2]"),
+    "a text": RawResponse(status=200, body=b'"queued"'),
+    "a nest": RawResponse(status=200, body=b"[" * 50_000 + b"]" * 50_000),
+    "half of it": RawResponse(status=200, body=b'{"id": "p1", "data": [{"b64', framing=Framing.SHORT),
+    "an error with NUL": RawResponse(
+        status=500, body=b'{"error": {"message": "weights \\u0000ELF", "code": "E\\u0000"}}'
+    ),
+    "an error in halves of letters": RawResponse(
+        status=500, body=b'{"error": {"message": "no \\ud83d", "code": "\\udc00"}}'
+    ),
+    "an error of two megabytes": RawResponse(status=500, body=json.dumps({"error": "word " * 400_000}).encode()),
+    "silence": RawResponse(status=200, framing=Framing.SILENT),
 }
 
 
@@ -164,30 +170,30 @@ class Mutations:
         often = self._random.choice((1, 1, 1, 2, 3))
         self._steps = {self._random.randrange(steps) for _ in range(often)}
 
-    def __call__(self, number: int, told: Told) -> Told:
+    def __call__(self, number: int, response: RawResponse) -> RawResponse:
         """The answer of a step, altered or not."""
         if number not in self._steps:
-            return told
+            return response
         for _ in range(self._random.choice((1, 1, 1, 2, 4))):
             kinds = (self._value, self._value, self._value, self._bytes, self._header, self._status, self._framing)
-            told = self._random.choice(kinds)(told)
-        return told
+            response = self._random.choice(kinds)(response)
+        return response
 
-    def _value(self, told: Told) -> Told:
-        if not told.is_json:
-            return self._bytes(told)
-        body = json.loads(told.body)
-        places = list(_places(body))
-        place = self._random.choice(places)
-        return told.with_json(self._changed(body, place))
+    def _value(self, response: RawResponse) -> RawResponse:
+        if not response.is_json:
+            return self._bytes(response)
+        body = json.loads(response.body)
+        paths = list(_paths(body))
+        path = self._random.choice(paths)
+        return response.with_json(self._changed(body, path))
 
-    def _changed(self, body: Any, place: tuple[Any, ...]) -> Any:
-        if not place:
+    def _changed(self, body: Any, path: tuple[Any, ...]) -> Any:
+        if not path:
             return self._random.choice((*ODD_VALUES, [body], {"data": body}, json.dumps(body)))
         node = body
-        for part in place[:-1]:
+        for part in path[:-1]:
             node = node[part]
-        last = place[-1]
+        last = path[-1]
         match self._random.randrange(6):
             case 0:
                 del node[last]
@@ -205,8 +211,8 @@ class Mutations:
                 node[last] = self._random.choice(ODD_VALUES)
         return body
 
-    def _bytes(self, told: Told) -> Told:
-        body = told.body
+    def _bytes(self, response: RawResponse) -> RawResponse:
+        body = response.body
         at = self._random.randrange(len(body) + 1)
         match self._random.randrange(6):
             case 0:
@@ -221,20 +227,20 @@ class Mutations:
                 body = body[:at] + b"\x00" + body[at + 1 :]
             case _:
                 body = body + self._random.choice((b"\n", b"\x00", b"<!-- cached -->", body))
-        return replace(told, body=body)
+        return replace(response, body=body)
 
-    def _header(self, told: Told) -> Told:
-        return told.with_header(*self._random.choice(ODD_HEADERS))
+    def _header(self, response: RawResponse) -> RawResponse:
+        return response.with_header(*self._random.choice(ODD_HEADERS))
 
-    def _status(self, told: Told) -> Told:
-        return replace(told, status=self._random.choice(STATUSES))
+    def _status(self, response: RawResponse) -> RawResponse:
+        return replace(response, status=self._random.choice(STATUSES))
 
-    def _framing(self, told: Told) -> Told:
-        return replace(told, framing=self._random.choice(tuple(Framing)))
+    def _framing(self, response: RawResponse) -> RawResponse:
+        return replace(response, framing=self._random.choice(tuple(Framing)))
 
 
-def _places(body: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    yield place
+def _paths(body: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
     members = body.items() if isinstance(body, dict) else enumerate(body) if isinstance(body, list) else ()
     for name, inner in members:
-        yield from _places(inner, (*place, name))
+        yield from _paths(inner, (*path, name))

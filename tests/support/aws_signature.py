@@ -13,9 +13,9 @@ def signature_of(
     *, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes, secret: str, service: str
 ) -> str:
     """The signature that `Authorization` of these headers has to have: names are in small letters, the path as sent."""
-    told = dict(part.split("=", 1) for part in headers["authorization"].partition(" ")[2].split(", "))
-    _, day, region, _, _ = told["Credential"].split("/")
-    signed = told["SignedHeaders"].split(";")
+    parameters = dict(part.split("=", 1) for part in headers["authorization"].partition(" ")[2].split(", "))
+    _, day, region, _, _ = parameters["Credential"].split("/")
+    signed = parameters["SignedHeaders"].split(";")
     canonical = "\n".join(
         [
             method,

@@ -3,7 +3,7 @@
 import base64
 
 #: The beginning of a PNG.
-PICTURE = base64.b64encode(b"\x89PNG").decode()
+PNG_BASE64 = base64.b64encode(b"\x89PNG").decode()
 
 
 def raw(field: str) -> bytes:

@@ -15,15 +15,15 @@ def png_of(width: int, height: int) -> bytes:
     packing, row = zlib.compressobj(9), bytes(1 + 3 * width)
     pixels = b"".join(packing.compress(row) for _ in range(height)) + packing.flush()
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        _chunk(*one) for one in ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
+        _chunk(*chunk) for chunk in ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
     )
 
 
 def jpeg_that_claims(width: int, height: int) -> bytes:
     """A JPEG whose header tells of other pixels than there are."""
     data = bytearray(encoded("JPEG"))
-    place = data.index(b"\xff\xc0")
-    struct.pack_into(">HH", data, place + 5, height, width)
+    offset = data.index(b"\xff\xc0")
+    struct.pack_into(">HH", data, offset + 5, height, width)
     return bytes(data)
 
 
@@ -38,9 +38,9 @@ def webp_that_claims(width: int, height: int) -> bytes:
 @cache
 def turned_webp() -> bytes:
     """Two kilobytes that are 50 million pixels, to be turned by a quarter: as large as an image may be."""
-    told = Image.Exif()
-    told[ExifTags.Base.Orientation] = 6
-    return encoded("WEBP", size=(10_000, 5_000), lossless=True, exif=told)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    return encoded("WEBP", size=(10_000, 5_000), lossless=True, exif=exif)
 
 
 def encoded(form: str, *, mode: str = "RGB", size: tuple[int, int] = (48, 32), **options: Any) -> bytes:

@@ -21,10 +21,10 @@ class Site:
     """A server with files by path; a page sends what it has to say to `/told`, as JSON."""
 
     origin: str
-    told: "queue.Queue[Any]" = field(default_factory=queue.Queue)
+    reports: "queue.Queue[Any]" = field(default_factory=queue.Queue)
 
 
-def _handler(files: Mapping[str, str], told: "queue.Queue[Any]") -> type[BaseHTTPRequestHandler]:
+def _handler(files: Mapping[str, str], reports: "queue.Queue[Any]") -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             text = files.get(self.path)
@@ -34,7 +34,7 @@ def _handler(files: Mapping[str, str], told: "queue.Queue[Any]") -> type[BaseHTT
             self.wfile.write((text or "").encode())
 
         def do_POST(self) -> None:
-            told.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            reports.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(204)
             self.end_headers()
 
@@ -47,11 +47,11 @@ def _handler(files: Mapping[str, str], told: "queue.Queue[Any]") -> type[BaseHTT
 @contextmanager
 def site(files: Mapping[str, str]) -> Iterator[Site]:
     """The server, on a free port of this machine."""
-    told: queue.Queue[Any] = queue.Queue()
-    with ThreadingHTTPServer(("127.0.0.1", 0), _handler(files, told)) as server:
+    reports: queue.Queue[Any] = queue.Queue()
+    with ThreadingHTTPServer(("127.0.0.1", 0), _handler(files, reports)) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
-        yield Site(origin=f"http://localhost:{server.server_address[1]}", told=told)
+        yield Site(origin=f"http://localhost:{server.server_address[1]}", reports=reports)
         server.shutdown()
         thread.join()
 

@@ -19,10 +19,10 @@ class Threaded:
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._jobs, name)
 
-        async def ask(*values: Any, **named: Any) -> Any:
+        async def call(*values: Any, **named: Any) -> Any:
             return await asyncio.to_thread(method, *values, **named)
 
-        return ask
+        return call
 
     async def jobs(self, *values: Any) -> AsyncIterator[Any]:
         """All jobs."""
@@ -35,9 +35,9 @@ class Threaded:
             yield update
 
 
-async def _beside(found: Iterator[Any]) -> AsyncIterator[Any]:
-    while (one := await asyncio.to_thread(next, found, None)) is not None:
-        yield one
+async def _beside(items: Iterator[Any]) -> AsyncIterator[Any]:
+    while (item := await asyncio.to_thread(next, items, None)) is not None:
+        yield item
 
 
 @asynccontextmanager

@@ -26,8 +26,8 @@ class AheadClock:
 
     def once(self, seconds: float) -> Callable[[], None]:
         """What puts it forward when it is called first."""
-        left = [seconds]
-        return lambda: self.pass_by(left.pop() if left else 0.0)
+        pending = [seconds]
+        return lambda: self.pass_by(pending.pop() if pending else 0.0)
 
 
 def put_into(monkeypatch: pytest.MonkeyPatch, *modules: object) -> AheadClock:

@@ -36,7 +36,7 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
         """Take spans."""
         with self._changed:
             for resource in request.resource_spans:
-                attributes = {one.key: one.value.string_value for one in resource.resource.attributes}
+                attributes = {attribute.key: attribute.value.string_value for attribute in resource.resource.attributes}
                 self._raw.append(resource.SerializeToString())
                 for scope in resource.scope_spans:
                     for span in scope.spans:
@@ -44,20 +44,22 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
             self._changed.notify_all()
         return trace_service_pb2.ExportTraceServiceResponse()
 
-    def hold(self, words: str, *, seconds: float = 0.0) -> bool:
+    def hold(self, text: str, *, seconds: float = 0.0) -> bool:
         """Whether these words stand anywhere in what came: names, attributes, events, statuses."""
         with self._changed:
-            return self._changed.wait_for(lambda: any(words.encode() in one for one in self._raw), timeout=seconds)
+            return self._changed.wait_for(lambda: any(text.encode() in raw for raw in self._raw), timeout=seconds)
 
     def wait_for(self, named: set[tuple[str, str]], *, trace_id: str, seconds: float) -> list[SeenSpan]:
         """The trace's spans, once those of these services and names have come; they come in any order."""
 
-        def found() -> list[SeenSpan]:
+        def spans_of_trace() -> list[SeenSpan]:
             return [span for span in self._spans if span.trace_id == trace_id]
 
         with self._changed:
-            self._changed.wait_for(lambda: named <= {(span.service, span.name) for span in found()}, timeout=seconds)
-            return found()
+            self._changed.wait_for(
+                lambda: named <= {(span.service, span.name) for span in spans_of_trace()}, timeout=seconds
+            )
+            return spans_of_trace()
 
 
 def _seen(service: str, span: Any) -> SeenSpan:

@@ -14,7 +14,7 @@ import httpx
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
-from tests.support.wire import Wire
+from tests.support.wire import HandlerTransport
 
 # It writes down what it is sent, the key among it; what the client writes down is looked at by tests.
 _SILENT = logging.getLogger(f"{__name__}.wire")
@@ -36,23 +36,23 @@ class ComfyUIServer:
         self.prompt_id = "p1"
         self.ended = asyncio.Event()
         self.submitted: list[dict[str, Any]] = []
-        self.told: list[str] = []
+        self.posted: list[str] = []
         self.handshakes: list[Request] = []
         self.close_codes: list[int | None] = []
 
     @property
     def clients(self) -> list[str]:
         """Who opened a websocket."""
-        return [parse_qs(urlsplit(one.path).query)["clientId"][0] for one in self.handshakes]
+        return [parse_qs(urlsplit(handshake.path).query)["clientId"][0] for handshake in self.handshakes]
 
     @property
-    def transport(self) -> Wire:
+    def transport(self) -> HandlerTransport:
         """The way to it by HTTP."""
-        return Wire(self._answer)
+        return HandlerTransport(self._respond)
 
-    def message(self, kind: str, **told: Any) -> str:
+    def message(self, kind: str, **fields: Any) -> str:
         """A message about its prompt."""
-        return json.dumps({"type": kind, "data": {"prompt_id": self.prompt_id} | told})
+        return json.dumps({"type": kind, "data": {"prompt_id": self.prompt_id} | fields})
 
     async def serve(self, connection: ServerConnection) -> None:
         """One websocket."""
@@ -62,24 +62,24 @@ class ComfyUIServer:
             await connection.wait_closed()
             self.close_codes.append(connection.close_code)
 
-    def take(self, connection: ServerConnection, request: Request) -> Response | None:
+    def on_handshake(self, connection: ServerConnection, request: Request) -> Response | None:
         """A handshake."""
         self.handshakes.append(request)
         if self.refusal is None:
             return None
         status, headers = self.refusal
-        answer = connection.respond(status, "no\n")
-        answer.headers.update(headers)
+        response = connection.respond(status, "no\n")
+        response.headers.update(headers)
         self.ended.set()
-        return answer
+        return response
 
-    def _answer(self, request: httpx.Request) -> httpx.Response:
+    def _respond(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
         if path == "/prompt":
             self.submitted.append(json.loads(request.content))
             return httpx.Response(200, json={"prompt_id": self.prompt_id})
         if request.method == "POST":
-            self.told.append(path)
+            self.posted.append(path)
             return httpx.Response(200, json={"cancelled": not self.ended.is_set()})
         if path == "/view":
             return httpx.Response(200, content=b"a picture")
@@ -98,7 +98,7 @@ async def comfyui_server(play: Play, *, tls: ssl.SSLContext | None = None) -> As
         server.serve,
         "127.0.0.1",
         0,
-        process_request=server.take,
+        process_request=server.on_handshake,
         ssl=tls,
         max_size=None,
         compression=None,

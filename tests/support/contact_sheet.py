@@ -29,12 +29,12 @@ def sheet(captions: list[str]) -> Image.Image:
     for index, caption in enumerate(captions):
         row, column = divmod(index, _COLUMNS)
         left, top = _GAP + column * (_SIDE + _GAP), _GAP + row * (_SIDE + _CAPTION + _GAP)
-        page.paste(_picture(caption), (left, top))
+        page.paste(_image(caption), (left, top))
         _label(page, caption, left, top + _SIDE)
     return page
 
 
-def _picture(prompt: str) -> Image.Image:
+def _image(prompt: str) -> Image.Image:
     drawn = render(prompt=prompt, negative_prompt=None, seed=SEED, width=1024, height=1024, output_format="png")
     return Image.open(io.BytesIO(drawn)).resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
 

@@ -26,12 +26,12 @@ class CuttingProxy:
 
     upstream: str
     cuts: int = 0
-    is_taken: Callable[[int], None] = lambda _: None
+    on_request: Callable[[int], None] = lambda _: None
     refusals: int = 0
     url: str = ""
     seen: list[str] = field(default_factory=list)
     last_sent: float = 0.0
-    open_ones: set[socket.socket] = field(default_factory=set)
+    open_connections: set[socket.socket] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def is_cut(self, head: bytes) -> bool:
@@ -40,7 +40,7 @@ class CuttingProxy:
             self.seen.append(head.decode("latin-1"))
             if len(self.seen) > self.cuts:
                 return False
-            self.is_taken(len(self.seen))
+            self.on_request(len(self.seen))
             return True
 
     def is_refused(self) -> bool:
@@ -52,8 +52,8 @@ class CuttingProxy:
     def cut_open(self) -> None:
         """Cut every connection that is open now."""
         with self.lock:
-            for one in self.open_ones:
-                _shut(one)
+            for connection in self.open_connections:
+                _shut(connection)
 
     def note_sent(self) -> None:
         """A client sent something."""
@@ -82,22 +82,22 @@ class _Handler(BaseRequestHandler):
             if self.proxy.is_cut(head):
                 return
             with self.proxy.lock:
-                self.proxy.open_ones.add(self.request)
+                self.proxy.open_connections.add(self.request)
             back = threading.Thread(target=_pump, args=(server, self.request), daemon=True)
             back.start()
             _pump(self.request, server, self.proxy.note_sent)
             back.join()
             with self.proxy.lock:
-                self.proxy.open_ones.discard(self.request)
+                self.proxy.open_connections.discard(self.request)
 
 
 def _request(client: socket.socket) -> tuple[bytes, bytes]:
-    taken = b""
-    while b"\r\n\r\n" not in taken:
+    received = b""
+    while b"\r\n\r\n" not in received:
         if not (chunk := client.recv(65_536)):
             return b"", b""
-        taken += chunk
-    head, _, body = taken.partition(b"\r\n\r\n")
+        received += chunk
+    head, _, body = received.partition(b"\r\n\r\n")
     stated = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
     while stated and len(body) < int(stated[1]):
         body += client.recv(65_536)
@@ -113,21 +113,21 @@ def _pump(source: socket.socket, sink: socket.socket, note: Callable[[], None] =
         pass
     finally:
         # The other direction ends too.
-        for one in (source, sink):
-            _shut(one)
+        for connection in (source, sink):
+            _shut(connection)
 
 
-def _shut(one: socket.socket) -> None:
+def _shut(connection: socket.socket) -> None:
     with suppress(OSError):
-        one.shutdown(socket.SHUT_RDWR)
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
 def cutting_proxy(
-    upstream: str, *, cuts: int = 0, is_taken: Callable[[int], None] = lambda _: None
+    upstream: str, *, cuts: int = 0, on_request: Callable[[int], None] = lambda _: None
 ) -> Iterator[CuttingProxy]:
     """The proxy on a free port of this machine."""
-    proxy = CuttingProxy(upstream=upstream, cuts=cuts, is_taken=is_taken)
+    proxy = CuttingProxy(upstream=upstream, cuts=cuts, on_request=on_request)
     handler = type("Handler", (_Handler,), {"proxy": proxy})
     with _Server(("127.0.0.1", 0), handler) as server:
         proxy.url = f"http://127.0.0.1:{server.server_address[1]}"

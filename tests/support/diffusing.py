@@ -9,11 +9,11 @@ from services.generator.ports import ProviderRequest
 
 def entry(settings: dict[str, Any] | None = None, **fields: Any) -> DiffusersEntry:
     """An entry of the provider file."""
-    told = DiffusersSettings(**({"path": "owner/model"} | (settings or {})))
-    return DiffusersEntry(**({"name": "local", "kind": "diffusers", "settings": told} | fields))
+    model_settings = DiffusersSettings(**({"path": "owner/model"} | (settings or {})))
+    return DiffusersEntry(**({"name": "local", "kind": "diffusers", "settings": model_settings} | fields))
 
 
 def order(*, count: int = 1, key: str = "call_1", seed: int | None = None, **request: Any) -> ProviderRequest:
     """A call."""
-    wanted = Request(**({"prompt": "a harbour"} | request))
-    return ProviderRequest(call_id=key, idempotency_key=key, model="model", count=count, request=wanted, seed=seed)
+    job_request = Request(**({"prompt": "a harbour"} | request))
+    return ProviderRequest(call_id=key, idempotency_key=key, model="model", count=count, request=job_request, seed=seed)

@@ -37,8 +37,8 @@ from services.job.grpc_api.worker_service import WorkerService
 from services.job.messages import from_protobuf
 from services.job.store import jobs
 from tests.support.generation import Provider, Reader, Staging, provider_error
-from tests.support.jobs import FREE, PAID, JobDesk, stored
-from tests.support.moments import Fault, Killed, Moments
+from tests.support.jobs import FREE, PAID, JobUseCases, stored
+from tests.support.moments import Fault, FaultPoints, Killed
 
 T = TypeVar("T")
 W = TypeVar("W")
@@ -56,7 +56,7 @@ WHERE call.phase IN ('intended', 'accepted') AND jobs.state IN ('completed', 'fa
 """
 AWAY = ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason=Reason("UNAVAILABLE"), message="away")
 #: Fates of what is sold; what is slow has not ended at the first looks, and what is bad is no image.
-SOLD, SLOW_LOOKS = ("good", "slow", "bad"), 2
+SOLD, SLOW_POLLS = ("good", "slow", "bad"), 2
 #: What readers of tests know to be no image.
 BAD = b"bad"
 STOPPED = provider_error(Acceptance.ACCEPTED, code=Code.TIMEOUT, reason=Reason.PROVIDER_CANCELED)
@@ -67,37 +67,35 @@ NOT_SOLD = {
 }
 
 
-class Vendor(Provider):
+class BookkeepingProvider(Provider):
     """Sells by a script of fates (then all is well) and books each request that it delivers, by its call."""
 
-    def __init__(self, name: str, moments: Moments, fates: Sequence[str], *, resumable: bool, free: bool) -> None:
-        super().__init__(None, resumable=resumable, free=free, most=2)
+    def __init__(self, name: str, moments: FaultPoints, fates: Sequence[str], *, resumable: bool, free: bool) -> None:
+        super().__init__(None, resumable=resumable, free=free, max_images=2)
         self.name = name
         self.traits = Traits(free=free, idempotent=free, resumable=resumable)
         self.delivered: list[str] = []
         self.stopped: set[str] = set()
-        self._looks: Counter[str] = Counter()
+        self._polls: Counter[str] = Counter()
         self._moments = moments
         self._fates = list(fates)
         self._operations: dict[str, tuple[ProviderRequest, str]] = {}
 
     async def submit(self, provider_request: ProviderRequest) -> Generated | Operation:
         """Sell, or not."""
-        return await self._moments.through(
-            lambda: self._sell(provider_request), away=provider_error(Acceptance.UNKNOWN)
-        )
+        return await self._moments.run(lambda: self._sell(provider_request), away=provider_error(Acceptance.UNKNOWN))
 
     async def poll(self, operation: Operation) -> Generated | Pending:
         """How an operation stands."""
         away = provider_error(Acceptance.UNKNOWN)
-        return await self._moments.through(lambda: self._look(operation), away=away)
+        return await self._moments.run(lambda: self._poll(operation), away=away)
 
     async def cancel(self, operation: Operation) -> CancelOutcome:
         """Stop what has not ended; whoever asks again hears the same."""
         away = provider_error(Acceptance.UNKNOWN)
-        return await self._moments.through(lambda: self._stop(operation), away=away)
+        return await self._moments.run(lambda: self._stop(operation), away=away)
 
-    def shown(self) -> set[str]:
+    def available_operations(self) -> set[str]:
         """Operations whose result is had, now or later, by whoever asks for it."""
         sold = {name for name, (_, fate) in self._operations.items() if fate in SOLD and fate != "bad"}
         return sold - self.stopped
@@ -110,25 +108,25 @@ class Vendor(Provider):
 
     def _is_slow(self, operation: Operation) -> bool:
         """Whether it has not ended by itself."""
-        return self._operations[operation.id][1] == "slow" and self._looks[operation.id] <= SLOW_LOOKS
+        return self._operations[operation.id][1] == "slow" and self._polls[operation.id] <= SLOW_POLLS
 
     async def _sell(self, provider_request: ProviderRequest) -> Generated | Operation:
         fate = self._fates.pop(0) if self._fates else "good"
         # An operation is taken, whatever becomes of it; what is turned away is not.
-        is_taken = self.traits.resumable and fate != "limited"
+        is_accepted = self.traits.resumable and fate != "limited"
         if fate in SOLD:
             self.delivered.append(provider_request.call_id)
-        elif not is_taken:
+        elif not is_accepted:
             raise NOT_SOLD[fate]
-        if not is_taken:
+        if not is_accepted:
             return _made(provider_request, fate)
         operation = Operation(id=f"op-{len(self._operations)}")
         self._operations[operation.id] = (provider_request, fate)
         return operation
 
-    async def _look(self, operation: Operation) -> Generated | Pending:
+    async def _poll(self, operation: Operation) -> Generated | Pending:
         provider_request, fate = self._operations[operation.id]
-        self._looks[operation.id] += 1
+        self._polls[operation.id] += 1
         if operation.id in self.stopped:
             raise STOPPED
         if self._is_slow(operation):
@@ -141,37 +139,37 @@ class Vendor(Provider):
 class WatchedStaging(Staging):
     """A bucket in memory whose answers come through a moment each."""
 
-    def __init__(self, moments: Moments) -> None:
+    def __init__(self, moments: FaultPoints) -> None:
         super().__init__()
         self._moments = moments
 
     async def put(self, image: StagedImage, data: bytes, *, count: int) -> StagedImage:
         """Write."""
-        return await self._moments.through(
+        return await self._moments.run(
             lambda: super(WatchedStaging, self).put(image, data, count=count), away=StorageUnavailable("away")
         )
 
     async def of_call(self, job_id: str, call_id: str) -> tuple[list[StagedImage], int]:
         """Look."""
-        return await self._moments.through(
+        return await self._moments.run(
             lambda: super(WatchedStaging, self).of_call(job_id, call_id), away=StorageUnavailable("away")
         )
 
     async def put_raw(self, name: str, data: bytes) -> None:
         """Write what is no image."""
-        await self._moments.through(
+        await self._moments.run(
             lambda: super(WatchedStaging, self).put_raw(name, data), away=StorageUnavailable("away")
         )
 
     async def raw_of_call(self, job_id: str, call_id: str) -> list[RawResult]:
         """Look for what is no image."""
-        return await self._moments.through(
+        return await self._moments.run(
             lambda: super(WatchedStaging, self).raw_of_call(job_id, call_id), away=StorageUnavailable("away")
         )
 
     async def get_raw(self, name: str) -> bytes:
         """Read it."""
-        return await self._moments.through(
+        return await self._moments.run(
             lambda: super(WatchedStaging, self).get_raw(name), away=StorageUnavailable("away")
         )
 
@@ -179,23 +177,23 @@ class WatchedStaging(Staging):
 class _Stub:
     """WorkerService without a network between."""
 
-    def __init__(self, service: WorkerService, moments: Moments) -> None:
+    def __init__(self, service: WorkerService, moments: FaultPoints) -> None:
         self._service = service
         self._moments = moments
 
     def __getattr__(self, method: str) -> Callable[..., Awaitable[Any]]:
-        async def ask(request: Any, **_: Any) -> Any:
-            return await self._moments.through(lambda: getattr(self._service, method)(request, None), away=AWAY)
+        async def call(request: Any, **_: Any) -> Any:
+            return await self._moments.run(lambda: getattr(self._service, method)(request, None), away=AWAY)
 
-        return ask
+        return call
 
 
 @dataclass(kw_only=True)
 class _Inline:
     """The database, the relay and the broker of job-service: each does its work at once."""
 
-    desk: JobDesk
-    moments: Moments
+    desk: JobUseCases
+    moments: FaultPoints
     max_message_bytes: int = 1 << 20
 
     async def run(self, work: Callable[[Any], T], **_: Any) -> T:
@@ -209,31 +207,31 @@ class _Inline:
 
     async def publish(self, subject: str, body: bytes, **_: Any) -> None:
         """A fact is folded as soon as it is safe."""
-        await self.moments.through(lambda: self._fold(body), away=BrokerUnavailable("away"))
+        await self.moments.run(lambda: self._apply(body), away=BrokerUnavailable("away"))
 
     async def publish_core(self, *_: Any, **__: Any) -> None:
         """Nobody listens to progress."""
 
-    async def _fold(self, body: bytes) -> None:
+    async def _apply(self, body: bytes) -> None:
         fact = fact_pb2.Fact.FromString(body)
-        told = from_protobuf.job_fact(fact, now=self.desk.run(jobs.clock))
-        [admitted] = self.desk.run(lambda connection: fact_checks.admit(connection, [told]))
+        job_fact = from_protobuf.job_fact(fact, now=self.desk.run(jobs.clock))
+        [admitted] = self.desk.run(lambda connection: fact_checks.admit(connection, [job_fact]))
         assert not isinstance(admitted, Refused), admitted.reason
-        self.desk.fold(admitted)
+        self.desk.apply(admitted)
 
 
 class World:
     """One job, its generators one after the other, and the vendors' books."""
 
     def __init__(
-        self, desk: JobDesk, faults: Mapping[int, Fault], fates: Sequence[str], *, resumable: bool, **request: Any
+        self, desk: JobUseCases, faults: Mapping[int, Fault], fates: Sequence[str], *, resumable: bool, **request: Any
     ) -> None:
         self.jobs = desk
-        self.moments = Moments(faults=faults)
+        self.moments = FaultPoints(faults=faults)
         self.staging = WatchedStaging(self.moments)
-        self.vendors = {
-            "paid": Vendor("paid", self.moments, fates, resumable=resumable, free=False),
-            "procedural": Vendor("procedural", self.moments, (), resumable=False, free=True),
+        self.providers = {
+            "paid": BookkeepingProvider("paid", self.moments, fates, resumable=resumable, free=False),
+            "procedural": BookkeepingProvider("procedural", self.moments, (), resumable=False, free=True),
         }
         desk.register(FREE, replace(PAID, capabilities=replace(PAID.capabilities, resumable=resumable)))
         self.id = desk.create(provider="paid", **request).job.id
@@ -267,17 +265,17 @@ class World:
 
     def upload(self) -> None:
         """What was had of it becomes public."""
-        for one in self.jobs.claim_uploads():
-            self.jobs.fold(stored(one.job))
+        for claimed in self.jobs.claim_uploads():
+            self.jobs.apply(stored(claimed.job))
 
-    def to_be_had(self) -> set[int]:
+    def obtainable_images(self) -> set[int]:
         """Images that open calls have in staging, or that the vendor shows to whoever knows their operation."""
         open_calls = self.jobs.sql("SELECT * FROM provider_calls WHERE phase IN ('intended', 'accepted')")
-        ids, shown = {call.id for call in open_calls}, self.vendors["paid"].shown()
+        ids, available = {call.id for call in open_calls}, self.providers["paid"].available_operations()
         here = {image.index for image, _ in self.staging.objects.values() if image.call_id in ids}
-        return here.union(*(call.image_indexes for call in open_calls if call.operation_id in shown))
+        return here.union(*(call.image_indexes for call in open_calls if call.operation_id in available))
 
-    def left(self) -> object:
+    def state(self) -> object:
         """What there is for whoever comes next: the job, its calls, and what is in staging."""
         calls = "SELECT phase, operation_id, image_indexes FROM provider_calls ORDER BY created_at, id"
         images = sorted(image.index for image, _ in self.staging.objects.values())
@@ -286,13 +284,13 @@ class World:
     def _process(self) -> tuple[GrpcJobService, dict[str, Any]]:
         """A generator's process: its desk, and whatever else it works with."""
         inline: Any = _Inline(desk=self.jobs, moments=self.moments)
-        desk = GrpcJobService(_NoChannel(), worker_name="g", providers=list(self.vendors))  # type: ignore[arg-type]
+        desk = GrpcJobService(_NoChannel(), worker_name="g", providers=list(self.providers))  # type: ignore[arg-type]
         desk._stub = _Stub(WorkerService(inline, inline, self.jobs.limits), self.moments)  # type: ignore[assignment]
         others = {
             "facts": NatsFacts(inline),
             "staging": self.staging,
             "reader": Reader(),
-            "providers": self.vendors,
+            "providers": self.providers,
             "memory": Memory(64 * 1024 * 1024),
         }
         return desk, others
@@ -306,19 +304,19 @@ class World:
                 await run(Slot(token=token, work=work))
         except (Killed, asyncio.CancelledError, ServiceError):
             self.moments.is_dead = True
-            await self._bury()
+            await self._cancel_tasks()
 
-    def sold(self) -> Counter[int]:
+    def delivered_counts(self) -> Counter[int]:
         """How often each image was delivered by whom it is paid for."""
         covers = {call.id: call.image_indexes for call in self.jobs.sql("SELECT id, image_indexes FROM provider_calls")}
-        return Counter(index for call_id in self.vendors["paid"].delivered for index in covers[call_id])
+        return Counter(index for call_id in self.providers["paid"].delivered for index in covers[call_id])
 
-    async def _bury(self) -> None:
+    async def _cancel_tasks(self) -> None:
         """What a process leaves running dies with it."""
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in left:
+        running = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in running:
             task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.gather(*running, return_exceptions=True)
 
     def _rescue(self) -> None:
         """Leases of the dead run out."""

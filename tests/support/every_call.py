@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.support.paid_provider import picture
+from tests.support.paid_provider import png
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ CALLS: Mapping[str, Call] = {
         path="/v1/images/edits",
         request={
             "data": {"prompt": "one of every call", "model": "edits", "stream": "true"},
-            "files": {"image": picture()},
+            "files": {"image": png()},
         },
     ),
     "listModels": Call(method="GET", path="/v1/models"),

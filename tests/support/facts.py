@@ -10,11 +10,11 @@ from google.protobuf.descriptor import FieldDescriptor as Field
 from services.job.domain.calls import ProviderCall
 from services.job.domain.jobs import Job
 
-WORDS = ("", "x", "\0", "ü" * 3000, "a" * 70_000, "jobs/x/0.png", "0" * 64, "00000000-0000-0000-0000-000000000000")
+TEXTS = ("", "x", "\0", "ü" * 3000, "a" * 70_000, "jobs/x/0.png", "0" * 64, "00000000-0000-0000-0000-000000000000")
 INT32 = (0, 1, -1, 2, 9, 10, 2**15 - 1, 2**15, 2**31 - 1, -(2**31))
 FLOATS = (0.0, -0.0, -1.0, 5.0, 1e308, 5e-324, float("inf"), float("-inf"), float("nan"))
 EXTREMES: dict[int, tuple[Any, ...]] = {
-    Field.TYPE_STRING: WORDS,
+    Field.TYPE_STRING: TEXTS,
     Field.TYPE_BYTES: (b"", b"\0", b"\xff" * 1000),
     Field.TYPE_BOOL: (False, True),
     Field.TYPE_INT32: INT32,
@@ -42,7 +42,7 @@ def _good(job: Job, call: ProviderCall) -> dict[str, Any]:
         "job_id": job.id,
         "call_id": call.id,
         "claim_number": job.claim_number,
-        "lease_token": str(job.lease.token) if job.lease else WORDS[-1],
+        "lease_token": str(job.lease.token) if job.lease else TEXTS[-1],
         "index": 0,
         "sha256": "0" * 64,
         "content_type": "image/png",
@@ -54,7 +54,7 @@ def _fill(message: Any, dice: random.Random, good: dict[str, Any]) -> None:
         if field.name in good and dice.random() < 0.8:
             setattr(message, field.name, good[field.name])
         elif field.message_type is not None and field.message_type.GetOptions().map_entry:
-            getattr(message, field.name)[dice.choice(WORDS)] = dice.choice(WORDS)
+            getattr(message, field.name)[dice.choice(TEXTS)] = dice.choice(TEXTS)
         elif field.message_type is not None:
             _fill_below(message, field, dice, good)
         elif dice.random() < 0.7:

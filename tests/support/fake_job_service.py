@@ -35,10 +35,10 @@ class FakeJobService(job_service_pb2_grpc.JobServiceServicer):
 
     def __init__(self) -> None:
         self.history: dict[str, list[job_pb2.Job]] = {}
-        self.asked: list[Any] = []
+        self.requests: list[Any] = []
         self.parents: list[str | None] = []
         #: Seconds that each caller still had when its call arrived; streams are without end.
-        self.time_left: list[float] = []
+        self.remaining_seconds: list[float] = []
         self.refusals: dict[str, list[ServiceError]] = defaultdict(list)
         self.providers: list[provider_pb2.Provider] = []
         self.attempts: list[job_pb2.Attempt] = []
@@ -46,7 +46,7 @@ class FakeJobService(job_service_pb2_grpc.JobServiceServicer):
         self.watching = 0
         self._keys: dict[tuple[str, str], tuple[str, str]] = {}
         self._watchers: dict[str, list[asyncio.Queue[Change | None]]] = defaultdict(list)
-        self._stirred = asyncio.Event()
+        self._changed = asyncio.Event()
 
     # What tests do to it.
 
@@ -75,26 +75,26 @@ class FakeJobService(job_service_pb2_grpc.JobServiceServicer):
         job.CopyFrom(self.history[job_id][-1])
         job.MergeFrom(job_pb2.Job(**fields, sequence=job.sequence + 1))
         self.history[job_id].append(job)
-        self._tell(job_id, _bare(job))
+        self._notify(job_id, _bare(job))
         return job
 
     def progress(self, job_id: str, percent: float) -> None:
         """Live word from a provider."""
-        self._tell(job_id, job_service_pb2.Progress(percent=percent, step=int(percent), steps=100))
+        self._notify(job_id, job_service_pb2.Progress(percent=percent, step=int(percent), steps=100))
 
     def break_streams(self, job_id: str) -> None:
         """End every stream of a job, as a service that stops does."""
-        self._tell(job_id, None)
+        self._notify(job_id, None)
 
     async def until(self, holds: Callable[["FakeJobService"], bool]) -> None:
         """Wait until something holds that calls bring about."""
         while not holds(self):
-            self._stirred.clear()
-            await self._stirred.wait()
+            self._changed.clear()
+            await self._changed.wait()
 
     def last(self, kind: type[Any]) -> Any:
         """The last request of a kind."""
-        return next(one for one in reversed(self.asked) if isinstance(one, kind))
+        return next(request for request in reversed(self.requests) if isinstance(request, kind))
 
     def grpc_service(self) -> GrpcService:
         """This service, as a server offers it."""
@@ -112,12 +112,12 @@ class FakeJobService(job_service_pb2_grpc.JobServiceServicer):
             if known[1] != request.fingerprint:
                 raise refusal(grpc.StatusCode.INVALID_ARGUMENT, "IDEMPOTENCY_KEY_REUSED", "Another body.")
             return job_service_pb2.CreateJobResponse(job=self.history[known[0]][-1], replayed=True)
-        wanted = request.request
+        job_request = request.request
         job = self.add(
             tenant=request.tenant,
-            request=wanted,
-            metadata=dict(wanted.metadata),
-            image_count=wanted.n,
+            request=job_request,
+            metadata=dict(job_request.metadata),
+            image_count=job_request.n,
             queue_position=1,
         )
         self._keys[request.tenant, request.idempotency_key] = (job.id, request.fingerprint)
@@ -189,7 +189,7 @@ class FakeJobService(job_service_pb2_grpc.JobServiceServicer):
         queue: asyncio.Queue[Change | None] = asyncio.Queue()
         self._watchers[job.id].append(queue)
         self.watching += 1
-        self._stirred.set()
+        self._changed.set()
         try:
             after = request.after_sequence if request.HasField("after_sequence") else None
             if after is None or after > job.sequence:
@@ -210,15 +210,15 @@ class FakeJobService(job_service_pb2_grpc.JobServiceServicer):
         finally:
             self._watchers[job.id].remove(queue)
             self.watching -= 1
-            self._stirred.set()
+            self._changed.set()
 
     def _begin(self, method: str, request: Any, context: Any) -> None:
-        self.asked.append(request)
+        self.requests.append(request)
         self.parents.append(dict(context.invocation_metadata()).get("traceparent"))
         if method != "WatchJob":
-            left = context.time_remaining()
-            self.time_left.append(inf if left is None else left)
-        self._stirred.set()
+            remaining = context.time_remaining()
+            self.remaining_seconds.append(inf if remaining is None else remaining)
+        self._changed.set()
         if self.refusals[method]:
             raise self.refusals[method].pop(0)
 
@@ -228,7 +228,7 @@ class FakeJobService(job_service_pb2_grpc.JobServiceServicer):
             raise refusal(grpc.StatusCode.NOT_FOUND, "JOB_NOT_FOUND", "There is no such job.")
         return versions[-1]
 
-    def _tell(self, job_id: str, change: Change | None) -> None:
+    def _notify(self, job_id: str, change: Change | None) -> None:
         for queue in self._watchers[job_id]:
             queue.put_nowait(change)
 

@@ -15,7 +15,7 @@ def frozen(folder: Path, name: str) -> Iterator[None]:
     """Stop all processes of that name of the folder's stack; they go on at the end of the block."""
     state = read_state(folder)
     assert state is not None
-    processes = [one for pid in state.pids[name] for one in _family(psutil.Process(pid))]
+    processes = [process for pid in state.pids[name] for process in _family(psutil.Process(pid))]
     for process in processes:
         process.send_signal(signal.SIGSTOP)
     try:

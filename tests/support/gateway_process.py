@@ -39,13 +39,13 @@ class GatewayProcess:
         self._wrote = asyncio.Condition()
         self._reading = asyncio.create_task(self._read())
 
-    async def line(self, word: bytes) -> bytes:
+    async def line(self, text: bytes) -> bytes:
         """The first line that holds a word, once it is written."""
         async with asyncio.timeout(PATIENCE), self._wrote:
-            while not (found := [line for line in self._lines if word in line]):
-                assert not self._has_ended, f"the process ended without {word!r}"
+            while not (matching := [line for line in self._lines if text in line]):
+                assert not self._has_ended, f"the process ended without {text!r}"
                 await self._wrote.wait()
-        return found[0]
+        return matching[0]
 
     async def end(self) -> tuple[int, bytes]:
         """Its exit status, and all that it wrote, once it has ended."""
@@ -79,11 +79,11 @@ async def running(
         write_keys(keys, "1", KEY)
     wiring = {"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": job_address, "API_KEYS_FILE": str(file)}
     gateway = GatewayProcess(await start(**wiring | {"LOG_FORMAT": "text"} | settings))
-    shown = {"Authorization": f"Bearer {key}"} if key else {}
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
         port = (await gateway.line(b"http.opened")).decode().rpartition("port=")[2].strip()
         url = f"http://127.0.0.1:{port}"
-        async with httpx.AsyncClient(base_url=url, headers=shown, timeout=PATIENCE, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=PATIENCE, trust_env=False) as client:
             yield gateway, client
     finally:
         await gateway.kill()

@@ -50,11 +50,11 @@ def generator(folder: Path, settings: dict[str, str], *, storage_url: str, numbe
     own = {f"CALOTYPE_{name}": value for name, value in ({"GRPC_IDENTITIES_FILE": str(identities)} | settings).items()}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CALOTYPE_", "OTEL_"))}
     path = f"{ROOT}{os.pathsep}{ROOT / 'proto'}"
-    told = {"STORAGE_EMULATOR_HOST": storage_url, "PYTHONPATH": path, "PAID_API_KEY": KEY}
+    extra = {"STORAGE_EMULATOR_HOST": storage_url, "PYTHONPATH": path, "PAID_API_KEY": KEY}
     program = Program(
         name="generator",
         command=(sys.executable, "-m", "services.generator"),
-        environment=inherited | own | told,
+        environment=inherited | own | extra,
         log=folder / f"generator-{number}.log",
         is_ready=lambda: True,
     )

@@ -74,7 +74,7 @@ def call_of(phase: CallPhase, *indexes: int, operation: str = "", call_id: str =
     )
 
 
-class Desk:
+class LedgerJobService:
     """Decides by job-service's own rules on a ledger in memory, unless `refusals` holds an error for the method."""
 
     def __init__(self, *providers: ImageProvider) -> None:
@@ -91,7 +91,7 @@ class Desk:
 
     def register(self, *providers: ImageProvider) -> None:
         """What these can do is in the catalogue."""
-        self.ledger.catalogue |= {one.name: _listed(one) for one in providers}
+        self.ledger.catalogue |= {provider.name: _listed(provider) for provider in providers}
 
     def _refuse(self, method: str) -> None:
         if method in self.refusals:
@@ -118,10 +118,10 @@ class Desk:
     ) -> Call:
         """Write a call down."""
         self._refuse("begin_call")
-        asked, told = self._see(job), _ledger_report(job, report)
+        domain_job, ledger_known = self._domain_job(job), _known(job, report)
         with _refusals():
             call = self.ledger.begin(
-                asked, call_id=call_id, provider=provider, model=model, indexes=indexes, report=told
+                domain_job, call_id=call_id, provider=provider, model=model, indexes=indexes, report=ledger_known
             )
         self.begun.append(tuple(indexes))
         self.when_begun()
@@ -131,7 +131,7 @@ class Desk:
         """Allow a call to be sent again."""
         self._refuse("resend_call")
         with _refusals():
-            again = self.ledger.resend(self._see(job), call.id, _ledger_report(job, report))
+            again = self.ledger.resend(self._domain_job(job), call.id, _known(job, report))
         self.resent.append(call.id)
         return _written_down(again)
 
@@ -139,11 +139,11 @@ class Desk:
         """Allow an operation to be followed."""
         self._refuse("follow_call")
         with _refusals():
-            self.ledger.follow(self._see(job), call.id, _ledger_report(job, report))
+            self.ledger.follow(self._domain_job(job), call.id, _known(job, report))
         self.followed.append(call.id)
         return call
 
-    def _see(self, job: Job) -> jobs.Job:
+    def _domain_job(self, job: Job) -> jobs.Job:
         """The job as job-service has it, with what earlier claims left in the ledger."""
         self.ledger.add(
             ledger.ProviderCall(
@@ -170,7 +170,7 @@ class Desk:
             request=JobRequest(
                 prompt=job.request.prompt,
                 n=job.image_count,
-                fallback=tuple(one.provider for one in job.routes[1:]),
+                fallback=tuple(route.provider for route in job.routes[1:]),
                 background=job.request.background,
             ),
             provider=job.routes[0].provider,
@@ -195,7 +195,7 @@ class Desk:
     async def release(self, job: Job, *, report: WorkerReport) -> None:
         """Take a job back."""
         self._refuse("release")
-        self.ledger.settle(self._see(job), _ledger_report(job, report))
+        self.ledger.settle(self._domain_job(job), _known(job, report))
         self.released.append(report)
 
     async def claim_settlements(self, tokens: Sequence[str]) -> Sequence[tuple[str, Settlement]]:
@@ -223,13 +223,13 @@ def _refusals() -> Iterator[None]:
         raise to_service_error(refusal) from refusal
 
 
-def _ledger_report(job: Job, report: WorkerReport) -> ledger.WorkerReport:
-    """What job-service reads of a worker's report."""
+def _known(job: Job, known: WorkerReport) -> ledger.WorkerReport:
+    """What job-service reads of what a worker knows."""
     outcomes = tuple(
         ledger.CallOutcome(
-            call_id=one.call_id, phase=ledger.CallPhase(one.phase), operation_id=one.operation_id or None
+            call_id=outcome.call_id, phase=ledger.CallPhase(outcome.phase), operation_id=outcome.operation_id or None
         )
-        for one in report.calls
+        for outcome in known.calls
     )
     images = tuple(
         jobs.Artifact(
@@ -246,7 +246,7 @@ def _ledger_report(job: Job, report: WorkerReport) -> ledger.WorkerReport:
             blurhash=image.blurhash,
             staged_at=START,
         )
-        for image in report.images
+        for image in known.images
     )
     return ledger.WorkerReport(calls=outcomes, images=images)
 
@@ -280,24 +280,24 @@ class Facts:
     """Keeps what was told, by kind."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, dict[str, Any]]] = []
+        self.published: list[tuple[str, dict[str, Any]]] = []
 
     def __getattr__(self, kind: str) -> Callable[..., Any]:
-        async def tell(*_: Any, **about: Any) -> None:
+        async def publish(*_: Any, **about: Any) -> None:
             if kind != "progress":
-                self.told.append((kind, about))
+                self.published.append((kind, about))
 
-        return tell
+        return publish
 
     @property
     def kinds(self) -> list[str]:
         """Kinds in the order told."""
-        return [kind for kind, _ in self.told]
+        return [kind for kind, _ in self.published]
 
     @property
     def last(self) -> dict[str, Any]:
         """What the last fact says."""
-        return self.told[-1][1]
+        return self.published[-1][1]
 
     @property
     def phases(self) -> list[CallPhase]:
@@ -313,8 +313,8 @@ class Facts:
     @property
     def error(self) -> StageError:
         """The failure that the last fact tells."""
-        found: StageError = self.last["error"]
-        return found
+        error: StageError = self.last["error"]
+        return error
 
 
 class Staging:
@@ -335,8 +335,8 @@ class Staging:
     async def of_call(self, job_id: str, call_id: str) -> tuple[list[StagedImage], int]:
         """What a call has here."""
         self._refuse()
-        found = [one for name, one in self.objects.items() if name.startswith(f"{job_id}/{call_id}/")]
-        return [image for image, _ in found], max((count for _, count in found), default=0)
+        objects = [stored for name, stored in self.objects.items() if name.startswith(f"{job_id}/{call_id}/")]
+        return [image for image, _ in objects], max((count for _, count in objects), default=0)
 
     async def put_raw(self, name: str, data: bytes) -> None:
         """Write; the first writer wins."""
@@ -389,7 +389,7 @@ class Reader:
         return url.encode()
 
     async def prepare_input(self, data: bytes) -> PreparedInput:
-        """As it is; `told` is what more than its pixels says."""
+        """As it is; `ledger_known` is what more than its pixels says."""
         return PreparedInput(data=data, lost_metadata=b"told" in data)
 
     async def mask(self, data: bytes, form: MaskForm) -> bytes:
@@ -432,14 +432,14 @@ class Provider:
         free: bool = False,
         idempotent: bool = False,
         resumable: bool | None = None,
-        most: int = 4,
+        max_images: int = 4,
         timeout: float = PATIENCE,
         hook: Callable[[], None] | None = None,
     ) -> None:
         resumes = not (free or idempotent) if resumable is None else resumable
         self.traits = Traits(free=free, idempotent=free or idempotent, resumable=resumes)
         self.cancels: CancelOutcome | Exception = CancelOutcome.CONFIRMED
-        self.max_images_per_call = most
+        self.max_images_per_call = max_images
         self.timeout_seconds = timeout
         self.submitted: list[ProviderRequest] = []
         self.polled: list[str] = []
@@ -460,14 +460,14 @@ class Provider:
     async def submit(self, provider_request: ProviderRequest) -> Generated | Operation:
         """The next answer."""
         self.submitted.append(provider_request)
-        answer: Generated | Operation = self._next()
-        return answer
+        result: Generated | Operation = self._next()
+        return result
 
     async def poll(self, operation: Operation) -> Generated | Pending:
         """The next answer."""
         self.polled.append(operation.id)
-        answer: Generated | Pending = self._next()
-        return answer
+        result: Generated | Pending = self._next()
+        return result
 
     async def watch(self, operation: Operation, report: Callable[[float], None]) -> bool:
         """What `watching` does, if it is set."""
@@ -498,10 +498,10 @@ class Provider:
 
     def _next(self) -> Any:
         self._hook()
-        answer = self._script.pop(0) if len(self._script) > 1 else self._script[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        result = self._script.pop(0) if len(self._script) > 1 else self._script[0]
+        if isinstance(result, Exception):
+            raise result
+        return result
 
 
 def at(url: str) -> Generated:
@@ -516,7 +516,7 @@ def fetch_failed(*, retryable: bool) -> StageError:
 
 def made(*data: bytes, cost: int | None = 40_000) -> Generated:
     """Images by their bytes."""
-    return Generated(images=tuple(ImageSource(data=one) for one in data or (b"good",)), cost_micros=cost)
+    return Generated(images=tuple(ImageSource(data=content) for content in data or (b"good",)), cost_micros=cost)
 
 
 def provider_error(acceptance: Any, **changes: Any) -> ProviderError:

@@ -50,7 +50,7 @@ class World:
         self.listens = f"127.0.0.1:{free_port()}"
         providers = self.folder / "providers.yaml"
         providers.write_text(PROVIDERS.format(url=self.books.url), encoding="utf-8")
-        told = {
+        defaults = {
             "WORKER_ADDRESS": self.desk.address,
             **nats_settings(self.nats, "generator"),
             "STAGING_BUCKET": self.proxy.staging,
@@ -61,8 +61,8 @@ class World:
             "GRACE_SECONDS": f"{PATIENCE:.0f}",
             "LOG_FORMAT": "text",
         }
-        url = self.proxy.doors["generator"]
-        child = generator(self.folder, told | settings, storage_url=url, number=len(self.children))
+        url = self.proxy.urls["generator"]
+        child = generator(self.folder, defaults | settings, storage_url=url, number=len(self.children))
         child.start()
         self.children.append(child)
         return child
@@ -70,23 +70,23 @@ class World:
     async def next_fact(self) -> fact_pb2.Fact:
         """The next fact in the stream, which job-service does not get; its message is the last of `messages`."""
         async with asyncio.timeout(PATIENCE):
-            while not (found := await self._facts.fetch(1, wait_seconds=1.0)):
+            while not (messages := await self._facts.fetch(1, wait_seconds=1.0)):
                 pass
-        self.messages += found
-        await found[0].ack_sync()
-        return fact_pb2.Fact.FromString(found[0].data)
+        self.messages += messages
+        await messages[0].ack_sync()
+        return fact_pb2.Fact.FromString(messages[0].data)
 
     async def progress_of(self, job_id: str) -> asyncio.Queue[bytes]:
         """What is told of a job's progress from now on."""
-        told: asyncio.Queue[bytes] = asyncio.Queue()
+        received: asyncio.Queue[bytes] = asyncio.Queue()
 
-        async def hear(subject: str, body: bytes) -> None:
-            await told.put(body)
+        async def on_message(subject: str, body: bytes) -> None:
+            await received.put(body)
 
-        await self.broker.subscribe_core(streams.progress_subject(tenant="acme", job_id=job_id), hear)
-        return told
+        await self.broker.subscribe_core(streams.progress_subject(tenant="acme", job_id=job_id), on_message)
+        return received
 
-    async def facts_left(self) -> int:
+    async def unread_facts(self) -> int:
         """Facts that nobody has read."""
         return int((await self.broker.context.stream_info(FACTS.stream)).state.messages)
 

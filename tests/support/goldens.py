@@ -20,7 +20,7 @@ from services.generator.ports import ProviderRequest
 from tests.support.forms import form_of
 from tests.support.hops import as_generator_sees
 from tests.support.patience import PATIENCE
-from tests.support.scripted_http import Answer, Manner, Request, ScriptedServer, scripted_server
+from tests.support.scripted_http import Manner, Request, ScriptedResponse, ScriptedServer, scripted_server
 from tests.support.subjects import KEY, REMOTE, DescribedProvider
 
 FOLDER = Path(__file__).parents[1] / "conformance" / "providers" / "goldens"
@@ -28,7 +28,7 @@ FOLDER = Path(__file__).parents[1] / "conformance" / "providers" / "goldens"
 _OWN = frozenset({"accept-encoding", "connection", "content-length", "host", "user-agent"})
 #: What a client says that takes any answer.
 _ANY = ("accept", "*/*")
-_PICTURES = {"png": b"\x89PNG\r\n\x1a\n", "jpeg": b"\xff\xd8\xff", "mask": b"\x89PNG\r\n\x1a\nmask"}
+_IMAGES = {"png": b"\x89PNG\r\n\x1a\n", "jpeg": b"\xff\xd8\xff", "mask": b"\x89PNG\r\n\x1a\nmask"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +42,8 @@ class Golden:
 
 def read(kind: str) -> Golden:
     """The golden of a kind."""
-    told = yaml.safe_load((FOLDER / f"{kind}.yaml").read_text(encoding="utf-8"))
-    return Golden(kind=kind, entry=told["entry"], cases=told["cases"])
+    content = yaml.safe_load((FOLDER / f"{kind}.yaml").read_text(encoding="utf-8"))
+    return Golden(kind=kind, entry=content["entry"], cases=content["cases"])
 
 
 def kinds() -> list[str]:
@@ -57,54 +57,56 @@ def provider_of(golden: Golden, url: str, transport: httpx.AsyncBaseTransport | 
     return REMOTE[golden.kind](entry, api_key=KEY, transport=transport)
 
 
-class GoldenSubject:
+class GoldenFixture:
     """Speaks to a script in the dialect of a golden: its cases `good`, and `n` for more than one image."""
 
-    def __init__(self, golden: Golden, vendor: ScriptedServer) -> None:
-        self.provider = provider_of(golden, vendor.url)
+    def __init__(self, golden: Golden, server: ScriptedServer) -> None:
+        self.provider = provider_of(golden, server.url)
         self._golden = golden
-        self._vendor = vendor
+        self._server = server
 
     def order(self, *, count: int = 1, call_id: str = "call_1", **request: Any) -> ProviderRequest:
         """The call of a case."""
         order = order_of(self._golden, self._golden.cases["good" if count == 1 else "n"])
         return replace(order, call_id=call_id, count=count, request=replace(order.request, **request))
 
-    def will_make(self, order: ProviderRequest) -> None:
+    def expect_success(self, order: ProviderRequest) -> None:
         """The answers of a case, in their order."""
-        for step in script_of(self._golden, "good" if order.count == 1 else "n", self._vendor.url):
-            self._vendor.expect(*step)
+        for step in script_of(self._golden, "good" if order.count == 1 else "n", self._server.url):
+            self._server.expect(*step)
 
 
 def order_of(golden: Golden, case: Mapping[str, Any]) -> ProviderRequest:
     """The call of a case, as its job's request comes to the adapter; pictures are named, `mask` is the mask's."""
-    told: dict[str, Any] = {"prompt": "a harbour"} | case.get("job", {})
-    named, mask = told.get("input_images", []), told.get("mask")
-    told |= {"input_images": [_picture(name) for name in named]}
-    wanted = as_generator_sees(told | ({} if mask is None else {"mask": _picture(mask)}))
+    body: dict[str, Any] = {"prompt": "a harbour"} | case.get("job", {})
+    named, mask = body.get("input_images", []), body.get("mask")
+    body |= {"input_images": [_image(name) for name in named]}
+    job_request = as_generator_sees(body | ({} if mask is None else {"mask": _image(mask)}))
     return ProviderRequest(
         call_id="call_1",
         idempotency_key="call_1",
         model=golden.entry["models"][0]["name"],
-        count=told.get("n", 1),
-        request=wanted,
-        seed=wanted.seed,
-        inputs=tuple(_PICTURES[name] for name in [*named, *([] if mask is None else [mask])]),
+        count=body.get("n", 1),
+        request=job_request,
+        seed=job_request.seed,
+        inputs=tuple(_IMAGES[name] for name in [*named, *([] if mask is None else [mask])]),
     )
 
 
-def _picture(name: str) -> dict[str, str]:
+def _image(name: str) -> dict[str, str]:
     kind = "jpeg" if name == "jpeg" else "png"
-    return {"data": base64.b64encode(_PICTURES[name]).decode(), "content_type": f"image/{kind}"}
+    return {"data": base64.b64encode(_IMAGES[name]).decode(), "content_type": f"image/{kind}"}
 
 
-def script_of(golden: Golden, name: str, url: str) -> list[tuple[str, str, Answer]]:
+def script_of(golden: Golden, name: str, url: str) -> list[tuple[str, str, ScriptedResponse]]:
     """Method, path and answer of every step of a case, for a vendor at `url`."""
     steps = _at(golden.cases[name]["steps"], url)
-    return [(step["request"]["method"], step["request"]["path"], _answer(step["answer"])) for step in steps]
+    return [(step["request"]["method"], step["request"]["path"], _response(step["answer"])) for step in steps]
 
 
-async def play(golden: Golden, name: str, *, first: Answer | None = None, resumes: bool = False) -> dict[str, Any]:
+async def play(
+    golden: Golden, name: str, *, first: ScriptedResponse | None = None, resumes: bool = False
+) -> dict[str, Any]:
     """Play a case, its first answer replaced by `first`, which ends it; what it came to.
 
     `resumes`: the process that submits dies, and another follows what the ledger has of the operation.
@@ -112,24 +114,24 @@ async def play(golden: Golden, name: str, *, first: Answer | None = None, resume
     Raises `AssertionError` for a request that is not exactly the golden's.
     """
     case = golden.cases[name]
-    async with scripted_server() as vendor:
-        steps = _at(case["steps"], vendor.url)[: 1 if first else None]
+    async with scripted_server() as server:
+        steps = _at(case["steps"], server.url)[: 1 if first else None]
         for step in steps:
-            vendor.expect(step["request"]["method"], step["request"]["path"], first or _answer(step["answer"]))
-        provider = provider_of(golden, vendor.url)
+            server.expect(step["request"]["method"], step["request"]["path"], first or _response(step["answer"]))
+        provider = provider_of(golden, server.url)
         try:
             async with asyncio.timeout(PATIENCE):
                 order = order_of(golden, case)
                 if resumes:
-                    came_to = await _resumed(provider, provider_of(golden, vendor.url), order)
+                    came_to = await _resumed(provider, provider_of(golden, server.url), order)
                 else:
                     came_to = await _carried_out(provider, order, cancels=case.get("cancels", False))
         finally:
             await provider.close()
         # Before the bodies: a request that the script refused is told first.
-        vendor.verify()
-        _compare(vendor, steps)
-        ending: dict[str, Any] = _replaced(came_to, {vendor.url: "{url}"})
+        server.verify()
+        _compare(server, steps)
+        ending: dict[str, Any] = _replaced(came_to, {server.url: "{url}"})
         return ending
 
 
@@ -170,26 +172,26 @@ async def _resumed(first: DescribedProvider, second: DescribedProvider, order: P
 
 async def _carried_out(provider: DescribedProvider, order: ProviderRequest, *, cancels: bool) -> dict[str, Any]:
     try:
-        answer = await provider.submit(order)
-        if isinstance(answer, Operation) and cancels:
-            return {"cancel": str(await provider.cancel(answer))}
+        result = await provider.submit(order)
+        if isinstance(result, Operation) and cancels:
+            return {"cancel": str(await provider.cancel(result))}
         if cancels:
             return {"cancel": str(await provider.cancel(Operation(id="none")))}
-        while isinstance(answer, Operation):
-            seen = await provider.poll(answer)
-            if isinstance(seen, Generated):
-                answer = seen
+        while isinstance(result, Operation):
+            polled = await provider.poll(result)
+            if isinstance(polled, Generated):
+                result = polled
     except ProviderError as error:
-        return _told(error)
-    return _made(answer)
+        return _error_fields(error)
+    return _made(result)
 
 
-def _made(answer: Generated) -> dict[str, Any]:
-    return {"images": [_bare(asdict(image)) for image in answer.images], "cost_micros": answer.cost_micros}
+def _made(result: Generated) -> dict[str, Any]:
+    return {"images": [_bare(asdict(image)) for image in result.images], "cost_micros": result.cost_micros}
 
 
-def _told(error: ProviderError) -> dict[str, Any]:
-    told = {
+def _error_fields(error: ProviderError) -> dict[str, Any]:
+    fields = {
         "code": error.code,
         "reason": error.reason,
         "retryable": error.retryable,
@@ -199,47 +201,47 @@ def _told(error: ProviderError) -> dict[str, Any]:
         "request_id": error.vendor.request_id,
     }
     assert KEY not in f"{error!r} {error}"
-    return {name: value for name, value in told.items() if value not in (None, "")}
+    return {name: value for name, value in fields.items() if value not in (None, "")}
 
 
 def _bare(image: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in image.items() if value is not None}
 
 
-def _compare(vendor: ScriptedServer, steps: list[Any]) -> None:
-    for came, step in zip(vendor.asked, steps, strict=True):
+def _compare(server: ScriptedServer, steps: list[Any]) -> None:
+    for request, step in zip(server.requests, steps, strict=True):
         expected = step["request"]
-        headers = {name: value for name, value in came.headers.items() if name not in _OWN and (name, value) != _ANY}
-        body = _body(came)
+        headers = {name: value for name, value in request.headers.items() if name not in _OWN and (name, value) != _ANY}
+        body = _body(request)
         if "form" in expected:
             headers["content-type"] = headers["content-type"].partition(";")[0]
-        wanted = {str(name).lower(): str(value) for name, value in expected.get("headers", {}).items()}
-        assert headers == wanted, f"{came.path}: headers are {headers} instead of {wanted}"
-        told = expected.get("form", expected.get("body"))
-        assert body == told, f"{came.path}: body is {body} instead of {told}"
+        expected_headers = {str(name).lower(): str(value) for name, value in expected.get("headers", {}).items()}
+        assert headers == expected_headers, f"{request.path}: headers are {headers} instead of {expected_headers}"
+        expected_body = expected.get("form", expected.get("body"))
+        assert body == expected_body, f"{request.path}: body is {body} instead of {expected_body}"
 
 
-def _body(came: Request) -> Any:
-    kind = came.headers.get("content-type", "")
-    return form_of(kind, came.body) if kind.startswith("multipart/") else came.json
+def _body(request: Request) -> Any:
+    kind = request.headers.get("content-type", "")
+    return form_of(kind, request.body) if kind.startswith("multipart/") else request.json
 
 
-def _answer(told: Mapping[str, Any]) -> Answer:
-    answer = Answer(status=told["status"], headers=told.get("headers", {}), body=told.get("body", b""))
-    return replace(answer, manner=Manner[told["manner"].upper()]) if "manner" in told else answer
+def _response(step: Mapping[str, Any]) -> ScriptedResponse:
+    response = ScriptedResponse(status=step["status"], headers=step.get("headers", {}), body=step.get("body", b""))
+    return replace(response, manner=Manner[step["manner"].upper()]) if "manner" in step else response
 
 
-def _at(told: Any, url: str) -> Any:
+def _at(value: Any, url: str) -> Any:
     """The golden, with the vendor's address where it says so."""
-    return _replaced(told, {"{url}": url, "{key}": KEY})
+    return _replaced(value, {"{url}": url, "{key}": KEY})
 
 
-def _replaced(told: Any, words: Mapping[str, str]) -> Any:
-    if isinstance(told, dict):
-        return {name: _replaced(value, words) for name, value in told.items()}
-    if isinstance(told, list):
-        return [_replaced(one, words) for one in told]
-    if isinstance(told, str):
-        for word, instead in words.items():
-            told = told.replace(word, instead)
-    return told
+def _replaced(template: Any, replacements: Mapping[str, str]) -> Any:
+    if isinstance(template, dict):
+        return {name: _replaced(value, replacements) for name, value in template.items()}
+    if isinstance(template, list):
+        return [_replaced(item, replacements) for item in template]
+    if isinstance(template, str):
+        for old, new in replacements.items():
+            template = template.replace(old, new)
+    return template

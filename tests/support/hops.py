@@ -19,8 +19,8 @@ from services.job.store import rows
 def as_generator_sees(body: Mapping[str, Any]) -> Request:
     """The body of `POST /v1/jobs`, as the adapters get it: gateway, job-service, its table, and the claim between."""
     checked = CreateJob.model_validate(strict_json.parse(json.dumps(body).encode()))
-    asked = job_pb2.JobRequest.FromString(from_clients.job_request(checked).SerializeToString())
-    row = rows.as_json(rows.to_json(from_protobuf.request(asked)))
+    message = job_pb2.JobRequest.FromString(from_clients.job_request(checked).SerializeToString())
+    row = rows.as_json(rows.to_json(from_protobuf.request(message)))
     claimed = worker_service_pb2.ClaimedJob()
     claimed.job.request.CopyFrom(to_protobuf.request(rows.from_json(JobRequest, json.loads(row))))
     return grpc_job_service.claimed_job(worker_service_pb2.ClaimedJob.FromString(claimed.SerializeToString())).request

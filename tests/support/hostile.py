@@ -42,7 +42,7 @@ class Attack:
     """Bytes to send, made anew each time, and the statuses that are a clear answer; 0 is a closed connection."""
 
     name: str
-    answers: frozenset[int]
+    expected_statuses: frozenset[int]
     make: Callable[[Target, random.Random], bytes]
     #: So often as one of the others.
     weight: float = 1.0
@@ -59,11 +59,11 @@ def request(
 
 
 def _post(body: bytes, *headers: str, path: str = "/v1/jobs", length: int | None = None) -> Callable[..., bytes]:
-    kind = () if any(one.startswith("Content-Type") for one in headers) else ("Content-Type: application/json",)
+    kind = () if any(header.startswith("Content-Type") for header in headers) else ("Content-Type: application/json",)
     return lambda target, _: request("POST", path, *kind, *headers, key=target.key, body=body, length=length)
 
 
-def _one_of(*requests: Callable[[Target], bytes]) -> Callable[[Target, random.Random], bytes]:
+def _any_of(*requests: Callable[[Target], bytes]) -> Callable[[Target, random.Random], bytes]:
     return lambda target, rng: rng.choice(requests)(target)
 
 
@@ -145,60 +145,69 @@ _BAD_FORMS = (
 _REFUSED = frozenset({400, 404, 405, 413, 415, 422})
 ATTACKS: Sequence[Attack] = (
     Attack(
-        name="JSON", answers=_REFUSED, make=_one_of(*[lambda t, b=b: _post(b)(t, None) for b in _BAD_JSON]), weight=4
+        name="JSON",
+        expected_statuses=_REFUSED,
+        make=_any_of(*[lambda t, b=b: _post(b)(t, None) for b in _BAD_JSON]),
+        weight=4,
     ),
-    Attack(name="length", answers=frozenset({413}), make=_post(b"{", length=10**9), weight=0.2),
-    Attack(name="endless", answers=frozenset({413}), make=_chunked, weight=0.02),
-    Attack(name="large", answers=frozenset({400, 503}), make=_post(b"a" * (20 * MIB)), weight=0.02),
-    Attack(name="zipped", answers=frozenset({415}), make=_post(gzip.compress(bytes(MIB)), "Content-Encoding: gzip")),
+    Attack(name="length", expected_statuses=frozenset({413}), make=_post(b"{", length=10**9), weight=0.2),
+    Attack(name="endless", expected_statuses=frozenset({413}), make=_chunked, weight=0.02),
+    Attack(name="large", expected_statuses=frozenset({400, 503}), make=_post(b"a" * (20 * MIB)), weight=0.02),
+    Attack(
+        name="zipped",
+        expected_statuses=frozenset({415}),
+        make=_post(gzip.compress(bytes(MIB)), "Content-Encoding: gzip"),
+    ),
     Attack(
         name="form",
-        answers=frozenset({400, 422}),
-        make=_one_of(*[lambda t, b=b: _post(b, _FORM, path="/v1/images/edits")(t, None) for b in _BAD_FORMS]),
+        expected_statuses=frozenset({400, 422}),
+        make=_any_of(*[lambda t, b=b: _post(b, _FORM, path="/v1/images/edits")(t, None) for b in _BAD_FORMS]),
     ),
     Attack(
         name="headers",
-        answers=frozenset({200, 400}),
-        make=_one_of(
+        expected_statuses=frozenset({200, 400}),
+        make=_any_of(
             lambda t: request("GET", "/v1/jobs", *[f"X-{number}: y" for number in range(3_000)], key=t.key),
             lambda t: request("GET", "/v1/jobs", "X: " + "y" * 40_000, key=t.key),
             lambda t: request("GET", "/v1/jobs", *["Cookie: a=b"] * 2_000, key=t.key),
         ),
     ),
-    Attack(name="head", answers=frozenset({400}), make=lambda _, __: b"GET / HTTP/1.1\r\nX: " + b"y" * 70_000),
+    Attack(
+        name="head", expected_statuses=frozenset({400}), make=lambda _, __: b"GET / HTTP/1.1\r\nX: " + b"y" * 70_000
+    ),
     Attack(
         name="wire",
-        answers=frozenset({400}),
-        make=_one_of(
+        expected_statuses=frozenset({400}),
+        make=_any_of(
             lambda _: b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500) + b"\r\n\r\n",
             lambda _: b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
             lambda _: b"POST /v1/jobs HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
             lambda _: b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n",
         ),
     ),
-    Attack(name="gone", answers=frozenset({0}), make=lambda _, __: b""),
+    Attack(name="gone", expected_statuses=frozenset({0}), make=lambda _, __: b""),
     Attack(
         name="path",
-        answers=_REFUSED,
-        make=_one_of(*[lambda t, p=p: request("GET", p, key=t.key) for p in _TRICKS]),
+        expected_statuses=_REFUSED,
+        make=_any_of(*[lambda t, p=p: request("GET", p, key=t.key) for p in _TRICKS]),
         weight=2,
     ),
     Attack(
         name="query",
-        answers=frozenset({200, 400, 422}),
-        make=_one_of(*[lambda t, q=q: request("GET", f"/v1/jobs?{q}", key=t.key) for q in _QUERIES]),
+        expected_statuses=frozenset({200, 400, 422}),
+        make=_any_of(*[lambda t, q=q: request("GET", f"/v1/jobs?{q}", key=t.key) for q in _QUERIES]),
     ),
     Attack(
         name="method",
-        answers=_REFUSED,
-        make=_one_of(*[lambda t, m=m: request(m, "/v1/jobs", key=t.key) for m in ("TRACE", "BREW", "PUT", "PATCH")]),
+        expected_statuses=_REFUSED,
+        make=_any_of(*[lambda t, m=m: request(m, "/v1/jobs", key=t.key) for m in ("TRACE", "BREW", "PUT", "PATCH")]),
     ),
-    Attack(name="strange", answers=frozenset({403, 404}), make=_strange, weight=2),
-    Attack(name="token", answers=frozenset({401}), make=_bad_token, weight=2),
+    Attack(name="strange", expected_statuses=frozenset({403, 404}), make=_strange, weight=2),
+    Attack(name="token", expected_statuses=frozenset({401}), make=_bad_token, weight=2),
     Attack(
         name="beyond",
-        answers=frozenset({403}),
-        make=_one_of(
+        expected_statuses=frozenset({403}),
+        make=_any_of(
             lambda t: request("POST", f"/v1/jobs/{t.job}/cancel", key=t.token),
             lambda t: request("DELETE", f"/v1/jobs/{t.job}", key=t.token),
             lambda t: request("GET", "/v1/jobs", key=t.token),
@@ -207,8 +216,8 @@ ATTACKS: Sequence[Attack] = (
     ),
     Attack(
         name="conditions",
-        answers=frozenset({200, 400, 422}),
-        make=_one_of(
+        expected_statuses=frozenset({200, 400, 422}),
+        make=_any_of(
             lambda t: request("GET", f"/v1/jobs/{t.job}", "Prefer: wait=" + "9" * 400, key=t.key),
             lambda t: request("GET", f"/v1/jobs/{t.job}", "If-None-Match: " + '"a",' * 5_000, key=t.key),
             lambda t: request("GET", f"/v1/jobs/{t.job}/events", "Last-Event-ID: -1", key=t.key),
@@ -230,14 +239,14 @@ async def send(target: Target, sent: bytes) -> tuple[int, bytes]:
                 await writer.drain()
             if not sent:
                 return 0, b""
-            answer = b""
+            response = b""
             with suppress(ConnectionError):
-                while len(answer) < MIB and (part := await reader.read(MIB)):
-                    answer += part
-                    if b"content-type: text/event-stream" in answer.lower():
+                while len(response) < MIB and (part := await reader.read(MIB)):
+                    response += part
+                    if b"content-type: text/event-stream" in response.lower():
                         # It goes on for as long as its job does.
                         break
-            return (int(answer[9:12]) if answer.startswith(b"HTTP/1.1 ") else 0), answer
+            return (int(response[9:12]) if response.startswith(b"HTTP/1.1 ") else 0), response
         finally:
             writer.close()
             with suppress(ConnectionError):

@@ -31,7 +31,7 @@ def write(path: Path, *entries: dict[str, Any]) -> Path:
     return fresh.replace(path)
 
 
-def door_for(path: Path, **settings: Any) -> ServerSecurity:
+def security_for(path: Path, **settings: Any) -> ServerSecurity:
     """The door of a service with that file."""
     chosen = ServerSettings(grpc_identities_file=path, **settings)
     return server_security(chosen, roles=permissions.ACCEPTED, policy=permissions.policy, changes=permissions.changes)

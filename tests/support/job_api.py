@@ -60,8 +60,8 @@ class Api:
         return (await call(self.work.ClaimJobs, request, timeout=PATIENCE)).jobs
 
 
-async def refusal_of(answer: Any) -> ServiceError:
+async def refusal_of(call: Any) -> ServiceError:
     """The no that something is answered with."""
     with pytest.raises(ServiceError) as refused:
-        await answer
+        await call
     return refused.value

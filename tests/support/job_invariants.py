@@ -11,7 +11,7 @@ from services.job.domain.jobs import Job
 from services.job.domain.states import AT_GENERATOR, LEGAL, State, Transition
 from services.job.messages import to_protobuf
 from services.job.store import artifacts, job_writer, jobs
-from tests.support.jobs import JobDesk
+from tests.support.jobs import JobUseCases
 
 DOUBLE_COVER = """
 SELECT job_id, image_index FROM provider_call_images
@@ -69,9 +69,9 @@ class Seen:
     states: dict[str, State] = field(default_factory=dict)
 
 
-def broken(desk: JobDesk, seen: Seen) -> list[str]:
+def broken(desk: JobUseCases, seen: Seen) -> list[str]:
     """Sentences about what does not hold."""
-    found = desk.run(lambda c: {row.id: row for row in map(_read(c), c.exec_driver_sql("SELECT id FROM jobs"))})
+    jobs_by_id = desk.run(lambda c: {row.id: row for row in map(_read(c), c.exec_driver_sql("SELECT id FROM jobs"))})
     staged = Counter(row.job_id for row in desk.sql("SELECT job_id FROM artifacts"))
     problems = [
         *_paths(desk),
@@ -80,13 +80,13 @@ def broken(desk: JobDesk, seen: Seen) -> list[str]:
         *(f"{row.id} has other attempts than claims" for row in desk.sql(OTHER_ATTEMPTS)),
         *(f"{row.id} goes on without images" for row in desk.sql(WITHOUT_IMAGES)),
         *(f"{row.id} waits where no claim looks" for row in desk.sql(WITHOUT_A_LANE)),
-        *_consents(desk, found, seen),
-        *(word for job in found.values() for word in _row(job)),
-        *_views(desk, found, seen),
-        *_kept(found, staged, seen),
-        *_told(desk, found),
+        *_consents(desk, jobs_by_id, seen),
+        *(problem for job in jobs_by_id.values() for problem in _row(job)),
+        *_views(desk, jobs_by_id, seen),
+        *_staged_images(jobs_by_id, staged, seen),
+        *_warnings(desk, jobs_by_id),
     ]
-    seen.states = {job.id: job.state for job in found.values()}
+    seen.states = {job.id: job.state for job in jobs_by_id.values()}
     return problems
 
 
@@ -99,7 +99,7 @@ def _read(connection: Any) -> Any:
     return read
 
 
-def _paths(desk: JobDesk) -> Iterator[str]:
+def _paths(desk: JobUseCases) -> Iterator[str]:
     """Events tell a legal path without gaps, and each has left a row in the outbox."""
     paths: dict[str, list[Any]] = defaultdict(list)
     for row in desk.sql(EVENTS):
@@ -117,7 +117,7 @@ def _paths(desk: JobDesk) -> Iterator[str]:
         yield "an event has no row in the outbox"
 
 
-def _consents(desk: JobDesk, found: Mapping[str, Job], seen: Seen) -> Iterator[str]:
+def _consents(desk: JobUseCases, jobs_by_id: Mapping[str, Job], seen: Seen) -> Iterator[str]:
     """Of each image no more is bought under consent than was consented to."""
     bought: Counter[tuple[str, int, str]] = Counter()
     for call in desk.sql("SELECT job_id, image_indexes, consent, phase FROM provider_calls"):
@@ -142,10 +142,10 @@ def _row(job: Job) -> Iterator[str]:
         yield f"{job.id} is {job.state} and waits since {job.queued_at}"
 
 
-def _views(desk: JobDesk, found: Mapping[str, Job], seen: Seen) -> Iterator[str]:
+def _views(desk: JobUseCases, jobs_by_id: Mapping[str, Job], seen: Seen) -> Iterator[str]:
     """What a client sees is a function of the job and its sequence."""
-    shown = [job for job in found.values() if job.deleted_at is None]
-    for job_id, snapshot in desk.run(lambda c: job_writer.snapshots(c, shown)).items():
+    visible = [job for job in jobs_by_id.values() if job.deleted_at is None]
+    for job_id, snapshot in desk.run(lambda c: job_writer.snapshots(c, visible)).items():
         view = to_protobuf.job(snapshot, public_base_url="")
         for name in TIMES:
             view.ClearField(name)  # type: ignore[arg-type]
@@ -154,17 +154,19 @@ def _views(desk: JobDesk, found: Mapping[str, Job], seen: Seen) -> Iterator[str]
             yield f"{job_id} at {view.sequence} was first seen as\n{before}\nthen as\n{view}"
 
 
-def _kept(found: Mapping[str, Job], staged: Mapping[str, int], seen: Seen) -> Iterator[str]:
+def _staged_images(jobs_by_id: Mapping[str, Job], staged: Mapping[str, int], seen: Seen) -> Iterator[str]:
     """A job fails without staged images, unless their upload failed."""
-    for job in found.values():
+    for job in jobs_by_id.values():
         is_new = job.state is State.FAILED and seen.states.get(job.id) is not State.FAILED
         if is_new and staged[job.id] and job.failure and job.failure.stage not in ("uploading", "persisting"):
             yield f"{job.id} failed by {job.failure.reason} with {staged[job.id]} staged images"
 
 
-def _told(desk: JobDesk, found: Mapping[str, Job]) -> Iterator[str]:
+def _warnings(desk: JobUseCases, jobs_by_id: Mapping[str, Job]) -> Iterator[str]:
     """A job that goes on without some of its images has a warning for each."""
-    going_on = [job for job in found.values() if job.state in (State.UPLOADING, State.COMPLETED) and not job.deleted_at]
+    going_on = [
+        job for job in jobs_by_id.values() if job.state in (State.UPLOADING, State.COMPLETED) and not job.deleted_at
+    ]
     images = desk.run(lambda c: artifacts.of_jobs(c, [job.id for job in going_on]))
     for job in going_on:
         here = {image.image_index for image in images.get(job.id, [])}
@@ -172,18 +174,18 @@ def _told(desk: JobDesk, found: Mapping[str, Job]) -> Iterator[str]:
             yield f"{job.id} is {job.state} and says nothing of images {untold}"
 
 
-def forgotten(desk: JobDesk) -> set[str]:
+def forgotten(desk: JobUseCases) -> set[str]:
     """Calls of jobs that are over of which nobody has told for so long that nobody will."""
     return {row.id for row in desk.sql(FORGOTTEN)}
 
 
-def ledger(desk: JobDesk) -> dict[str, tuple[CallPhase, State]]:
+def ledger(desk: JobUseCases) -> dict[str, tuple[CallPhase, State]]:
     """How each call stands, and its job."""
     statement = "SELECT call.id, phase, state FROM provider_calls AS call JOIN jobs ON jobs.id = call.job_id"
     return {row.id: (CallPhase(row.phase), State(row.state)) for row in desk.sql(statement)}
 
 
-def followed(desk: JobDesk, *, max_queued_seconds: float) -> set[str]:
+def followed(desk: JobUseCases, *, max_queued_seconds: float) -> set[str]:
     """Jobs that wait with an open call, and may go on waiting for a claim that follows it."""
     phases = ", ".join(f"'{phase}'" for phase in sorted(OPEN))
     return {
@@ -191,7 +193,7 @@ def followed(desk: JobDesk, *, max_queued_seconds: float) -> set[str]:
         for row in desk.sql(
             "SELECT id FROM jobs WHERE state = 'queued' AND EXISTS (SELECT 1 FROM provider_calls WHERE job_id = jobs.id"
             f" AND phase IN ({phases}))"
-            " AND queued_seconds + extract(epoch FROM clock_timestamp() - queued_at) < :most",
-            most=max_queued_seconds,
+            " AND queued_seconds + extract(epoch FROM clock_timestamp() - queued_at) < :max_seconds",
+            max_seconds=max_queued_seconds,
         )
     }

@@ -63,14 +63,14 @@ class Transaction(Protocol):
 
 
 @dataclass
-class JobDesk:
+class JobUseCases:
     """The use cases against one database."""
 
     run: Transaction
     limits: StageTimeouts = field(default_factory=StageTimeouts)
     dispose: Callable[[], None] = lambda: None
 
-    def on(self, connection: Connection) -> "JobDesk":
+    def on(self, connection: Connection) -> "JobUseCases":
         """The same inside a transaction that somebody else ends."""
         return replace(self, run=lambda work: work(connection))
 
@@ -94,7 +94,7 @@ class JobDesk:
         fingerprint: str = "",
         quota: Quota | None = None,
         join: int | None = None,
-        pictures: Mapping[int, bytes] | None = None,
+        input_images: Mapping[int, bytes] | None = None,
         **request: Any,
     ) -> submission.ActionResult:
         """What job-service makes of a wish for pictures."""
@@ -104,7 +104,7 @@ class JobDesk:
             fingerprint=fingerprint,
             request=JobRequest(**({"prompt": "a harbour"} | request)),
             traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-            input_bytes=pictures or {},
+            input_bytes=input_images or {},
             quota=quota,
             join_within_seconds=join,
         )
@@ -114,13 +114,15 @@ class JobDesk:
         self, count: int = 1, *, tokens: Sequence[UUID] = (), only: Sequence[str] = ("procedural", "paid")
     ) -> list[claims.Claimed]:
         """Claim jobs for generation."""
-        asked = list(tokens) or [uuid4() for _ in range(count)]
-        return self.run(lambda c: claims.claim_jobs(c, worker="w", tokens=asked, providers=only, limits=self.limits))
+        lease_tokens = list(tokens) or [uuid4() for _ in range(count)]
+        return self.run(
+            lambda c: claims.claim_jobs(c, worker="w", tokens=lease_tokens, providers=only, limits=self.limits)
+        )
 
     def claim_uploads(self, count: int = 1, *, tokens: Sequence[UUID] = ()) -> list[claims.Claimed]:
         """Claim jobs for upload."""
-        asked = list(tokens) or [uuid4() for _ in range(count)]
-        return self.run(lambda c: claims.claim_uploads(c, worker="u", tokens=asked, limits=self.limits))
+        lease_tokens = list(tokens) or [uuid4() for _ in range(count)]
+        return self.run(lambda c: claims.claim_uploads(c, worker="u", tokens=lease_tokens, limits=self.limits))
 
     def begin(
         self, job: Job, *indexes: int, provider: str | None = None, known: Sequence[CallOutcome] = ()
@@ -133,7 +135,7 @@ class JobDesk:
         """Follow the operation of an earlier claim."""
         return self.run(lambda c: provider_calls.follow_provider_call(c, fence_of(job), call_id, WorkerReport())).call
 
-    def fold(self, *facts: JobFact) -> apply_facts.ApplyResult:
+    def apply(self, *facts: JobFact) -> apply_facts.ApplyResult:
         """Fold facts in one batch."""
         return self.run(lambda c: apply_facts.apply_facts(c, facts, limits=self.limits))
 
@@ -176,9 +178,9 @@ class JobDesk:
 
     def job(self, job_id: str) -> Job:
         """The row."""
-        found = self.run(lambda c: jobs.get(c, job_id))
-        assert found is not None
-        return found
+        job = self.run(lambda c: jobs.get(c, job_id))
+        assert job is not None
+        return job
 
     def sql(self, statement: str, **parameters: Any) -> list[Any]:
         """Whatever a test wants to know or to spoil."""
@@ -205,13 +207,13 @@ class JobDesk:
     def upload(self, **request: Any) -> Job:
         """A job whose images are staged and whose uploader holds it."""
         job, call = self.generate(**request)
-        self.fold(generated(job, call))
+        self.apply(generated(job, call))
         [claimed] = self.claim_uploads()
         return claimed.job
 
 
 @contextmanager
-def desk_at(url: str, limits: StageTimeouts | None = None) -> Iterator[JobDesk]:
+def use_cases_at(url: str, limits: StageTimeouts | None = None) -> Iterator[JobUseCases]:
     """The use cases on a database, with both providers registered."""
     engine = create_engine(driver_url(url), isolation_level="READ COMMITTED", pool_size=60, max_overflow=0)
 
@@ -219,14 +221,14 @@ def desk_at(url: str, limits: StageTimeouts | None = None) -> Iterator[JobDesk]:
         with engine.begin() as connection:
             return work(connection)
 
-    desk = JobDesk(run, limits or StageTimeouts(), engine.dispose)
+    desk = JobUseCases(run, limits or StageTimeouts(), engine.dispose)
     desk.register()
     yield desk
     engine.dispose()
 
 
 @contextmanager
-def open_transaction(desk: JobDesk, work: Callable[[Connection], object]) -> Iterator[Future[None]]:
+def open_transaction(desk: JobUseCases, work: Callable[[Connection], object]) -> Iterator[Future[None]]:
     """A transaction that did its work and is not over before the block is; whoever made it says nothing meanwhile."""
     worked, go_on = threading.Event(), threading.Event()
 
@@ -306,8 +308,8 @@ def stored(job: Job) -> ImagesStored:
 
 def failed(job: Job, *, stage: Stage = Stage.GENERATING, **changes: Any) -> StageFailed:
     """The fact of a claim that ended badly."""
-    told = {name: changes.pop(name) for name in ("calls", "images", "deferred") if name in changes}
+    fields = {name: changes.pop(name) for name in ("calls", "images", "deferred") if name in changes}
     plain = Failure(
         stage=stage, code=Code.TEMPORARY, reason=Reason.PROVIDER_UNAVAILABLE, message="It was away.", retryable=True
     )
-    return StageFailed(fence=fence_of(job), failure=replace(plain, **changes), **told)
+    return StageFailed(fence=fence_of(job), failure=replace(plain, **changes), **fields)

@@ -37,18 +37,18 @@ class MemoryLedger:
         self, job: Job, *, call_id: str, provider: str, model: str, indexes: Collection[int], report: WorkerReport
     ) -> ProviderCall:
         """Write a call down. Raises `Refusal`, and then has learned nothing."""
-        if (asked_before := self.calls.get(call_id)) is not None:
-            if asked_before.claim_number != job.claim_number:
+        if (existing := self.calls.get(call_id)) is not None:
+            if existing.claim_number != job.claim_number:
                 raise Refusal(Reason.INVALID_INPUT, "call_id: names another call.")
-            return asked_before
-        learned = self._after(job, report)
+            return existing
+        updated = self._after(job, report)
         able = self._provider(provider)
         if provider not in (job.provider, *job.fallback):
             raise Refusal(Reason.INVALID_INPUT, f"provider: job {job.id} does not name {provider}.")
         if job.request is not None and lost_options(job.request, able.as_model(model).capabilities):
             raise Refusal(Reason.UNSUPPORTED, f"{provider} would lose a field of the job {job.id}.")
         consent, _ = calls.check_purchase(
-            job, indexes=indexes, calls=list(learned.calls.values()), staged=learned.staged
+            job, indexes=indexes, calls=list(updated.calls.values()), staged=updated.staged
         )
         call = ProviderCall(
             id=call_id,
@@ -66,27 +66,27 @@ class MemoryLedger:
             # Not before the user's consent, if there is one: that moved the job.
             created_at=job.updated_at,
         )
-        self.calls, self.staged = learned.calls | {call_id: call}, learned.staged
+        self.calls, self.staged = updated.calls | {call_id: call}, updated.staged
         return call
 
     def resend(self, job: Job, call_id: str, report: WorkerReport) -> ProviderCall:
         """Allow a call to be sent again. Raises `Refusal`, and then has learned nothing."""
-        learned = self._after(job, report)
-        call = learned.get(call_id)
+        updated = self._after(job, report)
+        call = updated.get(call_id)
         able = self._provider(call.provider).capabilities
         if call.phase is not CallPhase.INTENDED or not (able.free or able.idempotent):
             raise Refusal(Reason.ALREADY_BOUGHT, f"Call {call.id} is {call.phase} and may not be sent again.")
         again = replace(call, claim_number=job.claim_number)
-        self.calls, self.staged = learned.calls | {call_id: again}, learned.staged
+        self.calls, self.staged = updated.calls | {call_id: again}, updated.staged
         return again
 
     def follow(self, job: Job, call_id: str, report: WorkerReport) -> ProviderCall:
         """Allow an operation to be followed. Raises `Refusal`, and then has learned nothing."""
-        learned = self._after(job, report)
-        call = learned.get(call_id)
+        updated = self._after(job, report)
+        call = updated.get(call_id)
         if call.operation_id is None:
             raise Refusal(Reason.CALL_NOT_FOUND, f"Call {call.id} has no operation to follow.")
-        self.calls, self.staged = learned.calls, learned.staged
+        self.calls, self.staged = updated.calls, updated.staged
         return call
 
     def accept(self, call_id: str, operation_id: str) -> None:
@@ -108,10 +108,10 @@ class MemoryLedger:
             raise Refusal(Reason.CALL_NOT_FOUND, f"There is no call {call_id!r}.")
         return self.calls[call_id]
 
-    def _after(self, job: Job, report: WorkerReport) -> "MemoryLedger":
-        learned = MemoryLedger(calls=dict(self.calls), staged=set(self.staged))
-        learned.settle(job, report)
-        return learned
+    def _after(self, job: Job, known: WorkerReport) -> "MemoryLedger":
+        updated = MemoryLedger(calls=dict(self.calls), staged=set(self.staged))
+        updated.settle(job, known)
+        return updated
 
     def _provider(self, name: str) -> Provider:
         if name not in self.catalogue:

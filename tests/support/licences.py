@@ -29,12 +29,16 @@ def shipped() -> list[str]:
 
 def licence_of(package: str) -> str:
     """An expression of SPDX, from the metadata of what is installed."""
-    found = importlib.metadata.metadata(package)
-    if expression := found.get("License-Expression"):
+    metadata = importlib.metadata.metadata(package)
+    if expression := metadata.get("License-Expression"):
         return expression
-    classified = [one.rpartition(" :: ")[2] for one in found.get_all("Classifier", []) if one.startswith("License ::")]
-    told = classified or (found.get("License") or "unknown").splitlines()[:1]
-    return " OR ".join(sorted(_SPDX.get(one, one) for one in told))
+    classified = [
+        classifier.rpartition(" :: ")[2]
+        for classifier in metadata.get_all("Classifier", [])
+        if classifier.startswith("License ::")
+    ]
+    names = classified or (metadata.get("License") or "unknown").splitlines()[:1]
+    return " OR ".join(sorted(_SPDX.get(classifier, classifier) for classifier in names))
 
 
 def names_of(expression: str) -> set[str]:

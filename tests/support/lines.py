@@ -7,28 +7,28 @@ from contextlib import asynccontextmanager
 from tests.support.tcp_servers import connection, tcp_server
 
 
-class Line:
-    """Forwards what goes to and fro, but for connections that were open at the last `die`."""
+class StallingProxy:
+    """Forwards what goes to and fro, but for connections that were open at the last `stall`."""
 
     def __init__(self, upstream: str) -> None:
         self.address = ""
         self._upstream = upstream.rpartition(":")
-        self._deaths = 0
+        self._stalls = 0
 
-    def die(self) -> None:
+    def stall(self) -> None:
         """From now on, nothing that is open carries a byte."""
-        self._deaths += 1
+        self._stalls += 1
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
         host, _, port = self._upstream
         async with connection(host, int(port)) as (back, up):
-            await asyncio.gather(self._pump(reader, up, self._deaths), self._pump(back, writer, self._deaths))
+            await asyncio.gather(self._pump(reader, up, self._stalls), self._pump(back, writer, self._stalls))
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, deaths: int) -> None:
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, stalls: int) -> None:
         try:
             while data := await source.read(65_536):
-                if deaths == self._deaths:
+                if stalls == self._stalls:
                     sink.write(data)
         except OSError:
             pass
@@ -37,9 +37,9 @@ class Line:
 
 
 @asynccontextmanager
-async def line_to(upstream: str) -> AsyncIterator[Line]:
+async def stalling_proxy(upstream: str) -> AsyncIterator[StallingProxy]:
     """A line to `host:port`, on a free port of this machine."""
-    line = Line(upstream)
-    async with tcp_server(line.serve) as port:
-        line.address = f"127.0.0.1:{port}"
-        yield line
+    proxy = StallingProxy(upstream)
+    async with tcp_server(proxy.serve) as port:
+        proxy.address = f"127.0.0.1:{port}"
+        yield proxy

@@ -1,4 +1,4 @@
-"""Moments: whatever a process waits for of others, and how it may die or not be answered there."""
+"""FaultPoints: whatever a process waits for of others, and how it may die or not be answered there."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -25,14 +25,14 @@ class Fault(Enum):
 
 
 @dataclass(kw_only=True)
-class Moments:
+class FaultPoints:
     """Counts whatever a generator waits for of others; faults by the number of the moment, of all claims together."""
 
     faults: Mapping[int, Fault] = field(default_factory=dict)
     number: int = 0
     is_dead: bool = False
 
-    async def through(self, act: Callable[[], Awaitable[T]], *, away: Exception) -> T:
+    async def run(self, act: Callable[[], Awaitable[T]], *, away: Exception) -> T:
         """One moment: it is done, not done, or done and not heard of."""
         await asyncio.sleep(0)
         if self.is_dead:
@@ -40,9 +40,9 @@ class Moments:
         self.number += 1
         fault = self.faults.get(self.number)
         self._strike(fault, Fault.KILLED_BEFORE, Fault.ENDED_BEFORE, Fault.AWAY, away)
-        answer = await act()
+        result = await act()
         self._strike(fault, Fault.KILLED_AFTER, Fault.ENDED_AFTER, Fault.LOST, away)
-        return answer
+        return result
 
     def _strike(self, fault: Fault | None, killed: Fault, ended: Fault, unheard: Fault, away: Exception) -> None:
         if fault is killed:

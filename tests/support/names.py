@@ -10,7 +10,7 @@ from typing import Any
 ADDRESS_RECORD = 1
 
 
-class Names(asyncio.DatagramProtocol):
+class DnsServer(asyncio.DatagramProtocol):
     """A name server that knows one address; once `moved`, it tells the old one a last time, as caches do."""
 
     def __init__(self, address: str) -> None:
@@ -27,21 +27,21 @@ class Names(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         end = data.index(b"\0", 12) + 5
         (kind,) = struct.unpack(">H", data[end - 4 : end - 2])
-        answers = []
+        records = []
         if kind == ADDRESS_RECORD:
             # Pointer to the question's name, type A, class IN, five seconds, four bytes.
-            answers = [struct.pack(">HHHIH", 0xC00C, 1, 1, 5, 4) + socket.inet_aton(self._address)]
+            records = [struct.pack(">HHHIH", 0xC00C, 1, 1, 5, 4) + socket.inet_aton(self._address)]
             self._address = self._next or self._address
-        header = data[:2] + struct.pack(">HHHHH", 0x8400, 1, len(answers), 0, 0)
-        self._transport.sendto(header + data[12:end] + b"".join(answers), addr)
+        header = data[:2] + struct.pack(">HHHHH", 0x8400, 1, len(records), 0, 0)
+        self._transport.sendto(header + data[12:end] + b"".join(records), addr)
 
 
 @asynccontextmanager
-async def name_server(address: str) -> AsyncIterator[tuple[str, Names]]:
+async def dns_server(address: str) -> AsyncIterator[tuple[str, DnsServer]]:
     """Serve it; yields what names begin with that are to be asked of it, and the server."""
     loop = asyncio.get_running_loop()
-    transport, names = await loop.create_datagram_endpoint(lambda: Names(address), local_addr=("127.0.0.1", 0))
+    transport, server = await loop.create_datagram_endpoint(lambda: DnsServer(address), local_addr=("127.0.0.1", 0))
     try:
-        yield f"dns://127.0.0.1:{transport.get_extra_info('sockname')[1]}", names
+        yield f"dns://127.0.0.1:{transport.get_extra_info('sockname')[1]}", server
     finally:
         transport.close()

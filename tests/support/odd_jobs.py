@@ -29,10 +29,10 @@ from services.job.domain import facts
 from services.job.messages import from_protobuf
 from tests.support import goldens
 from tests.support.decoding import decoder
-from tests.support.generation import Desk, Staging, job_of
+from tests.support.generation import LedgerJobService, Staging, job_of
 from tests.support.goldens import Golden
 from tests.support.hops import as_generator_sees
-from tests.support.odd_vendor import Framing, OddVendor, Script, Told
+from tests.support.odd_vendor import FaultyProvider, Framing, RawResponse, Script
 from tests.support.patience import PATIENCE
 
 #: How long a job of an altered answer may take: an operation that never ends is left after that.
@@ -40,11 +40,11 @@ SHORT = 4.0
 #: Events that say that something broke which is made to bear anything.
 BROKEN = frozenset({"adapter.broke", "job.broke", "watch.broke", "fact.cut"})
 #: What stands for pictures in goldens, in base64; a draft is none that anybody has bought.
-_FAKE_PICTURES = {"aGFyYm91cg==", "iVBORw0KGgpoYXJib3Vy", "MA==", "MQ==", "Mg=="}
+_FAKE_IMAGES = {"aGFyYm91cg==", "iVBORw0KGgpoYXJib3Vy", "MA==", "MQ==", "Mg=="}
 _events: ContextVar[list[str] | None] = ContextVar("events of the job", default=None)
 
 
-def picture() -> bytes:
+def png() -> bytes:
     """A small PNG."""
     made = io.BytesIO()
     Image.effect_noise((24, 16), 60).convert("RGB").save(made, "PNG")
@@ -52,14 +52,14 @@ def picture() -> bytes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ending:
+class JobOutcome:
     """What a job came to: the fact that ended it, what is staged, what the vendor said, and what broke meanwhile."""
 
     fact: facts.JobFact | None
     handed_back: bool
     staged: Mapping[str, StagedImage]
     raw: Mapping[str, bytes]
-    given: Sequence[tuple[str, str, Told]]
+    responses: Sequence[tuple[str, str, RawResponse]]
     events: Sequence[str]
     texts: Sequence[str]
 
@@ -91,21 +91,21 @@ class Recorder:
 
 
 @dataclass(kw_only=True)
-class OddWorld:
+class FaultyProviderRuns:
     """Where jobs are run; one for many."""
 
-    vendor: OddVendor
-    picture: bytes
+    server: FaultyProvider
+    image: bytes
     #: How long one job may take.
     seconds: float = PATIENCE
     fetch: GuardedFetch = field(default_factory=GuardedFetch)
     memory: Memory = field(default_factory=lambda: Memory(256 * 1024 * 1024))
 
-    async def run(self, golden: Golden, case: str, alter: Callable[[int, Told], Told]) -> Ending:
+    async def run(self, golden: Golden, case: str, alter: Callable[[int, RawResponse], RawResponse]) -> JobOutcome:
         """Run the job of a golden's case, each answer altered; the answers are numbered, the picture's own is last."""
         name = uuid.uuid4().hex
-        script = self._script(golden, case, alter, url=f"{self.vendor.url}/{name}")
-        url = self.vendor.play(name, script)
+        script = self._script(golden, case, alter, url=f"{self.server.url}/{name}")
+        url = self.server.play(name, script)
         entry = {
             **golden.entry,
             "timeout_seconds": self.seconds * 0.75,
@@ -114,7 +114,7 @@ class OddWorld:
         }
         provider = goldens.provider_of(Golden(kind=golden.kind, entry=entry, cases=golden.cases), url)
         job = self._job(golden, golden.cases[case])
-        desk, staging, recorder = Desk(), Staging(), Recorder()
+        desk, staging, recorder = LedgerJobService(), Staging(), Recorder()
         desk.register(provider)
         events: list[str] = []
         _events.set(events)
@@ -130,33 +130,35 @@ class OddWorld:
             await generator.run(Slot(token=job.lease_token, work=job))
         finally:
             await provider.close()
-            self.vendor.forget(name)
-        told = [fact_pb2.Fact.FromString(one) for one in recorder.facts]
-        return Ending(
-            fact=from_protobuf.job_fact(told[-1], now=datetime.now(UTC)).fact if told else None,
+            self.server.forget(name)
+        facts_sent = [fact_pb2.Fact.FromString(fact) for fact in recorder.facts]
+        return JobOutcome(
+            fact=from_protobuf.job_fact(facts_sent[-1], now=datetime.now(UTC)).fact if facts_sent else None,
             handed_back=bool(desk.released),
             staged={name: image for name, (image, _) in staging.objects.items()},
             raw=staging.raw,
-            given=script.given,
+            responses=script.sent,
             events=events,
-            texts=[text for one in told for text in _texts(one)],
+            texts=[text for fact in facts_sent for text in _texts(fact)],
         )
 
-    def _script(self, golden: Golden, case: str, alter: Callable[[int, Told], Told], *, url: str) -> Script:
-        encoded = base64.b64encode(self.picture).decode()
-        answers: dict[tuple[str, str], list[Told]] = {}
+    def _script(
+        self, golden: Golden, case: str, alter: Callable[[int, RawResponse], RawResponse], *, url: str
+    ) -> Script:
+        encoded = base64.b64encode(self.image).decode()
+        responses: dict[tuple[str, str], list[RawResponse]] = {}
         steps = goldens.script_of(golden, case, url)
-        for number, (method, path, answer) in enumerate(steps):
-            body = answer.content
-            for fake in _FAKE_PICTURES:
+        for number, (method, path, scripted) in enumerate(steps):
+            body = scripted.content
+            for fake in _FAKE_IMAGES:
                 body = body.replace(f'"{fake}"'.encode(), f'"{encoded}"'.encode())
-            if body in map(base64.b64decode, _FAKE_PICTURES):
-                body = self.picture
-            headers = tuple((name.encode(), str(value).encode()) for name, value in answer.headers.items())
-            told = Told(status=answer.status, headers=headers, body=body)
-            answers.setdefault((method, path), []).append(alter(number, told))
-        file = Told(status=200, headers=((b"Content-Type", b"image/png"),), body=self.picture)
-        return Script(answers=answers, picture=[alter(len(steps), file)])
+            if body in map(base64.b64decode, _FAKE_IMAGES):
+                body = self.image
+            headers = tuple((name.encode(), str(value).encode()) for name, value in scripted.headers.items())
+            response = RawResponse(status=scripted.status, headers=headers, body=body)
+            responses.setdefault((method, path), []).append(alter(number, response))
+        file = RawResponse(status=200, headers=((b"Content-Type", b"image/png"),), body=self.image)
+        return Script(responses=responses, image=[alter(len(steps), file)])
 
     def _job(self, golden: Golden, case: Mapping[str, Any]) -> Job:
         model = golden.entry["models"][0]["name"]
@@ -178,14 +180,14 @@ def sha256(data: bytes) -> str:
 
 
 @contextmanager
-def heard() -> Iterator[None]:
+def captured_events() -> Iterator[None]:
     """Each job's events are its own while this lasts."""
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            found = _events.get()
-            if found is not None:
-                found.append(record.getMessage())
+            events = _events.get()
+            if events is not None:
+                events.append(record.getMessage())
 
     handler, logger = Handler(), logging.getLogger("services.generator")
     logger.addHandler(handler)
@@ -195,53 +197,54 @@ def heard() -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def faults(ending: Ending, *, picture: bytes, free: bool) -> list[str]:
+def faults(ending: JobOutcome, *, image: bytes, free: bool) -> list[str]:
     """What is wrong with how a job ended, whatever its vendor said."""
-    found = [f"{name}" for name in ending.events if name in BROKEN]
+    problems = [f"{name}" for name in ending.events if name in BROKEN]
     if ending.fact is None and not ending.handed_back:
-        found.append("nothing was told of its end")
+        problems.append("nothing was told of its end")
     if ending.reason in ("INTERNAL", "ADAPTER_BROKE"):
-        found.append(f"it failed with {ending.reason}")
+        problems.append(f"it failed with {ending.reason}")
     if any("\x00" in text for text in ending.texts):
-        found.append("a fact holds a NUL, which PostgreSQL does not take")
-    if not ending.is_delivered and not free and _was_taken(ending) and _says_nothing_was_bought(ending):
-        found.append("a call that the vendor took is told as one that bought nothing")
-    if ending.fact is not None and not ending.is_delivered and not free and _is_lost(ending, picture):
-        found.append("a picture that was in hand is neither delivered nor staged")
-    return found
+        problems.append("a fact holds a NUL, which PostgreSQL does not take")
+    if not ending.is_delivered and not free and _was_accepted(ending) and _reports_no_purchase(ending):
+        problems.append("a call that the vendor took is told as one that bought nothing")
+    if ending.fact is not None and not ending.is_delivered and not free and _is_lost(ending, image):
+        problems.append("a picture that was in hand is neither delivered nor staged")
+    return problems
 
 
-def _is_lost(ending: Ending, picture: bytes) -> bool:
+def _is_lost(ending: JobOutcome, image: bytes) -> bool:
     """Whether the whole picture came with a success, and is not in staging."""
-    came = any(_holds(told.plain, picture) for _, _, told in ending.given if _is_received(told))
-    is_staged = any(image.sha256 == sha256(picture) for image in ending.staged.values())
-    return came and not is_staged and not any(_holds(data, picture) for data in ending.raw.values())
+    digest = sha256(image)
+    came = any(_contains(response.plain, image) for _, _, response in ending.responses if _is_received(response))
+    is_staged = any(staged.sha256 == digest for staged in ending.staged.values())
+    return came and not is_staged and not any(_contains(data, image) for data in ending.raw.values())
 
 
-def _is_received(told: Told) -> bool:
+def _is_received(response: RawResponse) -> bool:
     # Such a status has no body, whatever follows its head.
-    return 200 <= told.status < 300 and told.status != 204 and told.framing is not Framing.SILENT
+    return 200 <= response.status < 300 and response.status != 204 and response.framing is not Framing.SILENT
 
 
-def _holds(body: bytes, picture: bytes) -> bool:
-    return picture in body or base64.b64encode(picture).rstrip(b"=") in body
+def _contains(body: bytes, image: bytes) -> bool:
+    return image in body or base64.b64encode(image).rstrip(b"=") in body
 
 
-def _was_taken(ending: Ending) -> bool:
+def _was_accepted(ending: JobOutcome) -> bool:
     """Whether the vendor answered the purchase with a success."""
-    buying = [told for method, _, told in ending.given if method == "POST"]
-    return bool(buying) and 200 <= buying[-1].status < 300
+    purchases = [response for method, _, response in ending.responses if method == "POST"]
+    return bool(purchases) and 200 <= purchases[-1].status < 300
 
 
-def _says_nothing_was_bought(ending: Ending) -> bool:
+def _reports_no_purchase(ending: JobOutcome) -> bool:
     calls = ending.fact.calls if isinstance(ending.fact, facts.StageFailed) else ()
-    return any(one.phase in ("not_sent",) for one in calls)
+    return any(call.phase in ("not_sent",) for call in calls)
 
 
 def _texts(message: Any) -> Iterator[str]:
     for _, value in message.ListFields():
-        for one in value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else (value,):
-            if isinstance(one, str):
-                yield one
-            elif hasattr(one, "ListFields"):
-                yield from _texts(one)
+        for item in value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else (value,):
+            if isinstance(item, str):
+                yield item
+            elif hasattr(item, "ListFields"):
+                yield from _texts(item)

@@ -28,7 +28,7 @@ class Framing(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class RawResponse:
     """An answer: header names and values are bytes as they are."""
 
     status: int
@@ -45,13 +45,13 @@ class Told:
             return False
         return True
 
-    def with_json(self, value: Any) -> "Told":
+    def with_json(self, value: Any) -> "RawResponse":
         """The same with another body, whatever its strings hold."""
         return replace(self, body=json.dumps(value).encode())
 
-    def with_header(self, name: str, value: bytes) -> "Told":
+    def with_header(self, name: str, value: bytes) -> "RawResponse":
         """The same with a header more, in place of one of that name."""
-        kept = tuple(one for one in self.headers if one[0].lower() != name.lower().encode())
+        kept = tuple(header for header in self.headers if header[0].lower() != name.lower().encode())
         return replace(self, headers=(*kept, (name.encode(), value)))
 
     @property
@@ -74,7 +74,7 @@ class Told:
                 headers.append((b"Transfer-Encoding", b"chunked"))
                 chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
                 body = chunk + (b"0\r\n\r\n" if self.framing is Framing.CHUNKED else b"")
-        head = b"".join(b"%b: %b\r\n" % one for one in headers)
+        head = b"".join(b"%b: %b\r\n" % header for header in headers)
         return b"HTTP/1.1 %d Told\r\n%b\r\n%b" % (self.status, head, body)
 
 
@@ -82,23 +82,23 @@ class Told:
 class Script:
     """The answers to one job: per method and path in their order, the last one again and again.
 
-    Any other GET is answered with `picture`, or not found where there is none.
+    Any other GET is answered with `image`, or not found where there is none.
     """
 
-    answers: Mapping[tuple[str, str], Sequence[Told]]
-    picture: Sequence[Told]
-    given: list[tuple[str, str, Told]] = field(default_factory=list)
+    responses: Mapping[tuple[str, str], Sequence[RawResponse]]
+    image: Sequence[RawResponse]
+    sent: list[tuple[str, str, RawResponse]] = field(default_factory=list)
 
-    def answer(self, method: str, path: str) -> Told:
+    def next_response(self, method: str, path: str) -> RawResponse:
         """The next answer."""
-        told = self.answers.get((method, path)) or (self.picture if method == "GET" else ())
-        before = sum((method, path) == (one[0], one[1]) for one in self.given)
-        answer = told[min(before, len(told) - 1)] if told else Told(status=404)
-        self.given.append((method, path, answer))
-        return answer
+        responses = self.responses.get((method, path)) or (self.image if method == "GET" else ())
+        before = sum((method, path) == (request[0], request[1]) for request in self.sent)
+        response = responses[min(before, len(responses) - 1)] if responses else RawResponse(status=404)
+        self.sent.append((method, path, response))
+        return response
 
 
-class OddVendor:
+class FaultyProvider:
     """Plays many scripts at once: the first part of each path says which."""
 
     def __init__(self) -> None:
@@ -123,9 +123,13 @@ class OddVendor:
             method, target, _ = head[0].split(" ")
             _, name, path = target.split("/", 2)
             script = self._scripts.get(name)
-            told = Told(status=404) if script is None or "upgrade" in fields else script.answer(method, f"/{path}")
-            if told.framing is not Framing.SILENT:
-                writer.write(told.on_the_wire())
+            response = (
+                RawResponse(status=404)
+                if script is None or "upgrade" in fields
+                else script.next_response(method, f"/{path}")
+            )
+            if response.framing is not Framing.SILENT:
+                writer.write(response.on_the_wire())
                 await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
             # A client that goes in the midst of an answer is part of the test.
@@ -135,12 +139,12 @@ class OddVendor:
 
 
 @asynccontextmanager
-async def odd_vendor() -> AsyncIterator[OddVendor]:
+async def faulty_provider() -> AsyncIterator[FaultyProvider]:
     """Listen on a free port."""
-    vendor = OddVendor()
-    async with tcp_server(vendor.serve, limit=2**24) as port:
-        vendor.url = f"http://127.0.0.1:{port}"
-        yield vendor
+    server = FaultyProvider()
+    async with tcp_server(server.serve, limit=2**24) as port:
+        server.url = f"http://127.0.0.1:{port}"
+        yield server
 
 
-Alteration = Callable[[Told], Told]
+Alteration = Callable[[RawResponse], RawResponse]

@@ -38,65 +38,65 @@ class Books:
         self.edits: list[bytes] = []
         self.finish = threading.Event()
         self._hanging = threading.Event()
-        self.asked = threading.Condition()
+        self.changed = threading.Condition()
         self.url = ""
 
     def create(self, body: dict[str, Any]) -> dict[str, Any]:
         """Book a prediction."""
-        with self.asked:
+        with self.changed:
             prediction = {"id": f"p{len(self.created)}", "prompt": body["input"]["prompt"]}
             self.created.append(prediction)
-            self.asked.notify_all()
+            self.changed.notify_all()
         return prediction
 
     def wait_for_create(self, prompt: str, *, seconds: float = PATIENCE) -> None:
         """Wait until such a prompt was bought."""
-        with self.asked:
-            assert self.asked.wait_for(lambda: self.count(prompt) > 0, timeout=seconds), f"nobody bought {prompt!r}"
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.count(prompt) > 0, timeout=seconds), f"nobody bought {prompt!r}"
 
     def hang(self, prompt: str) -> None:
         """Take a request, and answer it only when told to."""
         if "hangs" in prompt:
             self._hanging.wait(PATIENCE)
 
-    def answer_hanging(self) -> None:
+    def release_hanging(self) -> None:
         """Let requests that hang be answered."""
         self._hanging.set()
 
     def wait_for_edit(self) -> None:
         """Wait until an edit was bought."""
-        with self.asked:
-            assert self.asked.wait_for(lambda: bool(self.edits), timeout=PATIENCE), "nobody bought an edit"
+        with self.changed:
+            assert self.changed.wait_for(lambda: bool(self.edits), timeout=PATIENCE), "nobody bought an edit"
 
     def wait_for_cancel(self, *, seconds: float = PATIENCE) -> None:
         """Wait until somebody canceled."""
-        with self.asked:
-            assert self.asked.wait_for(lambda: bool(self.canceled), timeout=seconds), "nobody canceled"
+        with self.changed:
+            assert self.changed.wait_for(lambda: bool(self.canceled), timeout=seconds), "nobody canceled"
 
     def count(self, prompt: str) -> int:
         """How often such a prompt was bought."""
-        return sum(prompt in one["prompt"] for one in self.created)
+        return sum(prompt in prediction["prompt"] for prediction in self.created)
 
-    def answer(self, prediction: dict[str, Any]) -> dict[str, Any]:
+    def prediction_body(self, prediction: dict[str, Any]) -> dict[str, Any]:
         """How a prediction stands."""
         own = f"{self.url}/predictions/{prediction['id']}"
-        told: dict[str, Any] = {"id": prediction["id"], "urls": {"get": own, "cancel": f"{own}/cancel"}}
+        body: dict[str, Any] = {"id": prediction["id"], "urls": {"get": own, "cancel": f"{own}/cancel"}}
         prompt = prediction["prompt"]
         if prediction["id"] in self.canceled:
-            return told | {"status": "canceled"}
+            return body | {"status": "canceled"}
         if "slow" in prompt and not self.finish.is_set():
-            return told | {"status": "processing"}
+            return body | {"status": "processing"}
         if "refused" in prompt:
-            return told | {"status": "failed", "error": "NSFW content detected"}
+            return body | {"status": "failed", "error": "NSFW content detected"}
         if "failed" in prompt:
-            return told | {"status": "failed", "error": "no such input"}
-        return told | {"status": "succeeded", "output": [self._result(prompt)]}
+            return body | {"status": "failed", "error": "no such input"}
+        return body | {"status": "succeeded", "output": [self._result(prompt)]}
 
     def _result(self, prompt: str) -> str:
         if "private" in prompt:
             return "http://127.0.0.1:9/picture.png"
         known = ("redirect", "text", "bomb", "huge", "gone")
-        return f"{self.url}/files/{next((one for one in known if one in prompt), 'good')}.png"
+        return f"{self.url}/files/{next((name for name in known if name in prompt), 'good')}.png"
 
 
 def bomb() -> bytes:
@@ -109,7 +109,7 @@ def bomb() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-def picture() -> bytes:
+def png() -> bytes:
     """A good one, of 96 by 64 pixels."""
     encoded = io.BytesIO()
     Image.new("RGB", (96, 64), "teal").save(encoded, "PNG")
@@ -130,37 +130,37 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.headers.get("Authorization") != f"Bearer {KEY}":
             self._json(401, {"title": "Unauthenticated"})
         elif self.path.endswith("/images/edits"):
-            with self.books.asked:
+            with self.books.changed:
                 self.books.edits.append(body)
-                self.books.asked.notify_all()
+                self.books.changed.notify_all()
             self.books.hang(body.decode("latin-1"))
             if b"drops" in body:
                 self.close_connection = True
                 return
-            self._json(200, {"created": 1, "data": [{"b64_json": base64.b64encode(picture()).decode()}]})
+            self._json(200, {"created": 1, "data": [{"b64_json": base64.b64encode(png()).decode()}]})
         elif self.path.endswith("/cancel"):
-            with self.books.asked:
+            with self.books.changed:
                 self.books.canceled.append(self.path.split("/")[2])
-                self.books.asked.notify_all()
-            self._json(200, self.books.answer(self._prediction()))
+                self.books.changed.notify_all()
+            self._json(200, self.books.prediction_body(self._prediction()))
         else:
             prediction = self.books.create(json.loads(body))
             self.books.hang(prediction["prompt"])
             if "drops" in prediction["prompt"]:
                 self.close_connection = True
                 return
-            self._json(201, self.books.answer(prediction))
+            self._json(201, self.books.prediction_body(prediction))
 
-    def _turn_away(self, words: str, body: bytes) -> None:
+    def _turn_away(self, code: str, body: bytes) -> None:
         self.books.turned_away.append(body.decode())
-        status = int(words) if words.isdecimal() else 400
-        self._json(status, {"error": {"code": words, "message": "no"}})
+        status = int(code) if code.isdecimal() else 400
+        self._json(status, {"error": {"code": code, "message": "no"}})
 
     def do_GET(self) -> None:
         if self.path.startswith("/files/"):
             self._file(self.path.removeprefix("/files/").removesuffix(".png"))
         else:
-            self._json(200, self.books.answer(self._prediction()))
+            self._json(200, self.books.prediction_body(self._prediction()))
 
     def _prediction(self) -> dict[str, Any]:
         return self.books.created[int(self.path.split("/")[2].removeprefix("p"))]
@@ -173,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif name == "huge":
             self._send(200, b"", {"Content-Length": str(HUGE)})
         else:
-            self._send(200, {"text": b"<html>no</html>", "bomb": bomb()}.get(name) or picture(), {})
+            self._send(200, {"text": b"<html>no</html>", "bomb": bomb()}.get(name) or png(), {})
 
     def _json(self, status: int, body: dict[str, Any]) -> None:
         self._send(status, json.dumps(body).encode(), {"Content-Type": "application/json"})

@@ -48,16 +48,16 @@ LATE_SECONDS = {"sync": 12.0, "async": 40.0}
 #: Seconds for which the address of an image is good that expires.
 ADDRESS_SECONDS = 1.5
 #: Out of a hundred answers with words of the vendor in them, so many have a megabyte and a half of them.
-WORDY, MANY_WORDS = 5, "a harbour, " * 140_000
+WORDY, LONG_MESSAGE = 5, "a harbour, " * 140_000
 #: A word in a prompt, and how long an operation takes whose prompt has it.
 SLOWLY, SLOW_SECONDS = "slowly", 25.0
 #: Seconds for which an operation can be asked for after its end.
 OPERATION_SECONDS = 600.0
 
 
-def picture(word: str) -> bytes:
+def png(seed: str) -> bytes:
     """A small PNG that no other word has."""
-    pixels = random.Random(word).randbytes(8 * 8 * 3)
+    pixels = random.Random(seed).randbytes(8 * 8 * 3)
     rows = b"".join(b"\0" + pixels[row * 24 : row * 24 + 24] for row in range(8))
     parts = [(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -81,12 +81,12 @@ class Purchase:
     def images(self) -> list[bytes]:
         """What it makes; as many as were asked for, if its fate is no other."""
         made = {"fewer": max(self.count - 1, 1), "more": self.count + 1}.get(self.fate, self.count)
-        return [picture(f"{self.id}/{index}") for index in range(made)]
+        return [png(f"{self.id}/{index}") for index in range(made)]
 
     @property
-    def words(self) -> str:
+    def message(self) -> str:
         """What the vendor says in words."""
-        return MANY_WORDS if random.Random(self.id).randrange(100) < WORDY else "a harbour"
+        return LONG_MESSAGE if random.Random(self.id).randrange(100) < WORDY else "a harbour"
 
     @property
     def is_over(self) -> bool:
@@ -135,7 +135,7 @@ class Shop:
 
     def note(self, event: str, purchase: Purchase, **more: Any) -> None:
         """One line in the books."""
-        told = {
+        entry = {
             "event": event,
             "time": time.time(),
             "id": purchase.id,
@@ -146,7 +146,7 @@ class Shop:
             "charged": purchase.fate not in NOT_BOUGHT,
         }
         with self._lock:
-            self._books.write(json.dumps(told | more) + "\n")
+            self._books.write(json.dumps(entry | more) + "\n")
             self._books.flush()
 
 
@@ -168,17 +168,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         parts = self.path.strip("/").split("/")
-        found = self.shop.bought.get(parts[1]) if len(parts) > 1 else None
+        purchase = self.shop.bought.get(parts[1]) if len(parts) > 1 else None
         if self.path == "/ready":
             self._json(200, {})
-        elif found is None or (found.fate == "gone" and found.is_over):
+        elif purchase is None or (purchase.fate == "gone" and purchase.is_over):
             self._json(404, {"detail": "There is no such prediction."})
-        elif parts[0] == "files" and found.fate == "expires" and time.time() > float(parts[3]):
+        elif parts[0] == "files" and purchase.fate == "expires" and time.time() > float(parts[3]):
             self._json(403, {"detail": "This address has expired."})
         elif parts[0] == "files":
-            self._send(200, found.images[int(parts[2].removesuffix(".png"))], {"Content-Type": "image/png"})
+            self._send(200, purchase.images[int(parts[2].removesuffix(".png"))], {"Content-Type": "image/png"})
         else:
-            self._json(200, self._prediction(found))
+            self._json(200, self._prediction(purchase))
 
     def _sell(self, request: dict[str, Any]) -> None:
         is_sync = self.path.endswith("/images/generations")
@@ -190,16 +190,16 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(max(0.0, purchase.done_at - time.time()))
         # Before the answer: whoever hears it may ask for more at once.
         self.shop.note("end", purchase)
-        self._answer(purchase)
+        self._respond(purchase)
 
-    def _answer(self, purchase: Purchase) -> None:
+    def _respond(self, purchase: Purchase) -> None:
         is_sync = purchase.shape == "sync"
         match purchase.fate:
             case "rate_limit":
                 self._json(429, {"error": {"code": "rate_limit_exceeded"}}, {"Retry-After": "1"})
             case "refused":
                 code = "moderation_blocked" if is_sync else ""
-                self._json(400 if is_sync else 422, {"error": {"code": code, "message": purchase.words}})
+                self._json(400 if is_sync else 422, {"error": {"code": code, "message": purchase.message}})
             case "invalid":
                 self._json(400, {"error": {"code": "invalid_size"}})
             case "broken":
@@ -208,7 +208,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
             case _ if is_sync:
                 images = [
-                    {"b64_json": base64.b64encode(image).decode(), "revised_prompt": purchase.words}
+                    {"b64_json": base64.b64encode(image).decode(), "revised_prompt": purchase.message}
                     for image in purchase.images
                 ]
                 self._json(200, {"created": int(time.time()), "data": images})
@@ -216,28 +216,28 @@ class _Handler(BaseHTTPRequestHandler):
                 self._json(201, self._prediction(purchase))
 
     def _cancel(self) -> None:
-        found = self.shop.bought.get(self.path.strip("/").split("/")[1])
-        if found is None:
+        purchase = self.shop.bought.get(self.path.strip("/").split("/")[1])
+        if purchase is None:
             self._json(404, {"detail": "There is no such prediction."})
             return
-        if not found.is_over:
-            found.canceled = True
-            self.shop.note("cancel", found)
-        self._json(200, self._prediction(found))
+        if not purchase.is_over:
+            purchase.canceled = True
+            self.shop.note("cancel", purchase)
+        self._json(200, self._prediction(purchase))
 
-    def _prediction(self, found: Purchase) -> dict[str, Any]:
+    def _prediction(self, purchase: Purchase) -> dict[str, Any]:
         root = f"http://{self.headers['Host']}"
-        own = f"{root}/predictions/{found.id}"
-        told: dict[str, Any] = {"id": found.id, "urls": {"get": own, "cancel": f"{own}/cancel"}}
-        if found.canceled:
-            return told | {"status": "canceled"}
-        if not found.is_over:
-            return told | {"status": "processing"}
-        if found.fate == "failed":
-            return told | {"status": "failed", "error": found.words}
-        until = f"/{time.time() + ADDRESS_SECONDS}" if found.fate == "expires" else ""
-        urls = [f"{root}/files/{found.id}/{index}.png{until}" for index in range(len(found.images))]
-        return told | {"status": "succeeded", "output": urls}
+        own = f"{root}/predictions/{purchase.id}"
+        body: dict[str, Any] = {"id": purchase.id, "urls": {"get": own, "cancel": f"{own}/cancel"}}
+        if purchase.canceled:
+            return body | {"status": "canceled"}
+        if not purchase.is_over:
+            return body | {"status": "processing"}
+        if purchase.fate == "failed":
+            return body | {"status": "failed", "error": purchase.message}
+        until = f"/{time.time() + ADDRESS_SECONDS}" if purchase.fate == "expires" else ""
+        urls = [f"{root}/files/{purchase.id}/{index}.png{until}" for index in range(len(purchase.images))]
+        return body | {"status": "succeeded", "output": urls}
 
     def _json(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
         self._send(status, json.dumps(body).encode(), {"Content-Type": "application/json", **(headers or {})})

@@ -20,9 +20,9 @@ async def plain_proxy(host: str, port: int) -> AsyncIterator[str]:
             own = [first.replace(b"HTTP/1.1", b"HTTP/1.0"), f"Host: {host}:{port}".encode(), b"Connection: close"]
             passed = [line for line in sent if not line.lower().startswith((b"host:", b"connection:"))]
             length = next((int(line[15:]) for line in sent if line.lower().startswith(b"content-length:")), 0)
-            async with connection(host, port) as (answers, asks):
-                asks.write(b"\r\n".join([*own, *passed, b"", b""]) + await reader.readexactly(length))
-                writer.write(await answers.read())
+            async with connection(host, port) as (upstream_reader, upstream_writer):
+                upstream_writer.write(b"\r\n".join([*own, *passed, b"", b""]) + await reader.readexactly(length))
+                writer.write(await upstream_reader.read())
                 await writer.drain()
 
     async with tcp_server(serve) as listening:

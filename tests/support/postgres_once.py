@@ -23,8 +23,8 @@ def main(folder: Path, file: Path) -> int:
         child.start()
         try:
             child.wait_ready(120)
-            print(_answer(url, "SELECT pg_read_file(%s)", str(file)))
-            print(_answer(url, "COPY (SELECT 1) TO %s", str(file.with_name("written"))))
+            print(_query_result(url, "SELECT pg_read_file(%s)", str(file)))
+            print(_query_result(url, "COPY (SELECT 1) TO %s", str(file.with_name("written"))))
         finally:
             child.stop(60)
     except ChildError as error:
@@ -33,7 +33,7 @@ def main(folder: Path, file: Path) -> int:
     return 0
 
 
-def _answer(url: str, statement: str, argument: str) -> str:
+def _query_result(url: str, statement: str, argument: str) -> str:
     connection = psycopg2.connect(url)
     try:
         with connection.cursor() as cursor:

@@ -84,10 +84,10 @@ def page() -> str:
     shared = {schema: _title(schema) for schema in shared_schemas()}
     parts = [
         _HEAD,
-        f"## The file\n\n{_one_line(ProviderFile.__doc__)}\n\n{_table(ProviderFile.model_fields, shared)}",
+        f"## The file\n\n{_single_line(ProviderFile.__doc__)}\n\n{_table(ProviderFile.model_fields, shared)}",
         f"## {_ENTRY_TITLE}\n\n{_ENTRY_TEXT}\n\n{_table(RemoteEntry.model_fields, shared)}",
         *(
-            f"## {title}\n\n{_one_line(schema.__doc__)}\n\n{_table(schema.model_fields, shared)}"
+            f"## {title}\n\n{_single_line(schema.__doc__)}\n\n{_table(schema.model_fields, shared)}"
             for schema, title in shared.items()
         ),
         *(_kind_section(kind, shared) for kind in sorted(entries())),
@@ -98,7 +98,7 @@ def page() -> str:
 def _kind_section(kind: str, shared: Mapping[Schema, str]) -> str:
     entry, (settings, *nested) = entries()[kind], schemas_of(kind)
     titles = {**shared, settings: f"{kind}: settings", **{schema: f"{kind}: {_title(schema)}" for schema in nested}}
-    text = f"## {kind}\n\n{_one_line(entry.__doc__)} See [its page]({kind}.md).\n"
+    text = f"## {kind}\n\n{_single_line(entry.__doc__)} See [its page]({kind}.md).\n"
     changed = {
         name: field
         for name, field in entry.model_fields.items()
@@ -107,7 +107,7 @@ def _kind_section(kind: str, shared: Mapping[Schema, str]) -> str:
     if changed:
         text += f"\nKeys of the entry whose default differs:\n\n{_table(changed, titles)}"
     for schema in (settings, *nested):
-        text += f"\n### {titles[schema]}\n\n{_one_line(schema.__doc__)}\n"
+        text += f"\n### {titles[schema]}\n\n{_single_line(schema.__doc__)}\n"
         if schema.model_fields:
             text += f"\n{_table(schema.model_fields, titles)}"
     return text
@@ -119,7 +119,7 @@ def _default_of(field: FieldInfo) -> tuple[Any, bool]:
 
 def _table(fields: Mapping[str, FieldInfo], titles: Mapping[Schema, str]) -> str:
     rows = [
-        (f"`{name}`", _type(_annotation_of(field), titles), _default(field), _one_line(field.description))
+        (f"`{name}`", _type(_annotation_of(field), titles), _default(field), _single_line(field.description))
         for name, field in fields.items()
     ]
     return _COLUMNS + "".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |\n" for row in rows)
@@ -159,7 +159,9 @@ def _type(annotation: Any, titles: Mapping[Schema, str]) -> str:
     if origin is Annotated:
         return f"{_type(arguments[0], titles)}{_bounds(arguments[1:])}"
     if origin in (Union, types.UnionType):
-        return " or ".join(dict.fromkeys(_type(one, titles) for one in arguments if one is not type(None)))
+        return " or ".join(
+            dict.fromkeys(_type(argument, titles) for argument in arguments if argument is not type(None))
+        )
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in arguments)
     if origin is tuple:
@@ -175,7 +177,11 @@ def _type(annotation: Any, titles: Mapping[Schema, str]) -> str:
 
 
 def _bounds(metadata: Iterable[Any]) -> str:
-    parts = [part for one in metadata for part in (one.metadata if isinstance(one, FieldInfo) else (one,))]
+    parts = [
+        part
+        for constraint in metadata
+        for part in (constraint.metadata if isinstance(constraint, FieldInfo) else (constraint,))
+    ]
     bounds = {name: getattr(part, name) for part in parts for name in ("ge", "gt", "le") if hasattr(part, name)}
     if "le" in bounds:
         return f" from {bounds['ge']:,} to {bounds['le']:,}"
@@ -200,15 +206,15 @@ def _classes(annotation: Any) -> Iterator[Schema]:
 
 
 def _title(schema: Schema) -> str:
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", schema.__name__.removesuffix("Settings"))
-    return {"Model Entry": "Model", "Option Rule": "Option rule"}.get(words, words.capitalize())
+    title = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", schema.__name__.removesuffix("Settings"))
+    return {"Model Entry": "Model", "Option Rule": "Option rule"}.get(title, title.capitalize())
 
 
 def _anchor(title: str) -> str:
     return title.lower().replace(":", "").replace(" ", "-")
 
 
-def _one_line(text: str | None) -> str:
+def _single_line(text: str | None) -> str:
     return re.sub(r"\s+", " ", text or "").strip()
 
 

@@ -19,7 +19,7 @@ from services.generator.adapters.providers.diffusers.provider import DiffusersPr
 from services.generator.adapters.providers.kinds import KINDS
 from services.generator.adapters.providers.procedural.process_pool import Renderers
 from tests.support.decoding import decoder
-from tests.support.subjects import Painted
+from tests.support.subjects import StubPipeline
 
 FOLDER = Path(__file__).parents[2] / "docs" / "providers"
 INDEX = FOLDER / "README.md"
@@ -44,9 +44,9 @@ def page_of(kind: str) -> str:
 
 def minimal_file(kind: str) -> str:
     """The provider file at the top of a kind's page."""
-    found = _BLOCK.search(page_of(kind))
-    assert found, f"docs/providers/{kind}.md has no provider file in it"
-    return found[1]
+    match = _BLOCK.search(page_of(kind))
+    assert match, f"docs/providers/{kind}.md has no provider file in it"
+    return match[1]
 
 
 def described(kind: str, renderers: Renderers) -> provider_pb2.Provider:
@@ -60,7 +60,7 @@ def described(kind: str, renderers: Renderers) -> provider_pb2.Provider:
         [entry] = provider_file.read(file, max_timeout_seconds=600).providers
         if isinstance(entry, DiffusersEntry):
             # What it offers stands in the file; the library that it needs is large.
-            return DiffusersProvider(entry, decoder(), load=Painted).describe(is_default=True)
+            return DiffusersProvider(entry, decoder(), load=StubPipeline).describe(is_default=True)
         return factory.build(entry, environ=_AnyKey(), renderers=renderers, decoder=decoder()).describe(is_default=True)
 
 
@@ -75,15 +75,15 @@ def options_table(renderers: Renderers) -> str:
     rows = []
     for kind in sorted(KINDS):
         rules = described(kind, renderers).option_rules.rules
-        told = "; ".join(f"`{rule.path}`: {_values(rule)}" for rule in rules)
-        rows.append(f"| [`{kind}`]({kind}.md) | {told or 'none'} |")
+        options = "; ".join(f"`{rule.path}`: {_values(rule)}" for rule in rules)
+        rows.append(f"| [`{kind}`]({kind}.md) | {options or 'none'} |")
     return "\n".join(["| kind | options |", "| --- | --- |", *rows]) + "\n"
 
 
 def with_tables(page: str, renderers: Renderers) -> str:
     """The page with both tables in their places."""
-    page = _TABLE.sub(lambda found: f"{found[1]}{table(renderers)}{found[2]}", page)
-    return _OPTIONS.sub(lambda found: f"{found[1]}{options_table(renderers)}{found[2]}", page)
+    page = _TABLE.sub(lambda match: f"{match[1]}{table(renderers)}{match[2]}", page)
+    return _OPTIONS.sub(lambda match: f"{match[1]}{options_table(renderers)}{match[2]}", page)
 
 
 def _values(rule: provider_pb2.OptionRule) -> str:
@@ -108,15 +108,15 @@ def _row(kind: str, offers: provider_pb2.Capabilities) -> str:
 
 
 def _sizes(offers: provider_pb2.Capabilities) -> str:
-    told = []
+    parts = []
     if offers.sizes:
-        told.append(f"{len(offers.sizes)} sizes")
+        parts.append(f"{len(offers.sizes)} sizes")
     if offers.max_side:
         multiple = f", multiples of {offers.side_multiple}" if offers.side_multiple > 1 else ""
-        told.append(f"sides {offers.min_side} to {offers.max_side}{multiple}")
+        parts.append(f"sides {offers.min_side} to {offers.max_side}{multiple}")
     if offers.aspect_ratios:
-        told.append(f"{len(offers.aspect_ratios)} ratios")
-    return "; ".join(told) or "the model's own"
+        parts.append(f"{len(offers.aspect_ratios)} ratios")
+    return "; ".join(parts) or "the model's own"
 
 
 def _yes(is_so: bool) -> str:
@@ -125,17 +125,17 @@ def _yes(is_so: bool) -> str:
 
 def _files_of(text: str) -> Mapping[str, str]:
     """What a file names beside itself: a workflow with a node for each of its slots."""
-    found = {}
+    files = {}
     for entry in yaml.safe_load(text)["providers"]:
         settings = entry.get("settings", {})
         if "workflow_file" in settings:
-            found[settings["workflow_file"]] = yaml.safe_dump(_workflow(settings["slots"]))
-    return found
+            files[settings["workflow_file"]] = yaml.safe_dump(_workflow(settings["slots"]))
+    return files
 
 
 def _workflow(slots: Mapping[str, Any]) -> Mapping[str, Any]:
     nodes: dict[str, Any] = {"9": {"class_type": "SaveImage", "inputs": {}}}
-    addresses = [one for slot in slots.values() for one in (slot if isinstance(slot, list) else [slot])]
+    addresses = [address for slot in slots.values() for address in (slot if isinstance(slot, list) else [slot])]
     for address in addresses:
         node, _, name = str(address).split(".", 2)
         nodes.setdefault(node, {"class_type": "LoadImage", "inputs": {}})["inputs"][name] = "x"

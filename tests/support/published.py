@@ -9,7 +9,7 @@ from calotype.event.v1 import event_pb2
 from common.jetstream import BrokerUnavailable, JetStream
 
 
-class Published(JetStream):
+class RecordingJetStream(JetStream):
     """Where relays publish to; `first` has the sequences by job, in the order in which each was first published."""
 
     def __init__(
@@ -20,7 +20,7 @@ class Published(JetStream):
         self.stalled, self.go_on = asyncio.Event(), asyncio.Event()
         self._stall_at = stall_at
         self._refuse_from = refuse_from
-        self._asked = 0
+        self._attempts = 0
 
     @property
     def is_connected(self) -> bool:
@@ -33,10 +33,10 @@ class Published(JetStream):
         """Note an event, once the test lets it."""
         if not subject.startswith("calotype.event."):
             return
-        self._asked += 1
-        if self._refuse_from is not None and self._asked >= self._refuse_from:
+        self._attempts += 1
+        if self._refuse_from is not None and self._attempts >= self._refuse_from:
             raise BrokerUnavailable("as the test says")
-        if self._asked == self._stall_at:
+        if self._attempts == self._stall_at:
             self.stalled.set()
             await self.go_on.wait()
         await asyncio.sleep(0)

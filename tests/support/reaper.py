@@ -24,14 +24,14 @@ for pid in left:
 @contextmanager
 def reaped(pid: int) -> Iterator[None]:
     """Within the block, the process is ended should this run be killed; after it, its number is another's."""
-    _tell(f"+{pid}")
+    _send(f"+{pid}")
     try:
         yield
     finally:
-        _tell(f"-{pid}")
+        _send(f"-{pid}")
 
 
-def _tell(line: str) -> None:
+def _send(line: str) -> None:
     listener = _listener()
     listener.write(f"{line}\n")
     listener.flush()

@@ -9,11 +9,11 @@ from sqlalchemy.pool import NullPool
 
 from common.postgres import driver_url
 from services.job.domain.timeouts import StageTimeouts
-from tests.support.jobs import JobDesk, T
+from tests.support.jobs import JobUseCases, T
 
 
 @contextmanager
-def rehearsal(url: str, limits: StageTimeouts | None = None) -> Iterator[JobDesk]:
+def rehearsal(url: str, limits: StageTimeouts | None = None) -> Iterator[JobUseCases]:
     """A desk with both providers whose transactions are savepoints of one that is taken back at the end."""
     engine = create_engine(driver_url(url), isolation_level="READ COMMITTED", poolclass=NullPool)
     event.listen(engine, "after_cursor_execute", _stay_connected)
@@ -23,7 +23,7 @@ def rehearsal(url: str, limits: StageTimeouts | None = None) -> Iterator[JobDesk
             with connection.begin_nested():
                 return work(connection)
 
-        desk = JobDesk(run, limits or StageTimeouts())
+        desk = JobUseCases(run, limits or StageTimeouts())
         desk.register()
         yield desk
         whole.rollback()

@@ -21,11 +21,11 @@ class ResettingProxy:
     upstream: str
     url: str = ""
     resets: int = 0
-    open_ones: set[asyncio.StreamWriter] = field(default_factory=set)
+    open_connections: set[asyncio.StreamWriter] = field(default_factory=set)
 
     def reset_open(self) -> None:
         """Reset every connection that is open now."""
-        for writer in self.open_ones:
+        for writer in self.open_connections:
             _reset(writer)
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -38,11 +38,11 @@ class ResettingProxy:
                 await writer.drain()
                 _reset(writer)
                 return
-            self.open_ones.add(writer)
+            self.open_connections.add(writer)
             try:
                 await asyncio.gather(_pump(reader, to_server), _pump(from_server, writer))
             finally:
-                self.open_ones.discard(writer)
+                self.open_connections.discard(writer)
 
 
 @asynccontextmanager

@@ -36,7 +36,7 @@ class Manner(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class ScriptedResponse:
     """What is answered: `body` is bytes as they are, or anything else as JSON."""
 
     status: int = 200
@@ -71,7 +71,7 @@ class _Expected:
     path: str
     headers: Mapping[str, str]
     body: Any
-    answer: Answer
+    response: ScriptedResponse
     in_turn: bool
 
     def differs(self, request: Request) -> str:
@@ -91,7 +91,7 @@ class ScriptedServer:
 
     def __init__(self) -> None:
         self.url = ""
-        self.asked: list[Request] = []
+        self.requests: list[Request] = []
         self.surprises: list[str] = []
         self._expected: list[_Expected] = []
         self._changed = asyncio.Condition()
@@ -108,7 +108,7 @@ class ScriptedServer:
         self,
         method: str,
         path: str,
-        answer: Answer,
+        response: ScriptedResponse,
         *,
         headers: Mapping[str, str] | None = None,
         body: Any = _ANYTHING,
@@ -119,8 +119,10 @@ class ScriptedServer:
 
         `body` is compared as JSON, None is no body.
         """
-        one = _Expected(method=method, path=path, headers=headers or {}, body=body, answer=answer, in_turn=in_turn)
-        self._expected += [one] * times
+        expected = _Expected(
+            method=method, path=path, headers=headers or {}, body=body, response=response, in_turn=in_turn
+        )
+        self._expected += [expected] * times
 
     def forget(self) -> None:
         """Expect no longer what nobody has asked for yet."""
@@ -128,25 +130,25 @@ class ScriptedServer:
 
     def count(self, method: str, path: str) -> int:
         """How often somebody asked so."""
-        return sum((one.method, one.path) == (method, path) for one in self.asked)
+        return sum((request.method, request.path) == (method, path) for request in self.requests)
 
     async def wait_for(self, times: int = 1) -> None:
         """Wait until somebody has asked so often."""
         async with asyncio.timeout(PATIENCE), self._changed:
-            await self._changed.wait_for(lambda: len(self.asked) >= times)
+            await self._changed.wait_for(lambda: len(self.requests) >= times)
 
     def verify(self) -> None:
         """Fail unless all that was expected came, and nothing else."""
-        left = [f"{one.method} {one.path}" for one in self._expected]
+        missing = [f"{expected.method} {expected.path}" for expected in self._expected]
         assert not self.surprises, self.surprises
-        assert not left, f"nobody asked for {left}"
+        assert not missing, f"nobody asked for {missing}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, one request."""
         try:
             request = await _read(reader)
             if request is not None:
-                await self._give(await self._answer_to(request), writer)
+                await self._send(await self._response_to(request), writer)
         except ConnectionError:
             # A client that goes in the midst of an answer is part of the test.
             pass
@@ -167,40 +169,40 @@ class ScriptedServer:
         self._released.set()
         await self._running.aclose()
 
-    async def _answer_to(self, request: Request) -> Answer:
+    async def _response_to(self, request: Request) -> ScriptedResponse:
         if request.headers.get("upgrade") == "websocket" and not any(
-            one.path == request.path for one in self._expected
+            expected.path == request.path for expected in self._expected
         ):
             # Nothing may depend on live progress: where none is expected there is none.
-            return Answer(status=404)
+            return ScriptedResponse(status=404)
         async with self._changed:
-            self.asked.append(request)
+            self.requests.append(request)
             self._changed.notify_all()
-        next_in_turn = [one for one in self._expected if one.in_turn][:1]
-        candidates = [one for one in self._expected if not one.in_turn] + next_in_turn
-        differences = [one.differs(request) for one in candidates]
+        next_in_turn = [expected for expected in self._expected if expected.in_turn][:1]
+        candidates = [expected for expected in self._expected if not expected.in_turn] + next_in_turn
+        differences = [expected.differs(request) for expected in candidates]
         if "" in differences:
-            found = candidates[differences.index("")]
-            self._expected.remove(found)
-            return found.answer
+            expectation = candidates[differences.index("")]
+            self._expected.remove(expectation)
+            return expectation.response
         why = differences[-1] if differences else f"{request.method} {request.path} came and nothing was expected"
         self.surprises.append(why)
-        return Answer(status=599)
+        return ScriptedResponse(status=599)
 
-    async def _give(self, answer: Answer, writer: asyncio.StreamWriter) -> None:
-        if answer.manner is Manner.HANG_UP:
+    async def _send(self, response: ScriptedResponse, writer: asyncio.StreamWriter) -> None:
+        if response.manner is Manner.HANG_UP:
             return
-        if answer.manner is Manner.MUTE:
+        if response.manner is Manner.MUTE:
             await self._over.wait()
             return
-        if answer.manner is Manner.HOLD:
+        if response.manner is Manner.HOLD:
             await self._released.wait()
-        size = {"Content-Length": str(len(answer.content) + (answer.manner is Manner.CUT))}
-        headers = {"Connection": "close"} | ({} if answer.manner is Manner.ENDLESS else size) | dict(answer.headers)
+        size = {"Content-Length": str(len(response.content) + (response.manner is Manner.CUT))}
+        headers = {"Connection": "close"} | ({} if response.manner is Manner.ENDLESS else size) | dict(response.headers)
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        writer.write(f"HTTP/1.1 {answer.status} Scripted\r\n{head}\r\n".encode() + answer.content)
+        writer.write(f"HTTP/1.1 {response.status} Scripted\r\n{head}\r\n".encode() + response.content)
         await writer.drain()
-        while answer.manner is Manner.ENDLESS and not self._over.is_set():
+        while response.manner is Manner.ENDLESS and not self._over.is_set():
             writer.write(b"x" * 65_536)
             await writer.drain()
 

@@ -18,13 +18,13 @@ from services.job import migrations
 from tests.support.patience import PATIENCE
 from tests.support.reaper import reaped
 
-MOST_BUCKETS = 2_000
+BUCKET_LIMIT = 2_000
 #: What services show to the object store, and whoever looks at all of it after a run.
 JUDGE = "judge"
 STORAGE_TOKENS = {name: f"token-of-{name}" for name in ("uploader", "generator", JUDGE)}
 #: What users show to the broker.
 NATS_PASSWORDS = {user.name: f"password-of-{user.name}" for user in (*USERS, MONITOR)}
-_NUMBERS, _BUCKETS = itertools.count(1), iter(range(1, MOST_BUCKETS + 1))
+_NUMBERS, _BUCKETS = itertools.count(1), iter(range(1, BUCKET_LIMIT + 1))
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def nats_settings(server: Server, user: str) -> dict[str, str]:
 @contextmanager
 def storage_server(folder: Path) -> Iterator[Server]:
     """Object storage with more buckets than a run needs, all empty; `new_buckets` names the next."""
-    numbers = range(1, MOST_BUCKETS + 1)
+    numbers = range(1, BUCKET_LIMIT + 1)
     buckets = {f"public-{number}": storage.PUBLIC for number in numbers}
     buckets |= {f"staging-{number}": storage.STAGING for number in numbers}
     with storage_of(folder / "data", log=folder / "storage.log", buckets=buckets) as server:

@@ -45,8 +45,8 @@ _NAMES = {str: "text", Path: "path", int: "whole number", float: "number", bool:
 
 def descriptions(settings: Any) -> dict[str, str]:
     """The comment above each field that the class itself defines; fields without a comment are left out."""
-    found = _COMMENTED.findall(inspect.getsource(settings))
-    return {name: " ".join(line.strip().removeprefix("#: ") for line in lines.splitlines()) for lines, name in found}
+    comments = _COMMENTED.findall(inspect.getsource(settings))
+    return {name: " ".join(line.strip().removeprefix("#: ") for line in lines.splitlines()) for lines, name in comments}
 
 
 def own_fields(settings: Any) -> "list[dataclasses.Field[Any]]":
@@ -70,7 +70,7 @@ def tables() -> str:
 
 def with_tables(page: str) -> str:
     """The page with fresh tables."""
-    return _TABLES.sub(lambda found: f"{found[1]}\n{tables()}\n{found[2]}", page)
+    return _TABLES.sub(lambda match: f"{match[1]}\n{tables()}\n{match[2]}", page)
 
 
 def _section(name: str, settings: Any, *, level: str, readers: str = "") -> str:
@@ -104,7 +104,7 @@ def _type(field: "dataclasses.Field[Any]", hint: Any) -> str:
         return "HOST:PORT"
     if typing.get_origin(hint) is Literal:
         return ", ".join(f"`{value}`" for value in typing.get_args(hint))
-    [kind] = [one for one in typing.get_args(hint) or (hint,) if one is not type(None)]
+    [kind] = [option for option in typing.get_args(hint) or (hint,) if option is not type(None)]
     unit = next((unit for suffix, unit in _UNITS.items() if field.name.endswith(suffix)), None)
     return f"{unit or _NAMES[kind]}{_bounds(field)}"
 

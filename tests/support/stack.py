@@ -15,7 +15,7 @@ from cli.stack.state import StackState
 from tests.support.patience import PATIENCE
 
 
-class PatientTransport(httpx.HTTPTransport):
+class RetryingTransport(httpx.HTTPTransport):
     """Asks again, as a good client does, when it is told to come later: on a busy machine no call is always in time.
 
     What a test says about an outage it says without this.
@@ -28,10 +28,10 @@ class PatientTransport(httpx.HTTPTransport):
             request.headers.setdefault("Idempotency-Key", uuid4().hex)
         deadline = time.monotonic() + PATIENCE
         while True:
-            answer = super().handle_request(request)
-            if answer.status_code != 503 or time.monotonic() > deadline:
-                return answer
-            answer.close()
+            response = super().handle_request(request)
+            if response.status_code != 503 or time.monotonic() > deadline:
+                return response
+            response.close()
             threading.Event().wait(0.2)
 
 
@@ -52,18 +52,18 @@ def let_time_pass(database_url: str, job_id: str, *, seconds: float, witness: st
     column = "CASE id WHEN %(job)s THEN make_interval(secs => %(seconds)s) ELSE interval '1 day' END"
     passes = ", ".join(f"{name} = {name} - {column}" for name in ("generating_since", "uploading_since", "run_at"))
     claims = "SELECT claim_number FROM jobs WHERE id = %(witness)s"
-    told = {"job": job_id, "witness": witness, "seconds": seconds}
+    parameters = {"job": job_id, "witness": witness, "seconds": seconds}
     with closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
         connection.autocommit = True
-        cursor.execute(claims, told)
+        cursor.execute(claims, parameters)
         [(before,)] = cursor.fetchall()
-        cursor.execute(f"UPDATE jobs SET {passes} WHERE id IN (%(job)s, %(witness)s)", told)
+        cursor.execute(f"UPDATE jobs SET {passes} WHERE id IN (%(job)s, %(witness)s)", parameters)
         deadline = time.monotonic() + PATIENCE
         now = before
         while now == before:
             assert time.monotonic() < deadline, "the monitor does not look"
             threading.Event().wait(0.1)
-            cursor.execute(claims, told)
+            cursor.execute(claims, parameters)
             [(now,)] = cursor.fetchall()
 
 
@@ -81,9 +81,9 @@ class Client:
 
     def submit(self, prompt: str, **body: Any) -> dict[str, Any]:
         """A new job."""
-        answer = self.http.post("/v1/jobs", json={"prompt": prompt} | body)
-        assert answer.status_code in (200, 202), answer.text
-        job: dict[str, Any] = answer.json()
+        response = self.http.post("/v1/jobs", json={"prompt": prompt} | body)
+        assert response.status_code in (200, 202), response.text
+        job: dict[str, Any] = response.json()
         return job
 
     def get(self, job_id: str) -> dict[str, Any]:
@@ -111,15 +111,15 @@ class Client:
             try:
                 # Answers when the job is final, or as soon as it changes.
                 headers = {"Prefer": "wait=2"} | ({"If-None-Match": etag} if etag else {})
-                answer = self.http.get(f"/v1/jobs/{job_id}", headers=headers)
+                response = self.http.get(f"/v1/jobs/{job_id}", headers=headers)
             except httpx.TransportError:
                 threading.Event().wait(0.2)
                 continue
-            if answer.status_code == 200:
-                etag = answer.headers["ETag"]
-                job: dict[str, Any] = answer.json()
+            if response.status_code == 200:
+                etag = response.headers["ETag"]
+                job: dict[str, Any] = response.json()
                 if job["status"] in until:
                     return job
-            elif answer.status_code != 304:
+            elif response.status_code != 304:
                 threading.Event().wait(0.2)
         raise AssertionError(f"job {job_id} did not become {until}: {self.get(job_id)}")

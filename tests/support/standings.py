@@ -100,7 +100,7 @@ def failed() -> list[JobCondition]:
     ]
 
 
-def standings() -> list[JobCondition]:
+def job_conditions() -> list[JobCondition]:
     """Everything that can occur. The database holds a failure for a failed job alone, a wish to cancel for a canceled
     one.
     """

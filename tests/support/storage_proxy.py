@@ -43,14 +43,14 @@ class Fault(Enum):
     """503, nothing done."""
     HANG_UP = auto()
     """The connection breaks, nothing done."""
-    LOSE_ANSWER = auto()
+    LOSE_RESPONSE = auto()
     """It is done, and the connection breaks before the answer."""
     HOLD = auto()
     """Nothing happens until `release`."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class StorageRequest:
     """One request: what of which object."""
 
     kind: str
@@ -59,13 +59,13 @@ class Asked:
 
 
 class StorageProxy:
-    """The way to a store; `doors` gives each identity's URL."""
+    """The way to a store; `urls` gives each identity's URL."""
 
     def __init__(self, upstream: str, *, public: str, staging: str) -> None:
         self.upstream = upstream
         self.public, self.staging = public, staging
-        self.doors: dict[str, str] = {}
-        self.asked: list[Asked] = []
+        self.urls: dict[str, str] = {}
+        self.requests: list[StorageRequest] = []
         self.client = httpx.Client(base_url=upstream, trust_env=False, timeout=PATIENCE)
         self._faults: list[tuple[str, Fault]] = []
         self._away: Fault | None = None
@@ -73,9 +73,9 @@ class StorageProxy:
         self._changed = threading.Condition()
 
     @property
-    def open_door(self) -> str:
+    def open_url(self) -> str:
         """Where nobody is somebody without a token of his own."""
-        return self.doors["open"]
+        return self.urls["open"]
 
     def order(self, fault: Fault, *, on: str, times: int = 1) -> None:
         """Let the next requests of a kind meet a fault."""
@@ -95,19 +95,19 @@ class StorageProxy:
 
     def count(self, kind: str) -> int:
         """How many requests of a kind came."""
-        return sum(one.kind == kind for one in self.asked)
+        return sum(request.kind == kind for request in self.requests)
 
     def wait_for(self, kind: str, *, times: int = 1) -> None:
         """Wait until so many requests of a kind came."""
         with self._changed:
             came = self._changed.wait_for(lambda: self.count(kind) >= times, timeout=PATIENCE)
-        assert came, f"nobody asked for {kind} {times} times: {self.asked}"
+        assert came, f"nobody asked for {kind} {times} times: {self.requests}"
 
-    def note(self, asked: Asked) -> Fault | None:
+    def note(self, request: StorageRequest) -> Fault | None:
         """Book a request; the fault that it meets."""
         with self._changed:
-            self.asked.append(asked)
-            ordered = next((one for one in self._faults if one[0] == asked.kind), None)
+            self.requests.append(request)
+            ordered = next((order for order in self._faults if order[0] == request.kind), None)
             if ordered is not None:
                 self._faults.remove(ordered)
             self._changed.notify_all()
@@ -128,7 +128,7 @@ class _Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-class _Door(BaseHTTPRequestHandler):
+class _Handler(BaseHTTPRequestHandler):
     """One identity's way in."""
 
     protocol_version = "HTTP/1.1"
@@ -142,29 +142,29 @@ class _Door(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Any request."""
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        asked = self._asked(body)
-        fault = self.proxy.note(asked)
+        request = self._storage_request(body)
+        fault = self.proxy.note(request)
         if fault is Fault.HANG_UP:
             self._hang_up()
         elif fault is Fault.UNAVAILABLE:
             self._refuse(503, "backendError")
         else:
-            answer = self._forward(body)
-            if fault is Fault.LOSE_ANSWER:
+            response = self._forward(body)
+            if fault is Fault.LOSE_RESPONSE:
                 self._hang_up()
             else:
-                self._answer(answer)
+                self._send_response(response)
 
     do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 - names that the library calls
 
-    def _asked(self, body: bytes) -> Asked:
+    def _storage_request(self, body: bytes) -> StorageRequest:
         address = urlsplit(self.path)
         query = {key: values[0] for key, values in parse_qs(address.query).items()}
         kinds = ((kind, path.match(address.path)) for kind, method, path in _KINDS if method == self.command)
-        kind, found = next(((kind, found) for kind, found in kinds if found), ("unknown", None))
-        groups = {key: unquote(value) for key, value in (found.groupdict() if found else {}).items() if value}
+        kind, match = next(((kind, match) for kind, match in kinds if match), ("unknown", None))
+        groups = {key: unquote(value) for key, value in (match.groupdict() if match else {}).items() if value}
         name = groups.get("name") or query.get("name") or (_name_in(body) if kind == "upload" else "")
-        return Asked(kind=kind, bucket=groups.get("bucket", ""), name=name)
+        return StorageRequest(kind=kind, bucket=groups.get("bucket", ""), name=name)
 
     def _forward(self, body: bytes) -> httpx.Response:
         headers = {key.lower(): value for key, value in self.headers.items()}
@@ -174,18 +174,18 @@ class _Door(BaseHTTPRequestHandler):
         request = self.proxy.client.build_request(self.command, self.path, headers=headers, content=body)
         return self.proxy.client.send(request)
 
-    def _answer(self, answer: httpx.Response) -> None:
-        self.send_response(answer.status_code)
-        for key, value in answer.headers.items():
+    def _send_response(self, response: httpx.Response) -> None:
+        self.send_response(response.status_code)
+        for key, value in response.headers.items():
             if key.lower() not in _HOP_BY_HOP:
                 self.send_header(key, value.replace(self.proxy.upstream, self.url))
-        self._finish(answer.content)
+        self._finish(response.content)
 
     def _refuse(self, status: int, reason: str) -> None:
-        told = {"error": {"code": status, "message": reason, "errors": [{"reason": reason}]}}
+        body = {"error": {"code": status, "message": reason, "errors": [{"reason": reason}]}}
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
-        self._finish(json.dumps(told).encode())
+        self._finish(json.dumps(body).encode())
 
     def _finish(self, body: bytes) -> None:
         self.send_header("Content-Length", str(len(body)))
@@ -199,8 +199,8 @@ class _Door(BaseHTTPRequestHandler):
 
 def _name_in(body: bytes) -> str:
     """The object's name in the first part of a multipart upload, or in the JSON that opens a resumable one."""
-    found = re.search(rb'"name":\s*("(?:[^"\\]|\\.)*")', body[:65536])
-    return str(json.loads(found.group(1))) if found else ""
+    match = re.search(rb'"name":\s*("(?:[^"\\]|\\.)*")', body[:65536])
+    return str(json.loads(match.group(1))) if match else ""
 
 
 @contextmanager
@@ -211,16 +211,16 @@ def storage_proxy(upstream: str) -> Iterator[StorageProxy]:
     with ExitStack() as stack:
         stack.callback(proxy.client.close)
         for identity in ("uploader", "generator", None):
-            stack.enter_context(_door(proxy, identity))
+            stack.enter_context(_listener(proxy, identity))
         yield proxy
         proxy.release()
 
 
 @contextmanager
-def _door(proxy: StorageProxy, identity: str | None) -> Iterator[None]:
-    handler: type[_Door] = type("Door", (_Door,), {"proxy": proxy, "identity": identity})
+def _listener(proxy: StorageProxy, identity: str | None) -> Iterator[None]:
+    handler: type[_Handler] = type("Door", (_Handler,), {"proxy": proxy, "identity": identity})
     server = _Server(("127.0.0.1", 0), handler)
-    handler.url = proxy.doors[identity or "open"] = f"http://127.0.0.1:{server.server_port}"
+    handler.url = proxy.urls[identity or "open"] = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:

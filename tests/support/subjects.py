@@ -31,7 +31,7 @@ from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import Generated, Operation
 from services.generator.ports import ImageProvider, ProviderRequest
 from tests.support.decoding import decoder
-from tests.support.scripted_http import Answer, Manner, ScriptedServer
+from tests.support.scripted_http import Manner, ScriptedResponse, ScriptedServer
 
 KEY = "sk-the-provider-key"
 PRICE = 40_000
@@ -66,7 +66,7 @@ REMOTE: Mapping[str, Callable[..., DescribedProvider]] = {
 LOCAL = frozenset({"procedural", "diffusers"})
 
 
-class Subject(Protocol):
+class ProviderFixture(Protocol):
     """A provider, and the world that answers it."""
 
     provider: DescribedProvider
@@ -74,33 +74,33 @@ class Subject(Protocol):
     def order(self, *, count: int = 1, call_id: str = "call_1", **request: Any) -> ProviderRequest:
         """A call that the provider can carry out; `request` are fields of the request."""
 
-    def will_make(self, order: ProviderRequest) -> None:
+    def expect_success(self, order: ProviderRequest) -> None:
         """Let a call end well."""
 
 
-class RemoteSubject(Subject, Protocol):
+class RemoteProviderFixture(ProviderFixture, Protocol):
     """A provider behind HTTP, and its vendor: what it will answer to the next requests, in their order."""
 
-    def takes(self, order: ProviderRequest, answer: Answer | None = None) -> None:
-        """The request that buys; without `answer` it is accepted."""
+    def expect_submit(self, order: ProviderRequest, response: ScriptedResponse | None = None) -> None:
+        """The request that buys; without `result` it is accepted."""
 
-    def works(self) -> None:
+    def expect_running(self) -> None:
         """A look: still working."""
 
-    def has_made(self, *names: str) -> None:
+    def expect_result(self, *names: str) -> None:
         """A look: done, the pictures lie under these names on the vendor's own host."""
 
-    def has_failed(self, words: str) -> None:
+    def expect_failure(self, message: str) -> None:
         """A look: failed for good, in the vendor's words."""
 
-    def looks_like(self, answer: Answer) -> None:
+    def expect_poll(self, response: ScriptedResponse) -> None:
         """A look that is answered so."""
 
-    def stops(self, *, in_time: bool) -> None:
+    def expect_cancel(self, *, in_time: bool) -> None:
         """A wish to cancel, which comes in time or too late."""
 
 
-class ProceduralSubject:
+class ProceduralFixture:
     """Draws itself."""
 
     def __init__(self, renderers: Renderers) -> None:
@@ -110,11 +110,11 @@ class ProceduralSubject:
         """A small picture."""
         return _order("drawn", count, call_id, {"size": "64x64"} | request)
 
-    def will_make(self, order: ProviderRequest) -> None:
+    def expect_success(self, order: ProviderRequest) -> None:
         """It always will."""
 
 
-class Painted:
+class StubPipeline:
     """A pipeline without a model: a picture is its seed, as a colour."""
 
     def __call__(self, drawing: Drawing, step: Callable[[float], None]) -> list[Image.Image]:
@@ -124,61 +124,61 @@ class Painted:
         return [Image.new("RGB", size, (seed % 256, seed // 256 % 256, 0)) for seed in drawing.seeds]
 
 
-class DiffusersSubject:
+class DiffusersFixture:
     """Draws itself, by a pipeline that needs no extra."""
 
     def __init__(self) -> None:
         settings = DiffusersSettings(path="/models/painted", max_images_per_call=3)
         entry = DiffusersEntry(name="local", kind="diffusers", settings=settings, timeout_seconds=60)
-        self.provider: DescribedProvider = DiffusersProvider(entry, decoder(), load=Painted)
+        self.provider: DescribedProvider = DiffusersProvider(entry, decoder(), load=StubPipeline)
 
     def order(self, *, count: int = 1, call_id: str = "call_1", **request: Any) -> ProviderRequest:
         """A small picture."""
         return _order("painted", count, call_id, {"size": "64x64"} | request)
 
-    def will_make(self, order: ProviderRequest) -> None:
+    def expect_success(self, order: ProviderRequest) -> None:
         """It always will."""
 
 
-class ReplicateSubject:
+class ReplicateFixture:
     """Speaks to a script in Replicate's dialect."""
 
     model = "owner/name"
 
     def __init__(
-        self, vendor: ScriptedServer, renderers: Renderers, *, most: int = 4, timeout: float = REMOTE_TIMEOUT
+        self, server: ScriptedServer, renderers: Renderers, *, max_images: int = 4, timeout: float = REMOTE_TIMEOUT
     ) -> None:
         inputs = {"prompt": "prompt", "seed": "seed", "n": "num_outputs", "output_format": "output_format"}
         entry = {
             "name": "paid",
             "kind": "replicate",
-            "base_url": f"{vendor.url}/v1",
+            "base_url": f"{server.url}/v1",
             "api_key_env": "KEY_OF_PROVIDER",
             "models": [{"name": self.model, "price_micros_per_image": PRICE}],
             "poll_interval_seconds": 0.001,
             "timeout_seconds": timeout,
-            "settings": {"max_images_per_call": most, "inputs": inputs},
+            "settings": {"max_images_per_call": max_images, "inputs": inputs},
         }
         self.provider = _built(entry, renderers)
-        self._vendor = vendor
+        self._server = server
         self._deadline = f"{int(timeout)}s"
 
     def order(self, *, count: int = 1, call_id: str = "call_1", **request: Any) -> ProviderRequest:
         """A call of the one model."""
         return _order(self.model, count, call_id, request)
 
-    def will_make(self, order: ProviderRequest) -> None:
+    def expect_success(self, order: ProviderRequest) -> None:
         """Take, work, be done."""
-        self.takes(order)
-        self.works()
-        self.has_made(*(f"{index}.png" for index in range(order.count)))
+        self.expect_submit(order)
+        self.expect_running()
+        self.expect_result(*(f"{index}.png" for index in range(order.count)))
 
     @property
-    def taken(self) -> Answer:
+    def accepted(self) -> ScriptedResponse:
         """The vendor's yes."""
-        return Answer(status=201, body=self._prediction("starting"))
+        return ScriptedResponse(status=201, body=self._prediction("starting"))
 
-    def takes(self, order: ProviderRequest, answer: Answer | None = None) -> None:
+    def expect_submit(self, order: ProviderRequest, response: ScriptedResponse | None = None) -> None:
         """Exactly one prediction, with exactly these fields."""
         request = order.request
         fields = {"prompt": request.prompt, "seed": order.seed, "output_format": request.output_format}
@@ -187,39 +187,41 @@ class ReplicateSubject:
         body = {"input": {name: value for name, value in fields.items() if value is not None} | batch}
         headers = self._headers | {"Cancel-After": self._deadline, "Content-Type": "application/json"}
         path = f"/v1/models/{self.model}/predictions"
-        self._vendor.expect("POST", path, answer or self.taken, headers=headers, body=body)
+        self._server.expect("POST", path, response or self.accepted, headers=headers, body=body)
 
-    def works(self) -> None:
+    def expect_running(self) -> None:
         """`processing`."""
-        self.looks_like(Answer(body=self._prediction("processing")))
+        self.expect_poll(ScriptedResponse(body=self._prediction("processing")))
 
-    def has_made(self, *names: str) -> None:
+    def expect_result(self, *names: str) -> None:
         """`succeeded`: a list of addresses."""
-        self.has_made_at(*(f"{self._vendor.url}/files/{name}" for name in names))
+        self.expect_result_at(*(f"{self._server.url}/files/{name}" for name in names))
 
-    def has_made_at(self, *addresses: str) -> None:
+    def expect_result_at(self, *addresses: str) -> None:
         """`succeeded`, with pictures wherever."""
-        self.looks_like(Answer(body=self._prediction("succeeded") | {"output": list(addresses)}))
+        self.expect_poll(ScriptedResponse(body=self._prediction("succeeded") | {"output": list(addresses)}))
 
-    def has_failed(self, words: str) -> None:
+    def expect_failure(self, message: str) -> None:
         """`failed`."""
-        self.looks_like(Answer(body=self._prediction("failed") | {"error": words}))
+        self.expect_poll(ScriptedResponse(body=self._prediction("failed") | {"error": message}))
 
-    def looks_like(self, answer: Answer) -> None:
+    def expect_poll(self, response: ScriptedResponse) -> None:
         """A look at the prediction's own address."""
-        self._vendor.expect("GET", "/v1/predictions/p1", answer, headers=self._headers, body=None)
+        self._server.expect("GET", "/v1/predictions/p1", response, headers=self._headers, body=None)
 
-    def stops(self, *, in_time: bool) -> None:
+    def expect_cancel(self, *, in_time: bool) -> None:
         """A word to the prediction's own cancel address."""
-        told = self._prediction("canceled" if in_time else "succeeded")
-        self._vendor.expect("POST", "/v1/predictions/p1/cancel", Answer(body=told), headers=self._headers, body=None)
+        body = self._prediction("canceled" if in_time else "succeeded")
+        self._server.expect(
+            "POST", "/v1/predictions/p1/cancel", ScriptedResponse(body=body), headers=self._headers, body=None
+        )
 
     @property
     def _headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {KEY}", "Host": self._vendor.host}
+        return {"Authorization": f"Bearer {KEY}", "Host": self._server.host}
 
     def _prediction(self, status: str) -> dict[str, Any]:
-        own = f"{self._vendor.url}/v1/predictions/p1"
+        own = f"{self._server.url}/v1/predictions/p1"
         return {"id": "p1", "status": status, "urls": {"get": own, "cancel": f"{own}/cancel"}}
 
 
@@ -230,30 +232,30 @@ def _built(entry: Mapping[str, Any], renderers: Renderers) -> DescribedProvider:
 
 
 def _order(model: str, count: int, call_id: str, request: dict[str, Any]) -> ProviderRequest:
-    wanted = Request(**({"prompt": "a harbour"} | request))
+    job_request = Request(**({"prompt": "a harbour"} | request))
     return ProviderRequest(
-        call_id=call_id, idempotency_key=call_id, model=model, count=count, request=wanted, seed=wanted.seed
+        call_id=call_id, idempotency_key=call_id, model=model, count=count, request=job_request, seed=job_request.seed
     )
 
 
 async def carry_out(provider: ImageProvider, order: ProviderRequest) -> Generated:
     """Submit, and look until there is a result."""
-    answer = await provider.submit(order)
-    if not isinstance(answer, Operation):
-        return answer
-    while not isinstance(seen := await provider.poll(answer), Generated):
+    result = await provider.submit(order)
+    if not isinstance(result, Operation):
+        return result
+    while not isinstance(polled := await provider.poll(result), Generated):
         pass
-    return seen
+    return polled
 
 
 #: Answers that are no answer: whatever was asked for may have been done.
-SENSELESS = {
-    "html": Answer(status=201, body=b"<html>welcome</html>"),
-    "empty": Answer(status=201),
-    "list": Answer(status=201, body=[]),
-    "object": Answer(status=201, body={}),
-    "not text": Answer(status=201, body=b"\xff\xfe{}"),
-    "deep": Answer(status=201, body=b"[" * 200_000),
-    "cut": Answer(status=201, body=b'{"id"', manner=Manner.CUT),
-    "endless": Answer(status=201, manner=Manner.ENDLESS),
+MALFORMED_RESPONSES = {
+    "html": ScriptedResponse(status=201, body=b"<html>welcome</html>"),
+    "empty": ScriptedResponse(status=201),
+    "list": ScriptedResponse(status=201, body=[]),
+    "object": ScriptedResponse(status=201, body={}),
+    "not text": ScriptedResponse(status=201, body=b"\xff\xfe{}"),
+    "deep": ScriptedResponse(status=201, body=b"[" * 200_000),
+    "cut": ScriptedResponse(status=201, body=b'{"id"', manner=Manner.CUT),
+    "endless": ScriptedResponse(status=201, manner=Manner.ENDLESS),
 }

@@ -36,12 +36,12 @@ async def tcp_server(serve: Serve, *, limit: int = 2**16) -> AsyncIterator[int]:
     finally:
         server.close()
         for _ in range(LAST_TURNS):
-            left = dict(tasks)
-            for task in left:
+            running = dict(tasks)
+            for task in running:
                 task.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
+            await asyncio.gather(*running, return_exceptions=True)
             # A task that was canceled before its first step has closed nothing.
-            for writer in left.values():
+            for writer in running.values():
                 await _end(writer)
             await asyncio.sleep(0)
         await server.wait_closed()

@@ -15,7 +15,7 @@ def set_tenant(folder: Path, name: str, **entry: Any) -> None:
     accepted = yaml.safe_load(file.read_text(encoding="utf-8"))
     if (key := entry.pop("key", None)) is not None:
         entry["key_sha256"] = [hashlib.sha256(key.encode()).hexdigest()]
-    known = next((one for one in accepted["tenants"] if one["name"] == name), None)
+    known = next((tenant for tenant in accepted["tenants"] if tenant["name"] == name), None)
     if known is None:
         accepted["tenants"].append({"name": name} | entry)
     else:

@@ -13,8 +13,8 @@ def need(*names: str, install: str) -> str:
     """The path of the first of these programs that is there: of this environment, or else of the system."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     for name in names:
-        if found := shutil.which(name, path=path):
-            return found
+        if program := shutil.which(name, path=path):
+            return program
     raise _missing(names[0], install)
 
 

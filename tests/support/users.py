@@ -21,14 +21,14 @@ SOURCES = ("Makefile", ".ci", "cli", "common", "gateway", "proto", "requirements
 
 def with_capabilities(*names: str) -> list[str]:
     """A command's beginning that leaves root these capabilities alone."""
-    left = "".join(f",+{name}" for name in names)
-    return [need("setpriv", install="apt-get install util-linux"), f"--bounding-set=-all{left}", "--inh-caps=-all"]
+    flags = "".join(f",+{name}" for name in names)
+    return [need("setpriv", install="apt-get install util-linux"), f"--bounding-set=-all{flags}", "--inh-caps=-all"]
 
 
 def require_rights() -> None:
     """Skip the test where this process has no capability that it could give up."""
-    told = Path("/proc/self/status").read_text(encoding="ascii")
-    if not int(re.findall(r"^CapEff:\s*([0-9a-f]+)$", told, re.MULTILINE)[0], 16):
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    if not int(re.findall(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)[0], 16):
         pytest.skip("this process has no rights to give up")
 
 

@@ -28,7 +28,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def _run_once(self) -> None:
         if not self._ready:  # type: ignore[attr-defined]
-            timers = [one.when() for one in self._scheduled if not one.cancelled()]  # type: ignore[attr-defined]
+            timers = [timer.when() for timer in self._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
             self._now = max(self._now, min(timers, default=self._now))
         super()._run_once()  # type: ignore[misc]
 

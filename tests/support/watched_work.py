@@ -23,7 +23,7 @@ from services.job.domain.timeouts import StageTimeouts
 from services.job.grpc_api.worker_service import WorkerService
 from services.job.loops.outbox_relay import OutboxRelay
 from services.job.messages import from_protobuf
-from tests.support.jobs import JobDesk, desk_at
+from tests.support.jobs import JobUseCases, use_cases_at
 from tests.support.patience import PATIENCE
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
@@ -38,11 +38,11 @@ class WatchedWorkerService(WorkerService):
     `jobs` are the same use cases for the test; users and time are played by it.
     """
 
-    def __init__(self, database: Database, relay: OutboxRelay, jobs: JobDesk) -> None:
+    def __init__(self, database: Database, relay: OutboxRelay, jobs: JobUseCases) -> None:
         super().__init__(database, relay, jobs.limits)
         self.jobs = jobs
         self.address = ""
-        self.asked: list[Any] = []
+        self.requests: list[Any] = []
         #: Claims that were made and of whose answers nobody hears.
         self.lose_claims = 0
         self.refuse: dict[str, grpc.StatusCode] = {}
@@ -82,44 +82,44 @@ class WatchedWorkerService(WorkerService):
         async with self._changed, asyncio.timeout(PATIENCE):
             await self._changed.wait_for(condition)
 
-    def asked_for(self, kind: type[Any]) -> list[Any]:
+    def requests_of(self, kind: type[Any]) -> list[Any]:
         """Requests of a kind, in their order."""
-        return [one for one in self.asked if isinstance(one, kind)]
+        return [request for request in self.requests if isinstance(request, kind)]
 
     @property
     def released(self) -> list[tuple[str, tuple[str, ...]]]:
         """Jobs that were handed back, and the calls of which something was known then."""
-        found = self.asked_for(worker.ReleaseJobRequest)
-        return [(one.lease.job_id, tuple(outcome.call_id for outcome in one.settled)) for one in found]
+        releases = self.requests_of(worker.ReleaseJobRequest)
+        return [(release.lease.job_id, tuple(outcome.call_id for outcome in release.settled)) for release in releases]
 
     async def GetJobInput(self, request: Any, context: Any) -> AsyncIterator[worker.GetJobInputResponse]:
         """As it is, and kept."""
         await self._keep(request)
-        async for answer in super().GetJobInput(request, context):
-            yield answer
+        async for response in super().GetJobInput(request, context):
+            yield response
 
     async def _keep(self, request: Any) -> None:
         async with self._changed:
-            self.asked.append(request)
+            self.requests.append(request)
             self._changed.notify_all()
 
-    async def _answer(self, method: str, request: Any, context: Any) -> Any:
+    async def _respond(self, method: str, request: Any, context: Any) -> Any:
         if (status := self.refuse.get(method)) is not None:
             await self._keep(request)
             raise ServiceError(status=status, reason=Reason("UNAVAILABLE"), message="No.")
-        answer = await getattr(WorkerService, method)(self, request, context)
+        response = await getattr(WorkerService, method)(self, request, context)
         await self._keep(request)
-        if self.lose_claims and (getattr(answer, "jobs", None) or getattr(answer, "uploads", None)):
+        if self.lose_claims and (getattr(response, "jobs", None) or getattr(response, "uploads", None)):
             self.lose_claims -= 1
             raise ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason=Reason("UNAVAILABLE"), message="Lost.")
-        return answer
+        return response
 
 
 def _unary(method: str) -> Any:
-    async def ask(self: WatchedWorkerService, request: Any, context: Any) -> Any:
-        return await self._answer(method, request, context)
+    async def call(self: WatchedWorkerService, request: Any, context: Any) -> Any:
+        return await self._respond(method, request, context)
 
-    return ask
+    return call
 
 
 for _method in _METHODS:
@@ -131,7 +131,7 @@ for _method in _METHODS:
 async def worker_service(database_url: str, broker: JetStream) -> AsyncIterator[WatchedWorkerService]:
     """Serve it on a free port."""
     database = Database(database_url, application="test", pool_size=4)
-    with desk_at(database_url, StageTimeouts(lease_seconds=LONG_LEASE)) as jobs:
+    with use_cases_at(database_url, StageTimeouts(lease_seconds=LONG_LEASE)) as jobs:
         service = WatchedWorkerService(database, OutboxRelay(database, broker), jobs)
         async with serve("127.0.0.1:0", [service.grpc_service()], ready=Readiness(), grace_seconds=0) as port:
             service.address = f"127.0.0.1:{port}"

@@ -5,14 +5,16 @@ from collections.abc import Callable
 import httpx
 
 
-class Wire(httpx.AsyncBaseTransport):
+class HandlerTransport(httpx.AsyncBaseTransport):
     """Requests go to a function, and its answers back; a body that it packed stays packed."""
 
-    def __init__(self, answer: Callable[[httpx.Request], httpx.Response]) -> None:
-        self._answer = answer
+    def __init__(self, respond: Callable[[httpx.Request], httpx.Response]) -> None:
+        self._respond = respond
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """The answer, not read yet."""
         await request.aread()
-        told = self._answer(request)
-        return httpx.Response(told.status_code, headers=told.headers.raw, stream=httpx.ByteStream(told.content))
+        response = self._respond(request)
+        return httpx.Response(
+            response.status_code, headers=response.headers.raw, stream=httpx.ByteStream(response.content)
+        )

@@ -57,5 +57,5 @@ def test_of_a_folder_what_concerns_locked_packages_is_taken_over(tmp_path: Path)
     for name, one in told.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(one), encoding="utf-8")
 
-    assert [one["id"] for one in advisories.taken_over(tmp_path, [("some-package", "1")])] == ["A-2"]
-    assert "details" not in advisories.taken_over(tmp_path, [("some-package", "1")])[0]
+    assert [one["id"] for one in advisories.relevant(tmp_path, [("some-package", "1")])] == ["A-2"]
+    assert "details" not in advisories.relevant(tmp_path, [("some-package", "1")])[0]

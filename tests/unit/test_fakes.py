@@ -18,9 +18,11 @@ from tests.support.fake_job_service import FakeJobService
 TESTS = Path(__file__).parents[1]
 #: How a class that plays a part of the project, or of a vendor, is called, or what it stands in for.
 NAMES = re.compile(
-    r"^Fake|(Desk|Service|Facts|Staging|Store|Bucket|Broker|Hints|Provider|Reader|Ledger|Books|Shop|Operator|Fetch)$"
+    r"^Fake|(Desk|UseCases|Service|Facts|Staging|Store|Bucket|Broker|Hints|Provider|Reader|Ledger|Books|Shop|Operator|Fetch)$"
 )
-BASES = re.compile(r"Servicer$|^Fake|^(Desk|Facts|Provider|Staging|Reader|WorkerService|JobService|JetStream)$")
+BASES = re.compile(
+    r"Servicer$|^Fake|^(Desk|LedgerJobService|Facts|Provider|Staging|Reader|WorkerService|JobService|JetStream)$"
+)
 #: Says what the test tells it to say, and decides nothing: there is nothing that could differ.
 SCRIPTED = "scripted"
 #: Plays no part of the project.
@@ -29,8 +31,8 @@ NOBODY = "nobody"
 FAKES = {
     # job-service and its ledger
     "support/ledger.py MemoryLedger": "tests/integration/job/test_ledger_in_memory.py",
-    "support/generation.py Desk": "tests/support/ledger.py",
-    "support/jobs.py JobDesk": "services/job/application/provider_calls.py",
+    "support/generation.py LedgerJobService": "tests/support/ledger.py",
+    "support/jobs.py JobUseCases": "services/job/application/provider_calls.py",
     "support/watched_work.py WatchedWorkerService": "services/job/grpc_api/worker_service.py",
     "support/fake_gateway.py FakeGateway": SCRIPTED,
     "support/fake_job_service.py FakeJobService": "proto/calotype/job/v1/job_service.proto",
@@ -50,7 +52,7 @@ FAKES = {
     "integration/common/test_grpc_access.py Service": SCRIPTED,
     "integration/test_permissions.py Service": SCRIPTED,
     "integration/job/test_rescuing.py FakeBroker": SCRIPTED,
-    "support/published.py Published": SCRIPTED,
+    "support/published.py RecordingJetStream": SCRIPTED,
     "chaos/facts.py Facts": NOBODY,
     # what workers tell, and where they put pictures
     "support/generation.py Facts": SCRIPTED,
@@ -67,10 +69,11 @@ FAKES = {
     "unit/services/generator/adapters/test_image_reader.py Fetch": SCRIPTED,
     # vendors: the adapters that ask them are held against recordings of the real ones
     "support/generation.py Provider": SCRIPTED,
-    "support/dying.py Vendor": SCRIPTED,
+    "support/dying.py BookkeepingProvider": SCRIPTED,
     "support/paid_provider.py Books": "tests/conformance/providers/goldens/replicate.yaml",
     "support/paid_server.py Shop": "tests/conformance/providers/goldens/openai.yaml",
     "support/subjects.py DescribedProvider": "services/generator/ports.py",
+    "support/odd_vendor.py FaultyProvider": SCRIPTED,
     "support/collector.py Collector": SCRIPTED,
     "unit/services/generator/application/test_generation.py Hanging": SCRIPTED,
     "unit/services/generator/application/test_generation.py Stalling": "tests/integration/generator/test_generation.py",

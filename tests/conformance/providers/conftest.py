@@ -8,9 +8,16 @@ import pytest
 
 from services.generator.adapters.providers.procedural.process_pool import Renderers
 from tests.support import goldens
-from tests.support.goldens import GoldenSubject
+from tests.support.goldens import GoldenFixture
 from tests.support.scripted_http import ScriptedServer, scripted_server
-from tests.support.subjects import REMOTE, DiffusersSubject, ProceduralSubject, RemoteSubject, ReplicateSubject, Subject
+from tests.support.subjects import (
+    REMOTE,
+    DiffusersFixture,
+    ProceduralFixture,
+    ProviderFixture,
+    RemoteProviderFixture,
+    ReplicateFixture,
+)
 
 
 @pytest.fixture
@@ -31,24 +38,24 @@ def renderers() -> Iterator[Renderers]:
 @pytest.fixture(params=["procedural", "diffusers", *REMOTE])
 async def subject(
     request: pytest.FixtureRequest, vendor: ScriptedServer, renderers: Renderers
-) -> AsyncIterator[Subject]:
+) -> AsyncIterator[ProviderFixture]:
     """Each provider; those behind HTTP by their goldens."""
-    local = {"procedural": partial(ProceduralSubject, renderers), "diffusers": DiffusersSubject}
-    found = local[request.param]() if request.param in local else GoldenSubject(goldens.read(request.param), vendor)
+    local = {"procedural": partial(ProceduralFixture, renderers), "diffusers": DiffusersFixture}
+    found = local[request.param]() if request.param in local else GoldenFixture(goldens.read(request.param), vendor)
     yield found
     await found.provider.close()
 
 
 @pytest.fixture(params=["replicate"])
-def opened(request: pytest.FixtureRequest, renderers: Renderers) -> Callable[[ScriptedServer], RemoteSubject]:
+def opened(request: pytest.FixtureRequest, renderers: Renderers) -> Callable[[ScriptedServer], RemoteProviderFixture]:
     """Opens each provider with operations behind HTTP, with any server for its vendor."""
-    return partial({"replicate": ReplicateSubject}[request.param], renderers=renderers)
+    return partial({"replicate": ReplicateFixture}[request.param], renderers=renderers)
 
 
 @pytest.fixture
 async def remote(
-    opened: Callable[[ScriptedServer], RemoteSubject], vendor: ScriptedServer
-) -> AsyncIterator[RemoteSubject]:
+    opened: Callable[[ScriptedServer], RemoteProviderFixture], vendor: ScriptedServer
+) -> AsyncIterator[RemoteProviderFixture]:
     """Each provider with operations behind HTTP."""
     found = opened(vendor)
     yield found

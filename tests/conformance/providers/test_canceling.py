@@ -16,7 +16,7 @@ from services.generator.application.unread_responses import UnreadResponses
 from services.generator.domain.jobs import CallPhase, Route
 from services.generator.domain.settlements import WorkerReport
 from tests.support import goldens
-from tests.support.generation import Desk, Facts, Reader, Staging, job_of
+from tests.support.generation import Facts, LedgerJobService, Reader, Staging, job_of
 from tests.support.goldens import Golden
 from tests.support.scripted_http import Manner, ScriptedServer, scripted_server
 
@@ -51,7 +51,7 @@ async def test_a_job_that_is_canceled_at_that_moment_leaves_nothing_behind(kind:
     async with scripted_server() as vendor:
         script(golden, vendor, held=moment)
         provider = goldens.provider_of(golden, vendor.url)
-        desk = Desk(provider)
+        desk = LedgerJobService(provider)
         call = await desk.begin_call(
             job,
             call_id=order.call_id,
@@ -93,7 +93,7 @@ async def test_a_job_that_is_canceled_at_that_moment_leaves_nothing_behind(kind:
             assert len(desk.recorded) == 1
             assert call.id not in claim.outcomes
             assert not wish or any(vendor.count(*one) for one in wish)
-        assert sum(request.path in SUBMITS[kind] for request in vendor.asked) == 1
+        assert sum(request.path in SUBMITS[kind] for request in vendor.requests) == 1
 
 
 async def _both(send: Any, cancel: Any) -> tuple[bool, list[tuple[str, str]]]:

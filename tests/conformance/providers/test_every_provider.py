@@ -1,28 +1,28 @@
 """What holds for every provider, wherever its pictures come from."""
 
 from tests.support.scripted_http import ScriptedServer
-from tests.support.subjects import Subject, carry_out
+from tests.support.subjects import ProviderFixture, carry_out
 
 
-async def test_a_call_brings_one_image_of_exactly_one_kind(subject: Subject) -> None:
+async def test_a_call_brings_one_image_of_exactly_one_kind(subject: ProviderFixture) -> None:
     order = subject.order()
-    subject.will_make(order)
+    subject.expect_success(order)
 
     [image] = (await carry_out(subject.provider, order)).images
 
     assert [image.data, image.base64, image.url].count(None) == 2
 
 
-async def test_the_largest_call_that_it_offers_brings_as_many_images(subject: Subject) -> None:
+async def test_the_largest_call_that_it_offers_brings_as_many_images(subject: ProviderFixture) -> None:
     order = subject.order(count=subject.provider.max_images_per_call)
-    subject.will_make(order)
+    subject.expect_success(order)
 
     assert len((await carry_out(subject.provider, order)).images) == subject.provider.max_images_per_call
 
 
-async def test_what_a_call_costs_is_what_the_catalogue_says(subject: Subject) -> None:
+async def test_what_a_call_costs_is_what_the_catalogue_says(subject: ProviderFixture) -> None:
     order = subject.order(count=subject.provider.max_images_per_call)
-    subject.will_make(order)
+    subject.expect_success(order)
 
     made = await carry_out(subject.provider, order)
 
@@ -30,19 +30,21 @@ async def test_what_a_call_costs_is_what_the_catalogue_says(subject: Subject) ->
     assert made.cost_micros == model.price_micros_per_image * order.count
 
 
-async def test_what_is_harmless_to_repeat_gives_the_same_again(subject: Subject, vendor: ScriptedServer) -> None:
+async def test_what_is_harmless_to_repeat_gives_the_same_again(
+    subject: ProviderFixture, vendor: ScriptedServer
+) -> None:
     order = subject.order()
-    subject.will_make(order)
+    subject.expect_success(order)
     first = await carry_out(subject.provider, order)
     if subject.provider.traits.harmless:
-        subject.will_make(order)
+        subject.expect_success(order)
         assert (await carry_out(subject.provider, order)).images == first.images
     else:
         # Who charges for each request is told so by its traits, and asked once.
-        assert sum(one.method == "POST" for one in vendor.asked) == 1
+        assert sum(one.method == "POST" for one in vendor.requests) == 1
 
 
-async def test_the_catalogue_says_what_the_plan_goes_by(subject: Subject) -> None:
+async def test_the_catalogue_says_what_the_plan_goes_by(subject: ProviderFixture) -> None:
     provider = subject.provider
     told = provider.describe(is_default=True)
     offers = told.capabilities
@@ -59,12 +61,12 @@ async def test_the_catalogue_says_what_the_plan_goes_by(subject: Subject) -> Non
     assert provider.poll_interval_seconds > 0
 
 
-async def test_nothing_happens_before_somebody_asks(subject: Subject, vendor: ScriptedServer) -> None:
+async def test_nothing_happens_before_somebody_asks(subject: ProviderFixture, vendor: ScriptedServer) -> None:
     subject.provider.describe(is_default=False)
 
-    assert vendor.asked == []
+    assert vendor.requests == []
 
 
-async def test_to_close_twice_harms_nobody(subject: Subject) -> None:
+async def test_to_close_twice_harms_nobody(subject: ProviderFixture) -> None:
     await subject.provider.close()
     await subject.provider.close()

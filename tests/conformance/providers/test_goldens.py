@@ -13,8 +13,8 @@ from services.generator.adapters.providers.kinds import KINDS
 from services.generator.domain.provider_results import Acceptance
 from tests.support import goldens
 from tests.support.goldens import Golden
-from tests.support.scripted_http import Answer, Manner
-from tests.support.subjects import KEY, LOCAL, REMOTE, SENSELESS
+from tests.support.scripted_http import Manner, ScriptedResponse
+from tests.support.subjects import KEY, LOCAL, MALFORMED_RESPONSES, REMOTE
 
 GOLDENS = {kind: goldens.read(kind) for kind in goldens.kinds()}
 CASES = [(kind, name) for kind, golden in GOLDENS.items() for name in golden.cases]
@@ -110,8 +110,8 @@ async def test_whoever_comes_after_a_crash_follows_the_operation_to_the_same_end
     assert await goldens.play(golden, "good", resumes=True) == golden.cases["good"]["comes_to"]
 
 
-@pytest.mark.parametrize("answer", SENSELESS.values(), ids=SENSELESS)
-async def test_a_yes_that_makes_no_sense_may_have_bought(golden: Golden, answer: Answer) -> None:
+@pytest.mark.parametrize("answer", MALFORMED_RESPONSES.values(), ids=MALFORMED_RESPONSES)
+async def test_a_yes_that_makes_no_sense_may_have_bought(golden: Golden, answer: ScriptedResponse) -> None:
     taken = golden.cases["good"]["steps"][0]["answer"]["status"]
     came_to = await goldens.play(golden, "good", first=replace(answer, status=taken))
 
@@ -120,14 +120,14 @@ async def test_a_yes_that_makes_no_sense_may_have_bought(golden: Golden, answer:
 
 @pytest.mark.parametrize("status", [302, 307, 402, 405, 415, 426, 431, 501])
 async def test_an_answer_that_by_definition_carries_nothing_out_bought_nothing(golden: Golden, status: int) -> None:
-    came_to = await goldens.play(golden, "good", first=Answer(status=status))
+    came_to = await goldens.play(golden, "good", first=ScriptedResponse(status=status))
 
     assert (came_to["code"], came_to["acceptance"]) == ("PERMANENT", "not_accepted")
 
 
 @pytest.mark.parametrize("status", [408, 409, 418, 504, 529])
 async def test_an_answer_that_no_reference_names_may_have_bought(golden: Golden, status: int) -> None:
-    came_to = await goldens.play(golden, "good", first=Answer(status=status))
+    came_to = await goldens.play(golden, "good", first=ScriptedResponse(status=status))
 
     assert came_to["acceptance"] == "unknown"
 
@@ -137,7 +137,7 @@ async def test_what_the_operator_knows_is_not_charged_bought_nothing(
     golden: Golden, named: int | str, status: int
 ) -> None:
     knowing = replace(golden, entry={**golden.entry, "not_charged_on": [named]})
-    came_to = await goldens.play(knowing, "good", first=Answer(status=status))
+    came_to = await goldens.play(knowing, "good", first=ScriptedResponse(status=status))
 
     assert came_to["acceptance"] == "not_accepted"
 
@@ -145,14 +145,14 @@ async def test_what_the_operator_knows_is_not_charged_bought_nothing(
 @pytest.mark.parametrize("named", [504, "4xx"])
 async def test_what_the_operator_knows_of_one_status_says_nothing_of_others(golden: Golden, named: int | str) -> None:
     knowing = replace(golden, entry={**golden.entry, "not_charged_on": [named]})
-    came_to = await goldens.play(knowing, "good", first=Answer(status=529))
+    came_to = await goldens.play(knowing, "good", first=ScriptedResponse(status=529))
 
     assert came_to["acceptance"] == "unknown"
 
 
 @pytest.mark.parametrize("manner", [Manner.HANG_UP, Manner.CUT])
 async def test_an_answer_that_is_lost_may_have_bought(golden: Golden, manner: Manner) -> None:
-    came_to = await goldens.play(golden, "good", first=Answer(status=200, body=b'{"id"', manner=manner))
+    came_to = await goldens.play(golden, "good", first=ScriptedResponse(status=200, body=b'{"id"', manner=manner))
 
     assert (came_to["code"], came_to["acceptance"]) == ("TEMPORARY", "unknown")
 

@@ -9,8 +9,8 @@ from services.job.domain import facts
 from tests.support import goldens
 from tests.support.alterations import HARMLESS, USELESS, Mutations
 from tests.support.goldens import Golden
-from tests.support.odd_jobs import SHORT, Ending, OddWorld, faults, heard, picture
-from tests.support.odd_vendor import odd_vendor
+from tests.support.odd_jobs import SHORT, FaultyProviderRuns, JobOutcome, captured_events, faults, png
+from tests.support.odd_vendor import faulty_provider
 from tests.support.subjects import REMOTE
 
 GOLDENS = {kind: goldens.read(kind) for kind in goldens.kinds()}
@@ -20,11 +20,11 @@ MUTATED = 40
 
 
 @pytest.fixture
-async def world() -> AsyncIterator[OddWorld]:
+async def world() -> AsyncIterator[FaultyProviderRuns]:
     """A vendor, and all that a job needs."""
-    with heard():
-        async with odd_vendor() as vendor:
-            world = OddWorld(vendor=vendor, picture=picture())
+    with captured_events():
+        async with faulty_provider() as vendor:
+            world = FaultyProviderRuns(server=vendor, image=png())
             yield world
             await world.fetch.close()
 
@@ -35,31 +35,31 @@ def golden(request: pytest.FixtureRequest) -> Golden:
     return GOLDENS[request.param]
 
 
-def _evidence(ending: Ending) -> str:
+def _evidence(ending: JobOutcome) -> str:
     calls = ending.fact.calls if isinstance(ending.fact, facts.StageFailed) else ()
     return "".join(one.provider_error.message for one in calls if one.provider_error)
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-async def test_what_is_only_odd_loses_no_picture(world: OddWorld, golden: Golden, name: str) -> None:
+async def test_what_is_only_odd_loses_no_picture(world: FaultyProviderRuns, golden: Golden, name: str) -> None:
     ending = await world.run(golden, "good", lambda _, told: HARMLESS[name](told))
 
-    assert faults(ending, picture=world.picture, free=golden.kind in FREE) == []
+    assert faults(ending, image=world.image, free=golden.kind in FREE) == []
     assert ending.is_delivered, (ending.fact, ending.events)
 
 
 @pytest.mark.parametrize("name", USELESS)
 async def test_what_is_useless_is_kept_as_evidence_and_breaks_nothing(
-    world: OddWorld, golden: Golden, name: str
+    world: FaultyProviderRuns, golden: Golden, name: str
 ) -> None:
     ending = await world.run(golden, "good", lambda number, told: told if number else USELESS[name])
 
-    assert faults(ending, picture=world.picture, free=golden.kind in FREE) == []
+    assert faults(ending, image=world.image, free=golden.kind in FREE) == []
     assert not ending.is_delivered
     assert bool(_evidence(ending)) or not USELESS[name].body
 
 
-async def test_no_altered_answer_breaks_anything_or_loses_a_picture(world: OddWorld, golden: Golden) -> None:
+async def test_no_altered_answer_breaks_anything_or_loses_a_picture(world: FaultyProviderRuns, golden: Golden) -> None:
     steps = len(golden.cases["good"]["steps"]) + 1
     seeds = [f"{golden.kind}-{number}" for number in range(MUTATED)]
 
@@ -69,7 +69,7 @@ async def test_no_altered_answer_breaks_anything_or_loses_a_picture(world: OddWo
     async def play(seed: str) -> list[str]:
         async with at_once:
             ending = await world.run(golden, "good", Mutations(seed, steps=steps))
-        return faults(ending, picture=world.picture, free=golden.kind in FREE)
+        return faults(ending, image=world.image, free=golden.kind in FREE)
 
     found = await asyncio.gather(*(play(seed) for seed in seeds))
     assert {seed: wrong for seed, wrong in zip(seeds, found, strict=True) if wrong} == {}

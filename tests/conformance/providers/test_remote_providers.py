@@ -15,10 +15,10 @@ from services.generator.domain.provider_results import (
     Pending,
     ProviderError,
 )
-from tests.support.scripted_http import Answer, Manner, ScriptedServer, scripted_server
-from tests.support.subjects import KEY, SENSELESS, RemoteSubject
+from tests.support.scripted_http import Manner, ScriptedResponse, ScriptedServer, scripted_server
+from tests.support.subjects import KEY, MALFORMED_RESPONSES, RemoteProviderFixture
 
-Open = Callable[[ScriptedServer], RemoteSubject]
+Open = Callable[[ScriptedServer], RemoteProviderFixture]
 NOT_TAKEN = {
     400: ("PERMANENT", "INVALID_INPUT"),
     401: ("AUTH_ERROR", "PROVIDER_AUTH"),
@@ -30,10 +30,10 @@ NOT_TAKEN = {
 }
 
 
-async def accepted(remote: RemoteSubject) -> Operation:
+async def accepted(remote: RemoteProviderFixture) -> Operation:
     """A call that the vendor works on."""
     order = remote.order()
-    remote.takes(order)
+    remote.expect_submit(order)
     operation = await remote.provider.submit(order)
     assert isinstance(operation, Operation)
     return operation
@@ -46,17 +46,17 @@ async def failure_of(asked: Awaitable[object]) -> ProviderError:
     return failed.value
 
 
-async def failure_of_submit(remote: RemoteSubject, answer: Answer) -> ProviderError:
+async def failure_of_submit(remote: RemoteProviderFixture, answer: ScriptedResponse) -> ProviderError:
     """How a submission fails that is answered so."""
     order = remote.order()
-    remote.takes(order, answer)
+    remote.expect_submit(order, answer)
     return await failure_of(remote.provider.submit(order))
 
 
-async def test_a_call_is_taken_followed_and_done(remote: RemoteSubject) -> None:
+async def test_a_call_is_taken_followed_and_done(remote: RemoteProviderFixture) -> None:
     operation = await accepted(remote)
-    remote.works()
-    remote.has_made("0.png", "1.png")
+    remote.expect_running()
+    remote.expect_result("0.png", "1.png")
 
     assert isinstance(await remote.provider.poll(operation), Pending)
     made = await remote.provider.poll(operation)
@@ -64,9 +64,9 @@ async def test_a_call_is_taken_followed_and_done(remote: RemoteSubject) -> None:
     assert [(image.url or "").rpartition("/")[2] for image in made.images] == ["0.png", "1.png"]
 
 
-async def test_an_operation_is_followed_by_what_the_ledger_keeps_of_it(remote: RemoteSubject) -> None:
+async def test_an_operation_is_followed_by_what_the_ledger_keeps_of_it(remote: RemoteProviderFixture) -> None:
     operation = await accepted(remote)
-    remote.has_made("0.png")
+    remote.expect_result("0.png")
     kept = Operation(id=operation.id, state={str(name): str(value) for name, value in operation.state.items()})
 
     assert kept == operation
@@ -74,8 +74,8 @@ async def test_an_operation_is_followed_by_what_the_ledger_keeps_of_it(remote: R
 
 
 @pytest.mark.parametrize("status", NOT_TAKEN)
-async def test_a_request_that_was_refused_bought_nothing(remote: RemoteSubject, status: int) -> None:
-    error = await failure_of_submit(remote, Answer(status=status, body={"detail": "no"}))
+async def test_a_request_that_was_refused_bought_nothing(remote: RemoteProviderFixture, status: int) -> None:
+    error = await failure_of_submit(remote, ScriptedResponse(status=status, body={"detail": "no"}))
 
     assert (error.code, error.reason) == NOT_TAKEN[status]
     assert error.acceptance is Acceptance.NOT_ACCEPTED
@@ -83,53 +83,59 @@ async def test_a_request_that_was_refused_bought_nothing(remote: RemoteSubject, 
     assert (error.vendor.http_status, error.vendor.message) == (status, '{"detail": "no"}')
 
 
-async def test_who_asks_to_slow_down_is_asked_again_when_he_said(remote: RemoteSubject) -> None:
-    error = await failure_of_submit(remote, Answer(status=429, headers={"Retry-After": "17"}))
+async def test_who_asks_to_slow_down_is_asked_again_when_he_said(remote: RemoteProviderFixture) -> None:
+    error = await failure_of_submit(remote, ScriptedResponse(status=429, headers={"Retry-After": "17"}))
 
     assert error.retry_after_seconds == 17
 
 
 @pytest.mark.parametrize("named", ["soon", "-5", "", "nan", "inf"])
-async def test_a_senseless_time_to_wait_is_none_that_the_job_waits_for(remote: RemoteSubject, named: str) -> None:
-    error = await failure_of_submit(remote, Answer(status=429, headers={"Retry-After": named}))
+async def test_a_senseless_time_to_wait_is_none_that_the_job_waits_for(
+    remote: RemoteProviderFixture, named: str
+) -> None:
+    error = await failure_of_submit(remote, ScriptedResponse(status=429, headers={"Retry-After": named}))
 
     assert error.retry_after_seconds in (None, 0)
 
 
 @pytest.mark.parametrize("status", [408, 409, 500, 502, 503, 504, 529])
-async def test_an_answer_that_does_not_say_so_may_have_bought(remote: RemoteSubject, status: int) -> None:
-    error = await failure_of_submit(remote, Answer(status=status, headers={"Location": "/elsewhere"}))
+async def test_an_answer_that_does_not_say_so_may_have_bought(remote: RemoteProviderFixture, status: int) -> None:
+    error = await failure_of_submit(remote, ScriptedResponse(status=status, headers={"Location": "/elsewhere"}))
 
     assert error.acceptance is Acceptance.UNKNOWN
 
 
-@pytest.mark.parametrize("answer", SENSELESS.values(), ids=SENSELESS)
-async def test_an_answer_that_makes_no_sense_may_have_bought(remote: RemoteSubject, answer: Answer) -> None:
+@pytest.mark.parametrize("answer", MALFORMED_RESPONSES.values(), ids=MALFORMED_RESPONSES)
+async def test_an_answer_that_makes_no_sense_may_have_bought(
+    remote: RemoteProviderFixture, answer: ScriptedResponse
+) -> None:
     error = await failure_of_submit(remote, answer)
 
     assert error.acceptance is Acceptance.UNKNOWN
     assert len(error.vendor.message) <= 2_000
 
 
-async def test_a_connection_that_breaks_after_the_request_may_have_bought(remote: RemoteSubject) -> None:
-    error = await failure_of_submit(remote, Answer(manner=Manner.HANG_UP))
+async def test_a_connection_that_breaks_after_the_request_may_have_bought(remote: RemoteProviderFixture) -> None:
+    error = await failure_of_submit(remote, ScriptedResponse(manner=Manner.HANG_UP))
 
     assert (error.code, error.acceptance) == ("TEMPORARY", Acceptance.UNKNOWN)
 
 
-async def test_who_hangs_up_is_not_asked_again_behind_our_back(remote: RemoteSubject, vendor: ScriptedServer) -> None:
-    await failure_of_submit(remote, Answer(manner=Manner.HANG_UP))
-    await failure_of_submit(remote, Answer(status=503))
-    await failure_of_submit(remote, Answer(status=429))
+async def test_who_hangs_up_is_not_asked_again_behind_our_back(
+    remote: RemoteProviderFixture, vendor: ScriptedServer
+) -> None:
+    await failure_of_submit(remote, ScriptedResponse(manner=Manner.HANG_UP))
+    await failure_of_submit(remote, ScriptedResponse(status=503))
+    await failure_of_submit(remote, ScriptedResponse(status=429))
 
-    assert len(vendor.asked) == 3
+    assert len(vendor.requests) == 3
 
 
 async def test_a_vendor_that_does_not_answer_is_left_when_the_caller_wants(
-    remote: RemoteSubject, vendor: ScriptedServer
+    remote: RemoteProviderFixture, vendor: ScriptedServer
 ) -> None:
     order = remote.order()
-    remote.takes(order, Answer(manner=Manner.MUTE))
+    remote.expect_submit(order, ScriptedResponse(manner=Manner.MUTE))
     asking = asyncio.ensure_future(remote.provider.submit(order))
     await vendor.wait_for()
     asking.cancel()
@@ -150,9 +156,9 @@ async def test_a_refused_connection_surely_bought_nothing(opened: Open) -> None:
 
 
 @pytest.mark.parametrize("words", ["NSFW content detected", "The prompt was flagged as sensitive."])
-async def test_a_refusal_by_policy_is_known_as_one(remote: RemoteSubject, words: str) -> None:
+async def test_a_refusal_by_policy_is_known_as_one(remote: RemoteProviderFixture, words: str) -> None:
     operation = await accepted(remote)
-    remote.has_failed(words)
+    remote.expect_failure(words)
     error = await failure_of(remote.provider.poll(operation))
 
     assert (error.code, error.reason, error.retryable) == ("PERMANENT", "CONTENT_POLICY", False)
@@ -160,18 +166,18 @@ async def test_a_refusal_by_policy_is_known_as_one(remote: RemoteSubject, words:
     assert words not in error.message
 
 
-async def test_a_failed_operation_was_accepted(remote: RemoteSubject) -> None:
+async def test_a_failed_operation_was_accepted(remote: RemoteProviderFixture) -> None:
     operation = await accepted(remote)
-    remote.has_failed("width must be even")
+    remote.expect_failure("width must be even")
     error = await failure_of(remote.provider.poll(operation))
 
     assert (error.code, error.acceptance) == ("PERMANENT", Acceptance.ACCEPTED)
 
 
 @pytest.mark.parametrize("status", [404, 410])
-async def test_an_operation_that_the_vendor_forgot_is_a_lost_result(remote: RemoteSubject, status: int) -> None:
+async def test_an_operation_that_the_vendor_forgot_is_a_lost_result(remote: RemoteProviderFixture, status: int) -> None:
     operation = await accepted(remote)
-    remote.looks_like(Answer(status=status))
+    remote.expect_poll(ScriptedResponse(status=status))
     error = await failure_of(remote.provider.poll(operation))
 
     assert (error.code, error.reason, error.acceptance) == ("TIMEOUT", "RESULT_LOST", Acceptance.ACCEPTED)
@@ -179,25 +185,32 @@ async def test_an_operation_that_the_vendor_forgot_is_a_lost_result(remote: Remo
 
 @pytest.mark.parametrize(
     "answer",
-    [Answer(status=429), Answer(status=500), Answer(status=503), Answer(manner=Manner.HANG_UP)],
+    [
+        ScriptedResponse(status=429),
+        ScriptedResponse(status=500),
+        ScriptedResponse(status=503),
+        ScriptedResponse(manner=Manner.HANG_UP),
+    ],
     ids=["429", "500", "503", "hang up"],
 )
-async def test_a_look_that_is_not_answered_says_nothing_and_is_repeated(remote: RemoteSubject, answer: Answer) -> None:
+async def test_a_look_that_is_not_answered_says_nothing_and_is_repeated(
+    remote: RemoteProviderFixture, answer: ScriptedResponse
+) -> None:
     operation = await accepted(remote)
-    remote.looks_like(answer)
-    remote.has_made("0.png")
+    remote.expect_poll(answer)
+    remote.expect_result("0.png")
     error = await failure_of(remote.provider.poll(operation))
 
     assert (error.retryable, error.acceptance) == (True, Acceptance.UNKNOWN)
     assert isinstance(await remote.provider.poll(operation), Generated)
 
 
-@pytest.mark.parametrize("answer", SENSELESS.values(), ids=SENSELESS)
+@pytest.mark.parametrize("answer", MALFORMED_RESPONSES.values(), ids=MALFORMED_RESPONSES)
 async def test_a_look_that_makes_no_sense_says_nothing_about_the_operation(
-    remote: RemoteSubject, answer: Answer
+    remote: RemoteProviderFixture, answer: ScriptedResponse
 ) -> None:
     operation = await accepted(remote)
-    remote.looks_like(replace(answer, status=200))
+    remote.expect_poll(replace(answer, status=200))
     error = await failure_of(remote.provider.poll(operation))
 
     assert error.reason != "RESULT_LOST"
@@ -205,9 +218,9 @@ async def test_a_look_that_makes_no_sense_says_nothing_about_the_operation(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_a_look_that_is_denied_is_the_credentials_fault(remote: RemoteSubject, status: int) -> None:
+async def test_a_look_that_is_denied_is_the_credentials_fault(remote: RemoteProviderFixture, status: int) -> None:
     operation = await accepted(remote)
-    remote.looks_like(Answer(status=status))
+    remote.expect_poll(ScriptedResponse(status=status))
     error = await failure_of(remote.provider.poll(operation))
 
     assert (error.reason, error.acceptance) == ("PROVIDER_AUTH", Acceptance.UNKNOWN)
@@ -215,10 +228,10 @@ async def test_a_look_that_is_denied_is_the_credentials_fault(remote: RemoteSubj
 
 @pytest.mark.parametrize(("in_time", "outcome"), [(True, CancelOutcome.CONFIRMED), (False, CancelOutcome.TOO_LATE)])
 async def test_a_wish_to_cancel_is_told_what_became_of_it(
-    remote: RemoteSubject, in_time: bool, outcome: CancelOutcome
+    remote: RemoteProviderFixture, in_time: bool, outcome: CancelOutcome
 ) -> None:
     operation = await accepted(remote)
-    remote.stops(in_time=in_time)
+    remote.expect_cancel(in_time=in_time)
 
     assert await remote.provider.cancel(operation) is outcome
 
@@ -233,39 +246,39 @@ async def test_a_wish_to_cancel_that_nobody_hears_is_an_error(opened: Open) -> N
     assert error.retryable
 
 
-async def test_the_key_is_sent_to_no_other_host(remote: RemoteSubject) -> None:
+async def test_the_key_is_sent_to_no_other_host(remote: RemoteProviderFixture) -> None:
     # `elsewhere` expects nothing: whatever comes there fails the test.
     async with scripted_server() as elsewhere:
         operation = await accepted(remote)
         state = {name: f"{elsewhere.url}/{name}" for name in operation.state}
-        remote.has_made("0.png")
-        remote.stops(in_time=True)
+        remote.expect_result("0.png")
+        remote.expect_cancel(in_time=True)
         await remote.provider.poll(replace(operation, state=state))
         await remote.provider.cancel(replace(operation, state=state))
 
 
-async def test_a_redirect_is_not_followed_with_the_key(remote: RemoteSubject) -> None:
+async def test_a_redirect_is_not_followed_with_the_key(remote: RemoteProviderFixture) -> None:
     async with scripted_server() as elsewhere:
-        away = Answer(status=307, headers={"Location": f"{elsewhere.url}/v1"})
+        away = ScriptedResponse(status=307, headers={"Location": f"{elsewhere.url}/v1"})
         await failure_of_submit(remote, away)
         operation = await accepted(remote)
-        remote.looks_like(away)
+        remote.expect_poll(away)
         await failure_of(remote.provider.poll(operation))
 
 
 async def test_the_key_is_in_no_error_and_no_line_of_the_log(
-    remote: RemoteSubject, caplog: pytest.LogCaptureFixture
+    remote: RemoteProviderFixture, caplog: pytest.LogCaptureFixture
 ) -> None:
     echo = {"title": f"bad key {KEY}", "detail": f"Incorrect API key provided: {KEY}"}
     with caplog.at_level(logging.DEBUG):
         errors = [
-            await failure_of_submit(remote, Answer(status=401, body=echo)),
-            await failure_of_submit(remote, Answer(status=500, body=echo)),
-            await failure_of_submit(remote, Answer(status=201, body=KEY.encode())),
-            await failure_of_submit(remote, Answer(manner=Manner.HANG_UP)),
+            await failure_of_submit(remote, ScriptedResponse(status=401, body=echo)),
+            await failure_of_submit(remote, ScriptedResponse(status=500, body=echo)),
+            await failure_of_submit(remote, ScriptedResponse(status=201, body=KEY.encode())),
+            await failure_of_submit(remote, ScriptedResponse(manner=Manner.HANG_UP)),
         ]
         operation = await accepted(remote)
-        remote.has_failed(f"no such key: {KEY}")
+        remote.expect_failure(f"no such key: {KEY}")
         errors.append(await failure_of(remote.provider.poll(operation)))
 
     assert "Incorrect API key provided" in errors[0].vendor.message
@@ -274,7 +287,7 @@ async def test_the_key_is_in_no_error_and_no_line_of_the_log(
     assert KEY not in caplog.text
 
 
-async def test_a_key_that_comes_back_as_the_id_of_a_request_is_not_kept(remote: RemoteSubject) -> None:
-    error = await failure_of_submit(remote, Answer(status=401, headers={"X-Request-Id": f"for-{KEY}"}))
+async def test_a_key_that_comes_back_as_the_id_of_a_request_is_not_kept(remote: RemoteProviderFixture) -> None:
+    error = await failure_of_submit(remote, ScriptedResponse(status=401, headers={"X-Request-Id": f"for-{KEY}"}))
 
     assert error.vendor.request_id == "for-***"

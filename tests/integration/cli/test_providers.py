@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.__main__ import main
-from tests.support.scripted_http import Answer, scripted_server
+from tests.support.scripted_http import ScriptedResponse, scripted_server
 
 GOOD = """
 default: gpt
@@ -144,7 +144,7 @@ async def test_a_live_check_tells_a_wrong_address_and_fails(
     file = tmp_path / "providers.yaml"
     entry = {"name": "gpt", "kind": "openai", "api_key_env": "KEY_OF_GPT", "default_model": "m"}
     async with scripted_server() as vendor:
-        vendor.expect("GET", "/models", Answer(status=404, body=b"no such page"))
+        vendor.expect("GET", "/models", ScriptedResponse(status=404, body=b"no such page"))
         file.write_text(json.dumps({"providers": [entry | {"base_url": vendor.url}]}), encoding="utf-8")
         status = await asyncio.to_thread(_status_of, "check", "--live", str(file))
 

@@ -28,7 +28,7 @@ from cli.stack.exports import exports
 from cli.stack.keys import Keys, load_or_make
 from cli.stack.state import StackState, find_supervisor, read_state
 from tests.support.patience import PATIENCE
-from tests.support.stack import PatientTransport
+from tests.support.stack import RetryingTransport
 
 ROOT = Path(__file__).parents[3]
 
@@ -198,7 +198,7 @@ def test_there_is_no_key_to_show_where_no_stack_runs(tmp_path: Path) -> None:
 
 def test_an_operator_sees_queue_and_providers(stack: StackState) -> None:
     headers = {"Authorization": f"Bearer {stack.operator_key}"}
-    with httpx.Client(base_url=stack.http, headers=headers, transport=PatientTransport(), timeout=PATIENCE) as client:
+    with httpx.Client(base_url=stack.http, headers=headers, transport=RetryingTransport(), timeout=PATIENCE) as client:
         queue, providers = client.get("/v1/admin/queue"), client.get("/v1/admin/providers")
 
     assert (queue.status_code, queue.json()["jobs"]["queued"]) == (200, 0)

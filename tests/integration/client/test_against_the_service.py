@@ -24,8 +24,8 @@ from services.job.domain.calls import CallOutcome, CallPhase
 from tests.support import servers
 from tests.support.certificates import LOCAL, Authority
 from tests.support.clients import KINDS, client
-from tests.support.identities import door_for, entry, write
-from tests.support.jobs import JobDesk, desk_at, failed, stored
+from tests.support.identities import entry, security_for, write
+from tests.support.jobs import JobUseCases, failed, stored, use_cases_at
 from tests.support.patience import PATIENCE
 from tests.support.real_job_service import job_service
 
@@ -39,14 +39,14 @@ def database_url(postgres: servers.Server, template: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def desk(database_url: str) -> Iterator[JobDesk]:
+def desk(database_url: str) -> Iterator[JobUseCases]:
     """Moves jobs as workers would; knows the providers `procedural` and `paid`."""
-    with desk_at(database_url) as desk:
+    with use_cases_at(database_url) as desk:
         yield desk
 
 
 @pytest.fixture
-async def address(desk: JobDesk, database_url: str, nats_url: str) -> AsyncIterator[str]:
+async def address(desk: JobUseCases, database_url: str, nats_url: str) -> AsyncIterator[str]:
     """Where JobService listens, to everybody."""
     async with job_service(database_url, nats_url) as found:
         yield found
@@ -84,7 +84,7 @@ async def test_waiting_sees_the_end(jobs: AsyncJobClient) -> None:
     assert (ended.status, ended.request.prompt) == (job_pb2.STATUS_CANCELED, "a harbour")
 
 
-async def test_watching_tells_every_change_once(jobs: AsyncJobClient, desk: JobDesk) -> None:
+async def test_watching_tells_every_change_once(jobs: AsyncJobClient, desk: JobUseCases) -> None:
     job = await jobs.create("a harbour")
     seen = []
     async for update in jobs.watch(job.id, timeout=PATIENCE):
@@ -96,10 +96,10 @@ async def test_watching_tells_every_change_once(jobs: AsyncJobClient, desk: JobD
     assert seen == [1, 2]
 
 
-async def test_waiting_brings_the_job_as_it_is(jobs: AsyncJobClient, desk: JobDesk) -> None:
+async def test_waiting_brings_the_job_as_it_is(jobs: AsyncJobClient, desk: JobUseCases) -> None:
     job = await asyncio.to_thread(desk.upload)
     waiting = asyncio.create_task(jobs.wait(job.id, timeout=PATIENCE))
-    await asyncio.to_thread(desk.fold, stored(job))
+    await asyncio.to_thread(desk.apply, stored(job))
 
     ended = await waiting
     assert (ended.status, len(ended.artifacts)) == (job_pb2.STATUS_COMPLETED, 1)
@@ -108,7 +108,7 @@ async def test_waiting_brings_the_job_as_it_is(jobs: AsyncJobClient, desk: JobDe
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_nothing_is_missed_or_told_twice_while_the_service_is_restarted(
-    kind: str, desk: JobDesk, database_url: str, nats_url: str
+    kind: str, desk: JobUseCases, database_url: str, nats_url: str
 ) -> None:
     told: asyncio.Queue[int] = asyncio.Queue()
 
@@ -148,10 +148,10 @@ async def test_what_cannot_be_done_is_told_by_kind(jobs: AsyncJobClient) -> None
     assert [*wrong.value.fields] == ["n"]
 
 
-async def test_a_retry_that_may_charge_again_needs_a_word(jobs: AsyncJobClient, desk: JobDesk) -> None:
+async def test_a_retry_that_may_charge_again_needs_a_word(jobs: AsyncJobClient, desk: JobUseCases) -> None:
     job, call = await asyncio.to_thread(lambda: desk.generate(provider="paid"))
     unknown = CallOutcome(call_id=call.id, phase=CallPhase.UNKNOWN)
-    await asyncio.to_thread(desk.fold, failed(job, retryable=False, calls=(unknown,)))
+    await asyncio.to_thread(desk.apply, failed(job, retryable=False, calls=(unknown,)))
 
     with pytest.raises(ConsentRequired):
         await jobs.retry(job.id)
@@ -175,11 +175,11 @@ async def test_the_client_for_threads_does_the_same(address: str) -> None:
 
 
 async def test_both_clients_show_their_token_over_tls(
-    desk: JobDesk, database_url: str, nats_url: str, tmp_path: Path
+    desk: JobUseCases, database_url: str, nats_url: str, tmp_path: Path
 ) -> None:
     server = Authority(tmp_path / "pki").give("server", *LOCAL)
     identities = write(tmp_path / "identities.yaml", entry("acme", "client", tenants=["acme"]))
-    door = door_for(identities, grpc_tls_cert_file=server.certificate, grpc_tls_key_file=server.key)
+    door = security_for(identities, grpc_tls_cert_file=server.certificate, grpc_tls_key_file=server.key)
     believed = grpc.ssl_channel_credentials(server.authority.read_bytes())
 
     def work(address: str) -> list[Reason]:

@@ -12,7 +12,7 @@ from tests.support.storage_proxy import Fault, StorageProxy
 @pytest.fixture
 async def store(proxy: StorageProxy, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ObjectStore]:
     """Staging."""
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.doors["generator"])
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.urls["generator"])
     store = ObjectStore(proxy.staging, threads=8)
     yield store
     await store.close()
@@ -77,7 +77,7 @@ async def test_folders_that_cannot_be_seen_are_not_empty(proxy: StorageProxy, st
 
 
 async def test_a_store_that_refuses_us_is_told(proxy: StorageProxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.doors["uploader"])
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.urls["uploader"])
     stranger = ObjectStore(proxy.staging, threads=1)
     [end] = (await folders.empty(stranger, ["job_1/"])).values()
     await stranger.close()

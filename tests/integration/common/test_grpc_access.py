@@ -23,7 +23,7 @@ from common.grpc_client import ClientSettings, call, channel
 from common.grpc_server import GrpcService, serve
 from common.health import Readiness
 from tests.support.certificates import LOCAL, Authority, Leaf, dns, uri
-from tests.support.identities import door_for, entry, write
+from tests.support.identities import entry, security_for, write
 from tests.support.patience import PATIENCE
 
 ASKED = job_service_pb2.GetJobRequest(tenant="acme")
@@ -89,7 +89,7 @@ def file(tmp_path: Path) -> Path:
 async def test_what_is_no_known_token_is_refused_with_one_reason(
     file: Path, metadata: tuple[tuple[str, str], ...]
 ) -> None:
-    async with served(door_for(file)) as address:
+    async with served(security_for(file)) as address:
         error = await refusal(address, *metadata)
     status = rpc_status.from_call(error)
     info = error_details_pb2.ErrorInfo()
@@ -103,7 +103,7 @@ async def test_what_is_no_known_token_is_refused_with_one_reason(
 
 
 async def test_the_word_bearer_is_written_as_one_likes(file: Path) -> None:
-    async with served(door_for(file)) as address, channel(address) as opened:
+    async with served(security_for(file)) as address, channel(address) as opened:
         stub = job_service_pb2_grpc.JobServiceStub(opened)
         answered = await stub.GetJob(ASKED, timeout=PATIENCE, metadata=(("authorization", "bearer acme"),))
 
@@ -111,7 +111,7 @@ async def test_the_word_bearer_is_written_as_one_likes(file: Path) -> None:
 
 
 async def test_a_removed_token_is_refused_and_a_new_one_taken_without_a_restart(file: Path) -> None:
-    door = door_for(file)
+    door = security_for(file)
     assert door.authorizer is not None
     async with served(door) as address:
         before = [await ask(address, grpc_token=token) for token in ("acme", "fresh")]
@@ -124,7 +124,7 @@ async def test_a_removed_token_is_refused_and_a_new_one_taken_without_a_restart(
 
 
 async def test_the_door_follows_its_file(file: Path) -> None:
-    door, stop = door_for(file), asyncio.Event()
+    door, stop = security_for(file), asyncio.Event()
     async with served(door) as address, asyncio.timeout(PATIENCE):
         following = asyncio.create_task(door.run(stop))
         write(file, entry("acme", "client", token="fresh", tenants=["acme"]))
@@ -143,7 +143,7 @@ async def test_the_door_follows_its_file(file: Path) -> None:
     ],
 )
 async def test_a_file_that_cannot_be_used_changes_nothing_and_is_told(file: Path, spoil: Any) -> None:
-    door = door_for(file)
+    door = security_for(file)
     assert door.authorizer is not None
     spoil(file)
 
@@ -154,7 +154,7 @@ async def test_a_file_that_cannot_be_used_changes_nothing_and_is_told(file: Path
 
 
 async def test_health_answers_everybody_and_reflection_whoever_is_known(file: Path) -> None:
-    async with served(door_for(file)) as address, channel(address) as opened:
+    async with served(security_for(file)) as address, channel(address) as opened:
         checked = await health_pb2_grpc.HealthStub(opened).Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE)
         asked = reflection_pb2.ServerReflectionRequest(list_services="")
         reflect = reflection_pb2_grpc.ServerReflectionStub(opened).ServerReflectionInfo
@@ -181,7 +181,7 @@ def server(authority: Authority) -> Leaf:
 
 
 def mutual(file: Path, server: Leaf) -> ServerSecurity:
-    return door_for(
+    return security_for(
         file, grpc_tls_cert_file=server.certificate, grpc_tls_key_file=server.key, grpc_tls_ca_file=server.authority
     )
 
@@ -241,7 +241,7 @@ async def test_a_client_talks_to_no_server_of_another_authority(
     file: Path, tmp_path: Path, authority: Authority
 ) -> None:
     impostor = Authority(tmp_path / "other").give("server", *LOCAL)
-    door = door_for(file, grpc_tls_cert_file=impostor.certificate, grpc_tls_key_file=impostor.key)
+    door = security_for(file, grpc_tls_cert_file=impostor.certificate, grpc_tls_key_file=impostor.key)
     async with served(door) as address:
         assert await ask(address, grpc_token="acme", grpc_tls_ca_file=authority.file) == "UNAVAILABLE"
         assert await ask(address, grpc_token="acme", grpc_tls_ca_file=impostor.authority) == "OK"

@@ -12,7 +12,7 @@ from cli.stack.ports import free_port
 from common.grpc_client import CHANNEL_OPTIONS, channel
 from common.grpc_server import serve
 from common.health import Readiness
-from tests.support.names import name_server
+from tests.support.names import dns_server
 from tests.support.patience import PATIENCE
 
 
@@ -24,7 +24,7 @@ def test_a_name_is_asked_for_again_after_two_seconds_and_not_after_thirty() -> N
 async def test_a_server_that_comes_back_elsewhere_is_found() -> None:
     port = free_port()
     async with AsyncExitStack() as stack:
-        authority, names = await stack.enter_async_context(name_server("127.0.0.2"))
+        authority, names = await stack.enter_async_context(dns_server("127.0.0.2"))
         await stack.enter_async_context(serve(f"127.0.0.3:{port}", [], ready=Readiness()))
         opened = await stack.enter_async_context(channel(f"{authority}/job.test:{port}"))
         stub = health_pb2_grpc.HealthStub(opened)

@@ -39,7 +39,7 @@ async def open_store(proxy: StorageProxy, monkeypatch: pytest.MonkeyPatch) -> As
     async with AsyncExitStack() as stack:
 
         def opened(identity: str, bucket: str) -> ObjectStore:
-            monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.doors[identity])
+            monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.urls[identity])
             store = ObjectStore(bucket, threads=4)
             stack.push_async_callback(store.close)
             return store
@@ -97,7 +97,7 @@ async def test_another_object_of_the_same_name_is_a_conflict_and_changes_nothing
 
 
 async def test_an_upload_whose_answer_was_lost_may_be_repeated(proxy: StorageProxy, staging: ObjectStore) -> None:
-    proxy.order(Fault.LOSE_ANSWER, on="upload")
+    proxy.order(Fault.LOSE_RESPONSE, on="upload")
     with pytest.raises(StorageUnavailable):
         await staging.put("new", PICTURE, content_type="image/png", metadata={})
 
@@ -127,7 +127,7 @@ async def test_a_copy_is_served_to_anybody_and_shows_nothing_of_its_origin(
 ) -> None:
     assert await copy(public, proxy) is True
 
-    answer = await get(f"{proxy.open_door}/{proxy.public}/{NAME}")
+    answer = await get(f"{proxy.open_url}/{proxy.public}/{NAME}")
     assert (answer.status_code, answer.content) == (200, PICTURE)
     assert answer.headers["Content-Type"] == "image/png"
     assert answer.headers["Cache-Control"] == "public, max-age=60, immutable"
@@ -144,7 +144,7 @@ async def test_a_copy_that_is_there_already_is_fine(
 async def test_a_copy_whose_answer_was_lost_may_be_repeated(
     proxy: StorageProxy, staging: ObjectStore, public: ObjectStore
 ) -> None:
-    proxy.order(Fault.LOSE_ANSWER, on="rewrite")
+    proxy.order(Fault.LOSE_RESPONSE, on="rewrite")
     with pytest.raises(StorageUnavailable):
         await copy(public, proxy)
 
@@ -244,7 +244,7 @@ async def test_nobody_but_the_services_reads_staging(
 ) -> None:
     with pytest.raises(StorageDenied):
         await open_store("open", proxy.staging).get(STAGED)
-    address = f"{proxy.open_door}/{proxy.staging}/{STAGED}"
+    address = f"{proxy.open_url}/{proxy.staging}/{STAGED}"
 
     assert (await get(address)).status_code == 401
     assert (await get(address, token=STORAGE_TOKENS["uploader"])).content == PICTURE
@@ -295,7 +295,7 @@ async def test_an_operation_whose_time_is_over_asks_for_nothing_more(
 async def test_an_operation_whose_time_is_over_before_its_turn_asks_for_nothing(
     proxy: StorageProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.doors["generator"])
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.urls["generator"])
     clock, store = put_into(monkeypatch, bounded_http), ObjectStore(proxy.staging, threads=1)
     proxy.order(Fault.HOLD, on="upload")
     asked = [

@@ -18,7 +18,7 @@ from tests.support import servers
 from tests.support.event_source import events, next_job
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import Clock, assembled, over_http
-from tests.support.jobs import JobDesk, desk_at, failed
+from tests.support.jobs import JobUseCases, failed, use_cases_at
 from tests.support.real_job_service import job_service
 
 
@@ -138,14 +138,14 @@ def database_url(postgres: servers.Server, template: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def desk(database_url: str) -> Iterator[JobDesk]:
+def desk(database_url: str) -> Iterator[JobUseCases]:
     """Moves jobs as workers would; knows the providers `procedural` and `paid`."""
-    with desk_at(database_url) as desk:
+    with use_cases_at(database_url) as desk:
         yield desk
 
 
 @pytest.fixture
-async def real(desk: JobDesk, database_url: str, nats_url: str) -> AsyncIterator[httpx.AsyncClient]:
+async def real(desk: JobUseCases, database_url: str, nats_url: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a gateway with keys, on the real job-service."""
     async with (
         job_service(database_url, nats_url) as address,
@@ -195,7 +195,7 @@ async def test_on_the_real_service_a_tenant_makes_no_token_for_anothers_job(real
     assert (await real.get(f"/v1/jobs/{foreign}/events", headers=browser)).status_code == 404
 
 
-async def test_on_the_real_service_a_browser_retries_a_failed_job(real: httpx.AsyncClient, desk: JobDesk) -> None:
+async def test_on_the_real_service_a_browser_retries_a_failed_job(real: httpx.AsyncClient, desk: JobUseCases) -> None:
     job_id = await _submit(real, KEY)
     grant = {"job_id": job_id, "actions": ["retry"]}
     browser = {
@@ -205,5 +205,5 @@ async def test_on_the_real_service_a_browser_retries_a_failed_job(real: httpx.As
     assert (early.status_code, early.json()["reason"]) == (409, "WRONG_STATE")
     assert early.json()["job"]["display"]["actions"] == []
     [claimed] = await asyncio.to_thread(desk.claim)
-    await asyncio.to_thread(desk.fold, failed(claimed.job, retryable=False))
+    await asyncio.to_thread(desk.apply, failed(claimed.job, retryable=False))
     assert (await real.post(f"/v1/jobs/{job_id}/retry", headers=browser)).status_code == 202

@@ -92,5 +92,5 @@ async def test_a_client_that_goes_in_mid_body_leaves_nothing_behind(
             record.message for record in caplog.records if "/v1/jobs" in str(vars(record))
         ]:
             await client.get("/healthz")
-    assert not service.asked
+    assert not service.requests
     assert parts.bodies.held == 0

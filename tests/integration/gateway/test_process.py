@@ -107,9 +107,9 @@ async def test_every_call_tells_job_service_how_long_it_waits(tmp_path: Path) ->
         for action in ("retry", "cancel"):
             await _answer(client, "POST", f"/v1/jobs/{job.id}/{action}")
         await _answer(client, "DELETE", f"/v1/jobs/{job.id}")
-    assert {type(one).__name__.removesuffix("Request") for one in service.asked} >= UNARY
+    assert {type(one).__name__.removesuffix("Request") for one in service.requests} >= UNARY
     # What is left when a call arrives is at most what it was given.
-    assert max(service.time_left) < 2
+    assert max(service.remaining_seconds) < 2
 
 
 async def test_a_job_service_that_is_away_is_told_before_it_is_back(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from gateway.auth.authenticator import Authenticator
 from gateway.auth.keyring import Keyring, Principal, TenantQuota
 from tests.support import servers
 from tests.support.gateway import assembled, in_process
-from tests.support.jobs import JobDesk, desk_at, failed
+from tests.support.jobs import JobUseCases, failed, use_cases_at
 from tests.support.real_job_service import job_service
 
 HEADERS = {name: {"Authorization": f"Bearer {name}-key"} for name in ("few", "full", "free", "ops")}
@@ -43,14 +43,16 @@ def database_url(postgres: servers.Server, template: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def desk(database_url: str) -> Iterator[JobDesk]:
+def desk(database_url: str) -> Iterator[JobUseCases]:
     """What workers do."""
-    with desk_at(database_url) as desk:
+    with use_cases_at(database_url) as desk:
         yield desk
 
 
 @pytest.fixture
-async def gateways(database_url: str, desk: JobDesk, nats: servers.Server) -> AsyncIterator[list[httpx.AsyncClient]]:
+async def gateways(
+    database_url: str, desk: JobUseCases, nats: servers.Server
+) -> AsyncIterator[list[httpx.AsyncClient]]:
     """Clients of two gateways of one service."""
     authenticator = Authenticator(KEYRING)
     async with (
@@ -101,7 +103,7 @@ async def test_a_replay_is_never_refused(gateways: list[httpx.AsyncClient]) -> N
 
 
 async def test_a_full_queue_and_too_much_haste_are_refused_until_there_is_room(
-    gateways: list[httpx.AsyncClient], desk: JobDesk
+    gateways: list[httpx.AsyncClient], desk: JobUseCases
 ) -> None:
     one, other = gateways
     urgent = BODY | {"priority": "high"}
@@ -117,7 +119,7 @@ async def test_a_full_queue_and_too_much_haste_are_refused_until_there_is_room(
     assert "high-priority" in hasty.json()["detail"]
     # max_in_flight is 1: the second waits for the first.
     assert desk.claim(5) == []
-    desk.fold(failed(claimed.job, retryable=False))
+    desk.apply(failed(claimed.job, retryable=False))
     assert len(desk.claim(5)) == 1
 
 

@@ -65,7 +65,7 @@ async def test_at_or_past_the_final_state_there_is_nothing(
     job = service.add(status=job_pb2.STATUS_FAILED, failure=failure(), sequence=4)
     answer = await client.get(f"/v1/jobs/{job.id}/events", headers={"Last-Event-ID": last})
     assert (answer.status_code, answer.content) == (204, b"")
-    assert not [one for one in service.asked if isinstance(one, job_service_pb2.WatchJobRequest)]
+    assert not [one for one in service.requests if isinstance(one, job_service_pb2.WatchJobRequest)]
 
 
 async def test_after_a_retry_there_is_something_again(client: httpx.AsyncClient, service: FakeJobService) -> None:

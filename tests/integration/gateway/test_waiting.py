@@ -60,7 +60,7 @@ async def test_a_change_that_the_client_does_not_know_is_told_at_once(
     job = service.add(sequence=3)
     answer = await client.get(f"/v1/jobs/{job.id}", headers={**WAIT, "If-None-Match": 'W/"2"'})
     assert (answer.status_code, answer.json()["sequence"]) == (200, 3)
-    assert not [one for one in service.asked if isinstance(one, job_service_pb2.WatchJobRequest)]
+    assert not [one for one in service.requests if isinstance(one, job_service_pb2.WatchJobRequest)]
 
 
 async def test_no_change_within_the_time_is_told_as_such(client: httpx.AsyncClient, service: FakeJobService) -> None:

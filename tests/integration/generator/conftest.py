@@ -20,17 +20,17 @@ from services.generator.domain.jobs import Job, Route
 from services.generator.ports import ImageProvider, ProviderRequest
 from tests.support import generator_process
 from tests.support.decoding import decoder
-from tests.support.generation import Desk, Facts, job_of
-from tests.support.paid_provider import Books, paid_provider, picture
+from tests.support.generation import Facts, LedgerJobService, job_of
+from tests.support.paid_provider import Books, paid_provider, png
 from tests.support.patience import PATIENCE
-from tests.support.scripted_http import Answer, ScriptedServer, scripted_server
+from tests.support.scripted_http import ScriptedResponse, ScriptedServer, scripted_server
 from tests.support.servers import Server
 from tests.support.storage_proxy import StorageProxy, storage_proxy
-from tests.support.subjects import ReplicateSubject
+from tests.support.subjects import ReplicateFixture
 
-PICTURE = picture()
+PICTURE = png()
 #: Judged by its bytes, whatever the vendor's server calls it.
-GOOD = Answer(body=PICTURE, headers={"Content-Type": "text/html"})
+GOOD = ScriptedResponse(body=PICTURE, headers={"Content-Type": "text/html"})
 
 
 @dataclass(kw_only=True)
@@ -38,11 +38,11 @@ class World:
     """All that a generator talks to. Whatever is asked of the vendor beyond its script fails the test."""
 
     vendor: ScriptedServer
-    paid: ReplicateSubject
+    paid: ReplicateFixture
     proxy: StorageProxy
     store: ObjectStore
     reader: GuardedImageReader
-    desk: Desk = field(default_factory=Desk)
+    desk: LedgerJobService = field(default_factory=LedgerJobService)
     facts: Facts = field(default_factory=Facts)
     memory: Memory = field(default_factory=lambda: Memory(64 * 1024 * 1024))
 
@@ -60,10 +60,10 @@ class World:
 
     def will_sell_one(self) -> None:
         """The vendor takes one order and has a picture at once."""
-        self.paid.takes(self.order())
-        self.paid.has_made("0.png")
+        self.paid.expect_submit(self.order())
+        self.paid.expect_result("0.png")
 
-    def shows(self, name: str, answer: Answer, *, times: int = 1) -> None:
+    def shows(self, name: str, answer: ScriptedResponse, *, times: int = 1) -> None:
         """A picture of the vendor's, at any time, so often."""
         for _ in range(times):
             self.vendor.expect("GET", f"/files/{name}", answer, in_turn=False)
@@ -104,7 +104,7 @@ async def vendor() -> AsyncIterator[ScriptedServer]:
 @pytest.fixture
 async def world(proxy: StorageProxy, vendor: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """Everything, nothing done yet."""
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.doors["generator"])
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.urls["generator"])
     async with AsyncExitStack() as stack:
         store = ObjectStore(proxy.staging, threads=4)
         stack.push_async_callback(store.close)
@@ -112,7 +112,7 @@ async def world(proxy: StorageProxy, vendor: ScriptedServer, monkeypatch: pytest
         stack.push_async_callback(fetch.close)
         renderers = Renderers(1)
         stack.push_async_callback(renderers.close)
-        paid = ReplicateSubject(vendor, renderers)
+        paid = ReplicateFixture(vendor, renderers)
         stack.push_async_callback(paid.provider.close)
         stack.callback(proxy.release)
         yield World(vendor=vendor, paid=paid, proxy=proxy, store=store, reader=GuardedImageReader(fetch, decoder()))
@@ -123,7 +123,7 @@ def books() -> Iterator[Books]:
     """The paid provider's books."""
     with paid_provider() as found:
         yield found
-        found.answer_hanging()
+        found.release_hanging()
 
 
 @pytest.fixture
@@ -136,6 +136,6 @@ async def process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[generator_process.World]:
     """Everything but the generator."""
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.doors["generator"])
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.urls["generator"])
     async with generator_process.opened(database_url, nats=nats, proxy=proxy, books=books, folder=tmp_path) as world:
         yield world

@@ -15,7 +15,7 @@ from services.job.domain.requests import OnAmbiguous
 from services.job.domain.states import State
 from services.job.store import calls, job_writer
 from tests.support.dying import World
-from tests.support.jobs import JobDesk
+from tests.support.jobs import JobUseCases
 from tests.support.moments import Fault
 from tests.support.rehearsing import rehearsal
 from tests.support.virtual_time import in_virtual_time
@@ -40,14 +40,14 @@ async def live(world: World, *, patience: int = MOST_CLAIMS + 1) -> None:
 async def settle(world: World, *, consents: int = 0) -> None:
     """Look after look, until no call of a job that is over is open. It stays as it is, and nothing is bought."""
     world.upload()
-    sold, state, to_be_had = world.sold(), world.jobs.job(world.id).state, world.to_be_had()
+    sold, state, to_be_had = world.delivered_counts(), world.jobs.job(world.id).state, world.obtainable_images()
     for _ in range(MOST_LOOKS):
         if not world.is_to_be_settled():
             break
         await world.settle()
     assert not world.is_to_be_settled()
     job = world.jobs.job(world.id)
-    assert (world.sold(), job.state) == (sold, state)
+    assert (world.delivered_counts(), job.state) == (sold, state)
     assert job.provider_cancel is not ProviderCancel.PENDING
     if state is State.FAILED:
         assert to_be_had <= staged(world)
@@ -61,7 +61,7 @@ def staged(world: World) -> set[int]:
 
 def check(world: World, *, consents: int, is_settled: bool = False) -> None:
     """The books and the ledger agree with what the client sees."""
-    sold, desk = world.sold(), world.jobs
+    sold, desk = world.delivered_counts(), world.jobs
     assert all(times <= 1 + consents for times in sold.values()), sold
     job = desk.job(world.id)
     # Not by `get`, which wants a transaction of its own.
@@ -132,7 +132,7 @@ def test_no_moment_between_a_purchase_and_the_staging_of_what_is_no_image_is_the
             failure = desk.job(world.id).failure
             # Who dies with an answer in hand that nobody can ask for again takes it along, and the job says so.
             is_told = failure is not None and failure.reason in ("AMBIGUOUS_OUTCOME", "RESULT_LOST")
-            assert world.staging.raw or is_told or not world.sold()
+            assert world.staging.raw or is_told or not world.delivered_counts()
             kept.append(bool(world.staging.raw))
 
     moments, kept = list[int](), list[bool]()
@@ -143,7 +143,7 @@ def test_no_moment_between_a_purchase_and_the_staging_of_what_is_no_image_is_the
     assert sum(kept) > 1
 
 
-async def abandoned(desk: JobDesk, death: int, *, end: str, resumable: bool) -> World:
+async def abandoned(desk: JobUseCases, death: int, *, end: str, resumable: bool) -> World:
     """A job that is over, whose generator died after that moment, with all that it left open."""
     world = World(desk, {death: Fault.KILLED_AFTER}, ["slow"], resumable=resumable, n=2)
     await world.claim()
@@ -161,7 +161,7 @@ def test_no_moment_is_the_wrong_one_for_settle_work_to_die(database_url: str, en
     async def at(death: int, moment: int = 0, fault: Fault = Fault.KILLED_AFTER) -> None:
         with rehearsal(database_url) as desk:
             world = await abandoned(desk, death, end=end, resumable=resumable)
-            died, before, left = world.moments.is_dead, world.moments.number, world.left()
+            died, before, left = world.moments.is_dead, world.moments.number, world.state()
             if moment or left not in seen:
                 world.moments.faults = {before + moment: fault}
                 await settle(world)

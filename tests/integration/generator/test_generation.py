@@ -13,9 +13,9 @@ from services.generator.domain.provider_results import Generated, ImageSource
 from services.generator.domain.settlements import WorkerReport
 from tests.support.clocks import put_into
 from tests.support.generation import AWAY, LOST, Provider, call_of
-from tests.support.paid_provider import picture
+from tests.support.paid_provider import png
 from tests.support.patience import PATIENCE
-from tests.support.scripted_http import Answer, Manner
+from tests.support.scripted_http import Manner, ScriptedResponse
 from tests.support.storage_proxy import Fault
 from tests.support.subjects import PRICE
 
@@ -29,9 +29,9 @@ def accepted(*indexes: int) -> Call:
     return call_of(CallPhase.ACCEPTED, *indexes, operation="p1")
 
 
-def held(world: World) -> Answer:
+def held(world: World) -> ScriptedResponse:
     """The vendor's yes, which is on its way until the script says so."""
-    return replace(world.paid.taken, manner=Manner.HOLD)
+    return replace(world.paid.accepted, manner=Manner.HOLD)
 
 
 async def test_a_picture_is_bought_fetched_measured_and_staged(world: World) -> None:
@@ -54,14 +54,14 @@ async def test_a_picture_is_fetched_without_the_credential(world: World) -> None
     world.shows("0.png", GOOD)
     await world.run(world.job())
 
-    [fetched] = [request for request in world.vendor.asked if request.path == "/files/0.png"]
+    [fetched] = [request for request in world.vendor.requests if request.path == "/files/0.png"]
     assert "authorization" not in fetched.headers
     assert "cookie" not in fetched.headers
 
 
 async def test_staging_says_all_that_the_ledger_needs_to_adopt_a_picture(world: World) -> None:
-    world.paid.takes(world.order(count=2, seed=7))
-    world.paid.has_made("0.png", "1.png")
+    world.paid.expect_submit(world.order(count=2, seed=7))
+    world.paid.expect_result("0.png", "1.png")
     for name in ("0.png", "1.png"):
         world.shows(name, GOOD)
     await world.run(world.job(n=2, request=Request(prompt="a harbour", seed=7)))
@@ -77,9 +77,9 @@ async def test_staging_says_all_that_the_ledger_needs_to_adopt_a_picture(world: 
 
 async def test_more_images_than_a_call_can_bring_are_bought_by_several(world: World) -> None:
     for count, names in ((4, ("0.png", "1.png", "2.png", "3.png")), (2, ("4.png", "5.png"))):
-        world.paid.takes(world.order(count=count))
-        world.paid.works()
-        world.paid.has_made(*names)
+        world.paid.expect_submit(world.order(count=count))
+        world.paid.expect_running()
+        world.paid.expect_result(*names)
         for name in names:
             world.shows(name, GOOD)
     await world.run(world.job(n=6))
@@ -105,8 +105,8 @@ async def test_who_takes_over_finds_what_a_dead_worker_staged_and_asks_the_vendo
 
 
 async def test_a_paid_call_of_which_only_a_part_is_staged_is_unknown_and_its_part_is_kept(world: World) -> None:
-    world.paid.takes(world.order(count=2))
-    world.paid.has_made("0.png", "1.png")
+    world.paid.expect_submit(world.order(count=2))
+    world.paid.expect_result("0.png", "1.png")
     for name in ("0.png", "1.png"):
         world.shows(name, GOOD)
     await world.run(world.job(n=2))
@@ -124,14 +124,14 @@ async def test_a_paid_call_of_which_only_a_part_is_staged_is_unknown_and_its_par
 
 
 async def test_what_is_made_anew_gives_way_to_what_the_first_writer_staged(world: World) -> None:
-    other = Answer(body=picture() + b"\0")
-    world.paid.has_made("0.png", "1.png")
+    other = ScriptedResponse(body=png() + b"\0")
+    world.paid.expect_result("0.png", "1.png")
     world.shows("0.png", GOOD)
     world.shows("1.png", GOOD)
     await world.run(world.job(n=2, calls=[accepted(0, 1)]))
     first = world.facts.last["images"]
     await world.store.delete("job_1/call_old/1")
-    world.paid.has_made("0.png", "1.png")
+    world.paid.expect_result("0.png", "1.png")
     world.shows("0.png", other)
     world.shows("1.png", other)
     await world.run(world.job(n=2, calls=[accepted(0, 1)]))
@@ -144,7 +144,7 @@ async def test_what_is_made_anew_gives_way_to_what_the_first_writer_staged(world
 
 async def test_something_in_staging_that_no_generator_wrote_is_not_taken_for_a_picture(world: World) -> None:
     await world.store.put("job_1/call_old/0", b"planted", content_type="text/plain", metadata={"x": "y"})
-    world.paid.has_made("0.png")
+    world.paid.expect_result("0.png")
     world.shows("0.png", GOOD)
     await world.run(world.job(calls=[accepted(0)]))
 
@@ -153,8 +153,8 @@ async def test_something_in_staging_that_no_generator_wrote_is_not_taken_for_a_p
 
 
 async def test_an_accepted_call_is_followed_after_a_crash_and_not_sent_again(world: World) -> None:
-    world.paid.works()
-    world.paid.has_made("0.png")
+    world.paid.expect_running()
+    world.paid.expect_result("0.png")
     world.shows("0.png", GOOD)
     await world.run(world.job(calls=[accepted(0)]))
 
@@ -163,10 +163,10 @@ async def test_an_accepted_call_is_followed_after_a_crash_and_not_sent_again(wor
 
 async def test_the_result_of_a_call_that_succeeded_is_fetched_again_and_found_or_lost(world: World) -> None:
     earlier = call_of(CallPhase.SUCCEEDED, operation="p1")
-    world.paid.has_made("0.png")
+    world.paid.expect_result("0.png")
     world.shows("0.png", GOOD)
     await world.run(world.job(calls=[earlier]))
-    world.paid.looks_like(Answer(status=404))
+    world.paid.expect_poll(ScriptedResponse(status=404))
     await world.run(world.job(id="job_2", calls=[earlier]))
 
     assert world.facts.kinds == ["images_generated", "stage_failed"]
@@ -179,7 +179,7 @@ async def test_a_paid_call_of_unknown_outcome_is_not_repeated(world: World, phas
     await world.run(world.job(calls=[call_of(phase)]))
 
     assert (world.facts.kinds, world.facts.error.reason) == (["stage_failed"], "AMBIGUOUS_OUTCOME")
-    assert world.vendor.asked == []
+    assert world.vendor.requests == []
 
 
 async def test_a_paid_call_of_unknown_outcome_is_repeated_with_consent(world: World) -> None:
@@ -198,19 +198,23 @@ async def test_a_refused_connection_is_known_to_have_bought_nothing(world: World
     assert (world.facts.error.reason, world.facts.error.retryable) == ("PROVIDER_UNAVAILABLE", True)
 
 
-@pytest.mark.parametrize("answer", [Answer(manner=Manner.HANG_UP), Answer(status=500), Answer(status=201)])
-async def test_a_purchase_whose_answer_is_lost_is_ambiguous_and_made_once(world: World, answer: Answer) -> None:
-    world.paid.takes(world.order(), answer)
+@pytest.mark.parametrize(
+    "answer", [ScriptedResponse(manner=Manner.HANG_UP), ScriptedResponse(status=500), ScriptedResponse(status=201)]
+)
+async def test_a_purchase_whose_answer_is_lost_is_ambiguous_and_made_once(
+    world: World, answer: ScriptedResponse
+) -> None:
+    world.paid.expect_submit(world.order(), answer)
     await world.run(world.job())
 
     assert (world.facts.kinds, world.facts.phases) == (["stage_failed"], [CallPhase.UNKNOWN])
     assert (world.facts.error.code, world.facts.error.reason) == ("TIMEOUT", "AMBIGUOUS_OUTCOME")
-    assert len(world.vendor.asked) == 1
+    assert len(world.vendor.requests) == 1
 
 
 async def test_a_vendor_that_asks_to_slow_down_is_left_alone_for_the_time_it_names(world: World) -> None:
     words = {"detail": "Request was throttled. Your rate limit resets in ~30s."}
-    world.paid.takes(world.order(), Answer(status=429, body=words))
+    world.paid.expect_submit(world.order(), ScriptedResponse(status=429, body=words))
     await world.run(world.job())
 
     error = world.facts.error
@@ -219,8 +223,8 @@ async def test_a_vendor_that_asks_to_slow_down_is_left_alone_for_the_time_it_nam
 
 
 async def test_a_refusal_is_booked_as_one_and_bought_no_second_time(world: World) -> None:
-    world.paid.takes(world.order(count=2))
-    world.paid.has_failed("NSFW content detected")
+    world.paid.expect_submit(world.order(count=2))
+    world.paid.expect_failure("NSFW content detected")
     await world.run(world.job(n=2))
 
     assert (world.facts.error.reason, world.facts.phases) == ("CONTENT_POLICY", [CallPhase.REFUSED])
@@ -242,7 +246,7 @@ async def test_a_paid_picture_in_hand_is_kept_until_staging_is_back(world: World
 async def test_a_write_whose_answer_was_lost_is_found_to_be_done(world: World) -> None:
     world.will_sell_one()
     world.shows("0.png", GOOD)
-    world.proxy.order(Fault.LOSE_ANSWER, on="upload")
+    world.proxy.order(Fault.LOSE_RESPONSE, on="upload")
     await world.run(world.job())
 
     assert (world.facts.kinds, world.proxy.count("upload")) == (["images_generated"], 2)
@@ -272,7 +276,7 @@ async def test_staging_that_cannot_be_looked_into_leaves_it_open_what_was_staged
     await world.run(world.job(calls=[call_of(CallPhase.INTENDED)], max_processing_seconds=0.5))
 
     assert (world.facts.error.reason, world.facts.last["calls"]) == ("STORAGE_UNAVAILABLE", ())
-    assert world.vendor.asked == []
+    assert world.vendor.requests == []
 
 
 async def test_nothing_is_bought_under_a_lease_that_is_lost(world: World) -> None:
@@ -280,7 +284,7 @@ async def test_nothing_is_bought_under_a_lease_that_is_lost(world: World) -> Non
     slot = await world.run(world.job())
 
     assert (slot.outcome, world.facts.kinds, world.desk.released) == (Renewal.LOST, [], [])
-    assert world.vendor.asked == []
+    assert world.vendor.requests == []
 
 
 async def test_nothing_is_bought_when_the_permission_came_too_late(world: World) -> None:
@@ -288,7 +292,7 @@ async def test_nothing_is_bought_when_the_permission_came_too_late(world: World)
 
     assert (world.facts.kinds, world.facts.phases) == (["stage_failed"], [CallPhase.NOT_SENT])
     assert (world.facts.error.stage, world.facts.error.retryable) == ("PROCESSING", True)
-    assert world.vendor.asked == []
+    assert world.vendor.requests == []
 
 
 async def test_a_call_that_was_perhaps_written_down_is_handed_back_as_never_sent(world: World) -> None:
@@ -297,7 +301,7 @@ async def test_a_call_that_was_perhaps_written_down_is_handed_back_as_never_sent
 
     [known] = world.desk.released
     assert [one.phase for one in known.calls] == [CallPhase.NOT_SENT]
-    assert (world.facts.kinds, world.vendor.asked) == ([], [])
+    assert (world.facts.kinds, world.vendor.requests) == ([], [])
 
 
 async def test_a_call_that_was_perhaps_written_down_is_told_as_a_fact_when_nobody_takes_the_job_back(
@@ -316,14 +320,14 @@ async def test_an_operation_that_job_service_cannot_note_is_told_as_a_fact_befor
     await world.run(world.job())
 
     assert world.facts.kinds == ["call_accepted", "images_generated"]
-    assert world.facts.told[0][1]["operation"].id == "p1"
+    assert world.facts.published[0][1]["operation"].id == "p1"
 
 
 async def test_a_job_that_is_canceled_while_the_vendor_works_is_canceled_there_too(world: World) -> None:
     job = world.job()
     slot: Slot[Job] = Slot(token=job.lease_token, work=job)
-    world.paid.takes(world.order(), held(world))
-    world.paid.stops(in_time=True)
+    world.paid.expect_submit(world.order(), held(world))
+    world.paid.expect_cancel(in_time=True)
     running = asyncio.create_task(world.run(job, slot=slot))
     await world.vendor.wait_for()
     slot.outcome = Renewal.CANCELED
@@ -337,7 +341,7 @@ async def test_a_job_that_is_canceled_while_the_vendor_works_is_canceled_there_t
 async def test_a_process_that_stops_leaves_the_operation_to_the_next_and_gives_the_job_back(world: World) -> None:
     job = world.job()
     slot: Slot[Job] = Slot(token=job.lease_token, work=job)
-    world.paid.takes(world.order(), held(world))
+    world.paid.expect_submit(world.order(), held(world))
     running = asyncio.create_task(world.run(job, slot=slot))
     await world.vendor.wait_for()
     slot.stopping.set()
@@ -348,7 +352,7 @@ async def test_a_process_that_stops_leaves_the_operation_to_the_next_and_gives_t
 
 
 async def test_a_call_under_way_when_the_grace_ends_is_not_told_to_be_unsent(world: World) -> None:
-    world.paid.takes(world.order(), Answer(manner=Manner.MUTE))
+    world.paid.expect_submit(world.order(), ScriptedResponse(manner=Manner.MUTE))
     running = asyncio.create_task(world.run(world.job()))
     await world.vendor.wait_for()
     running.cancel()
@@ -364,18 +368,18 @@ async def test_an_input_at_a_forbidden_address_fails_before_anything_is_bought(w
 
     error = world.facts.error
     assert (error.stage, error.code, error.reason) == ("PROCESSING", "PERMANENT", "FORBIDDEN_ADDRESS")
-    assert (world.desk.begun, world.vendor.asked) == ([], [])
+    assert (world.desk.begun, world.vendor.requests) == ([], [])
 
 
 async def test_an_accepted_call_of_which_only_a_part_is_staged_is_not_booked_before_its_end(world: World) -> None:
-    world.paid.has_made("0.png", "1.png")
+    world.paid.expect_result("0.png", "1.png")
     for name in ("0.png", "1.png"):
         world.shows(name, GOOD)
     await world.run(world.job(n=2, calls=[accepted(0, 1)]))
     await world.store.delete("job_1/call_old/1")
     job = world.job(n=2, calls=[accepted(0, 1)])
     slot: Slot[Job] = Slot(token=job.lease_token, work=job)
-    world.paid.looks_like(replace(Answer(status=503), manner=Manner.HOLD))
+    world.paid.expect_poll(replace(ScriptedResponse(status=503), manner=Manner.HOLD))
     running = asyncio.create_task(world.run(job, slot=slot))
     await world.vendor.wait_for(4)
     slot.stopping.set()

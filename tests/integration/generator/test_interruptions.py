@@ -29,7 +29,7 @@ async def test_a_claim_whose_answer_was_lost_holds_its_job_all_the_same(process:
 async def test_an_operation_outlives_its_worker_and_is_bought_once(process: World) -> None:
     job_id = process.desk.add(provider="paid", prompt="slow harbour")
     first = process.start()
-    await process.desk.until(lambda: bool(process.desk.asked_for(worker.RecordOperationRequest)))
+    await process.desk.until(lambda: bool(process.desk.requests_of(worker.RecordOperationRequest)))
     await asyncio.to_thread(first.kill)
     process.desk.rescue(job_id)
     process.books.finish.set()
@@ -94,7 +94,7 @@ async def test_a_canceled_job_is_canceled_at_its_provider(process: World) -> Non
     process.desk.lease_for(SHORT_LEASE)
     job_id = process.desk.add(provider="paid", prompt="slow harbour")
     process.start()
-    await process.desk.until(lambda: bool(process.desk.asked_for(worker.RecordOperationRequest)))
+    await process.desk.until(lambda: bool(process.desk.requests_of(worker.RecordOperationRequest)))
     process.desk.jobs.cancel(job_id)
 
     # Whoever follows it hears of that by its lease, and whoever settles it: the first to ask has stopped it. The
@@ -112,11 +112,11 @@ async def test_a_canceled_job_is_canceled_at_its_provider(process: World) -> Non
 async def test_who_is_told_to_stop_leaves_an_operation_to_the_next(process: World) -> None:
     job_id = process.desk.add(provider="paid", prompt="slow harbour")
     child = process.start()
-    await process.desk.until(lambda: bool(process.desk.asked_for(worker.RecordOperationRequest)))
+    await process.desk.until(lambda: bool(process.desk.requests_of(worker.RecordOperationRequest)))
 
     assert await stop(child) == 0
     assert process.desk.released == [(job_id, ())]
-    assert (process.books.canceled, await process.facts_left()) == ([], 0)
+    assert (process.books.canceled, await process.unread_facts()) == ([], 0)
 
 
 async def test_who_is_told_to_stop_lets_a_call_end_that_nobody_could_resume(process: World) -> None:
@@ -156,21 +156,21 @@ async def test_a_store_that_comes_back_gets_the_picture_under_the_same_claim(pro
 
     made = (await process.next_fact()).images_generated
 
-    assert (made.fence.claim_number, len(process.desk.asked_for(BEGIN))) == (1, 1)
+    assert (made.fence.claim_number, len(process.desk.requests_of(BEGIN))) == (1, 1)
 
 
 async def test_a_fact_waits_for_the_broker_while_the_lease_is_kept(process: World) -> None:
     process.desk.lease_for(SHORT_LEASE)
     process.desk.add(provider="paid", prompt="slow harbour")
     process.start()
-    await process.desk.until(lambda: bool(process.desk.asked_for(worker.RecordOperationRequest)))
+    await process.desk.until(lambda: bool(process.desk.requests_of(worker.RecordOperationRequest)))
     await asyncio.to_thread(process.nats.child.stop, 5)
     process.books.finish.set()
-    renewed = len(process.desk.asked_for(RENEW))
-    await process.desk.until(lambda: len(process.desk.asked_for(RENEW)) >= renewed + 2)
+    renewed = len(process.desk.requests_of(RENEW))
+    await process.desk.until(lambda: len(process.desk.requests_of(RENEW)) >= renewed + 2)
     process.nats.child.start()
 
     fact = await process.next_fact()
 
     assert fact.images_generated.fence.claim_number == 1
-    assert await process.facts_left() == 0
+    assert await process.unread_facts() == 0

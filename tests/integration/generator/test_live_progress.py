@@ -30,9 +30,9 @@ from services.generator.domain.jobs import CallPhase, Job, Request
 from services.generator.domain.provider_results import Operation
 from services.generator.ports import ProviderRequest
 from tests.support.comfyui_server import ComfyUIServer, comfyui_server
-from tests.support.generation import Desk, Facts, Reader, Staging, call_of, job_of
+from tests.support.generation import Facts, LedgerJobService, Reader, Staging, call_of, job_of
 from tests.support.patience import PATIENCE
-from tests.support.scripted_http import Answer, Manner, scripted_server
+from tests.support.scripted_http import Manner, ScriptedResponse, scripted_server
 
 KEY = "sk-the-key-of-the-proxy"
 #: Longer than any test: with it, only word from the websocket can bring a second look.
@@ -67,7 +67,7 @@ class World:
     """A generator whose one provider is the server."""
 
     provider: ComfyUIProvider
-    desk: Desk = field(default_factory=Desk)
+    desk: LedgerJobService = field(default_factory=LedgerJobService)
     facts: HeardFacts = field(default_factory=HeardFacts)
 
     def __post_init__(self) -> None:
@@ -304,7 +304,7 @@ async def test_a_server_that_cannot_be_reached_by_websocket_does_its_work() -> N
 async def test_a_server_that_never_finishes_the_handshake_does_its_work(manner: Manner) -> None:
     async with scripted_server() as proxy, comfyui_server(tells()) as server, asyncio.TaskGroup() as tasks:
         client = "b6bd0f78-76da-5b29-8bd9-6e69150e0848"
-        proxy.expect("GET", f"/ws?clientId={client}", Answer(body=b"HTTP", manner=manner))
+        proxy.expect("GET", f"/ws?clientId={client}", ScriptedResponse(body=b"HTTP", manner=manner))
         call = replace(call_of(CallPhase.ACCEPTED, operation="p1"), operation_state={"count": "1", "client_id": client})
         world = World(provider=provider_of(server, url=proxy.url, pause=OFTEN))
         running = tasks.create_task(world.run(job_of(calls=[call], max_seconds=600)))
@@ -369,7 +369,7 @@ async def test_a_job_that_is_canceled_stops_the_prompt_and_listens_no_more() -> 
         await world.run(job, slot)
         await world.provider.close()
 
-    assert (server.told, len(server.close_codes)) == (["/api/jobs/p1/cancel"], 1)
+    assert (server.posted, len(server.close_codes)) == (["/api/jobs/p1/cancel"], 1)
 
 
 async def test_a_generator_that_stops_leaves_the_prompt_to_the_next() -> None:
@@ -385,7 +385,7 @@ async def test_a_generator_that_stops_leaves_the_prompt_to_the_next() -> None:
         await world.run(job, slot)
         await world.provider.close()
 
-    assert (server.told, len(server.close_codes), len(world.desk.released)) == ([], 1, 1)
+    assert (server.posted, len(server.close_codes), len(world.desk.released)) == ([], 1, 1)
 
 
 @pytest.mark.parametrize("trusted", [True, False])

@@ -22,8 +22,8 @@ from services.generator.adapters.providers.openai.provider import OpenAIProvider
 from services.generator.application.run_job import Generator
 from services.generator.ports import ImageProvider
 from tests.support.decoding import decoder
-from tests.support.generation import Desk, Facts, Provider, at, job_of
-from tests.support.paid_provider import picture
+from tests.support.generation import Facts, LedgerJobService, Provider, at, job_of
+from tests.support.paid_provider import png
 from tests.support.patience import PATIENCE
 from tests.support.servers import new_buckets
 from tests.support.tcp_servers import tcp_server
@@ -54,7 +54,7 @@ class Vendor:
         if self._asked == JOBS:
             self._all_have_asked.set()
         await self._all_have_asked.wait()
-        image = [picture().ljust(_PIECE, b"\0"), *[bytes(_PIECE)] * (SIZE // _PIECE - 1)]
+        image = [png().ljust(_PIECE, b"\0"), *[bytes(_PIECE)] * (SIZE // _PIECE - 1)]
         body = _as_answer(image) if head.startswith(b"POST") else image
         length = f"Content-Length: {sum(map(len, body))}\r\n" if self._tells_length else ""
         writer.write(f"HTTP/1.1 200 OK\r\n{length}Connection: close\r\n\r\n".encode())
@@ -83,7 +83,7 @@ class World:
         """One claim to its end; what was told."""
         facts = Facts()
         generator = Generator(
-            job_service=Desk(provider),
+            job_service=LedgerJobService(provider),
             facts=facts,
             staging=GcsStaging(self.store),
             reader=self._reader,

@@ -83,8 +83,8 @@ async def test_a_fact_is_an_event_of_the_jobs_one_trace(process: World) -> None:
 
 async def test_its_providers_are_made_known(process: World) -> None:
     process.start()
-    await process.desk.until(lambda: bool(process.desk.asked_for(REGISTER)))
-    drawn, paid, _ = process.desk.asked_for(REGISTER)[0].providers
+    await process.desk.until(lambda: bool(process.desk.requests_of(REGISTER)))
+    drawn, paid, _ = process.desk.requests_of(REGISTER)[0].providers
 
     assert (drawn.name, drawn.is_default, drawn.capabilities.free) == ("procedural", True, True)
     assert (paid.name, paid.is_default, paid.capabilities.resumable) == ("paid", False, True)
@@ -99,7 +99,7 @@ async def test_an_input_picture_that_came_as_bytes_is_asked_for_at_the_desk(proc
     fact = await process.next_fact()
 
     assert len(fact.images_generated.images) == 1
-    asked = process.desk.asked_for(worker.GetJobInputRequest)
+    asked = process.desk.requests_of(worker.GetJobInputRequest)
     assert [(one.lease.job_id, one.index) for one in asked] == [(job_id, 0), (job_id, 1)]
     [edit] = process.books.edits
     assert edit.count(PICTURE) == 2
@@ -107,12 +107,12 @@ async def test_an_input_picture_that_came_as_bytes_is_asked_for_at_the_desk(proc
 
 async def test_a_wake_up_is_taken_from_the_broker_and_brings_a_claim(process: World) -> None:
     process.start()
-    await process.desk.until(lambda: bool(process.desk.asked_for(CLAIM)))
+    await process.desk.until(lambda: bool(process.desk.requests_of(CLAIM)))
     await process.broker.publish(streams.WAKE_GENERATE, b"", message_id="wake-1", headers={})
     async with asyncio.timeout(PATIENCE):
         while (await process.broker.context.stream_info(streams.WORK["name"])).state.messages:
-            asked = len(process.desk.asked_for(CLAIM))
-            await process.desk.until(lambda: len(process.desk.asked_for(CLAIM)) > asked)  # noqa: B023 - awaited here
+            asked = len(process.desk.requests_of(CLAIM))
+            await process.desk.until(lambda: len(process.desk.requests_of(CLAIM)) > asked)  # noqa: B023 - awaited here
 
 
 async def test_progress_is_told_while_a_picture_is_drawn(process: World) -> None:
@@ -129,7 +129,7 @@ async def test_all_leases_are_renewed_in_one_call(process: World) -> None:
     both = {process.desk.add(provider="paid", prompt="slow harbour") for _ in range(2)}
     process.start()
     await process.desk.until(
-        lambda: any({lease.job_id for lease in one.leases} == both for one in process.desk.asked_for(RENEW))
+        lambda: any({lease.job_id for lease in one.leases} == both for one in process.desk.requests_of(RENEW))
     )
 
 
@@ -163,11 +163,11 @@ async def test_an_open_call_of_a_canceled_job_is_stopped_and_settled(process: Wo
 async def test_an_open_call_that_does_not_end_is_given_back_after_one_look(process: World) -> None:
     prediction = process.books.create({"input": {"prompt": "slow harbour"}})
     job, _ = accepted(process, prediction["id"])
-    process.desk.jobs.fold(failed(job, retryable=False))
+    process.desk.jobs.apply(failed(job, retryable=False))
     process.start()
 
-    await process.desk.until(lambda: process.desk.asked_for(worker.PostponeSettlementRequest) != [])
-    postponed = process.desk.asked_for(worker.PostponeSettlementRequest)[0]
+    await process.desk.until(lambda: process.desk.requests_of(worker.PostponeSettlementRequest) != [])
+    postponed = process.desk.requests_of(worker.PostponeSettlementRequest)[0]
     [row] = process.desk.jobs.sql("SELECT phase, settle_looks FROM provider_calls")
     assert postponed.shortest_pause_seconds == pytest.approx(0.05)
     assert (row.phase, row.settle_looks >= 1) == ("accepted", True)
@@ -183,9 +183,9 @@ async def test_a_folder_that_nobody_needs_is_emptied_before_that_is_said(process
     process.desk.jobs.claim()
     process.start()
 
-    await process.desk.until(lambda: any(one.emptied for one in process.desk.asked_for(worker.ClaimDeletionsRequest)))
+    await process.desk.until(lambda: any(one.emptied for one in process.desk.requests_of(worker.ClaimDeletionsRequest)))
 
-    asked = process.desk.asked_for(worker.ClaimDeletionsRequest)
+    asked = process.desk.requests_of(worker.ClaimDeletionsRequest)
     assert {one.bucket for one in asked} == {worker.BUCKET_STAGING}
     [emptied] = [emptied for one in asked for emptied in one.emptied]
     assert any(emptied.lease_token in one.lease_tokens for one in asked)
@@ -202,20 +202,20 @@ async def test_what_is_in_staging_is_told_a_page_at_a_time(process: World, monke
     for name in names:
         await process.staging.put(name, b"x", content_type="image/png", metadata={})
     process.start()
-    await process.desk.until(lambda: bool(process.desk.asked_for(worker.ReportSweepRequest)))
+    await process.desk.until(lambda: bool(process.desk.requests_of(worker.ReportSweepRequest)))
 
-    told = process.desk.asked_for(worker.ReportSweepRequest)[0]
+    told = process.desk.requests_of(worker.ReportSweepRequest)[0]
     assert (told.bucket, list(told.names), told.is_end) == (worker.BUCKET_STAGING, names[:3], False)
-    assert told.lease_token in {one.lease_token for one in process.desk.asked_for(worker.ClaimSweepRequest)}
-    await process.desk.until(lambda: len(process.desk.asked_for(worker.ReportSweepRequest)) > 1)
-    told = process.desk.asked_for(worker.ReportSweepRequest)[1]
+    assert told.lease_token in {one.lease_token for one in process.desk.requests_of(worker.ClaimSweepRequest)}
+    await process.desk.until(lambda: len(process.desk.requests_of(worker.ReportSweepRequest)) > 1)
+    told = process.desk.requests_of(worker.ReportSweepRequest)[1]
     assert (list(told.names), told.is_end) == (names[3:], True)
     assert process.desk.jobs.sql("SELECT 1 FROM deletions") == []
 
 
 async def test_operators_see_its_state_and_can_drain_it(process: World) -> None:
     process.start()
-    await process.desk.until(lambda: bool(process.desk.asked_for(REGISTER)) and bool(process.desk.asked_for(CLAIM)))
+    await process.desk.until(lambda: bool(process.desk.requests_of(REGISTER)) and bool(process.desk.requests_of(CLAIM)))
     async with channel(process.listens, settings=ClientSettings(grpc_token=OPERATOR)) as opened:
         operations = operations_service_pb2_grpc.OperationsServiceStub(opened)
         health = health_pb2_grpc.HealthStub(opened)

@@ -11,7 +11,7 @@ from services.generator.domain.jobs import CallPhase
 from services.generator.domain.provider_results import Generated, ImageSource
 from tests.support.generation import Provider
 from tests.support.paid_provider import bomb
-from tests.support.scripted_http import Answer, Manner
+from tests.support.scripted_http import Manner, ScriptedResponse
 from tests.support.subjects import PRICE
 
 from .conftest import GOOD, PICTURE, World
@@ -32,9 +32,9 @@ NOT_PICTURES = {
 async def test_what_is_no_picture_fails_the_stage_and_was_paid_for(world: World, body: bytes, reason: str) -> None:
     world.will_sell_one()
     is_asked_anew = MOST_FETCHES if reason == "INVALID_IMAGE" else 1
-    world.shows("0.png", Answer(body=body, headers={"Content-Type": "image/png"}), times=is_asked_anew)
+    world.shows("0.png", ScriptedResponse(body=body, headers={"Content-Type": "image/png"}), times=is_asked_anew)
     if reason == "INVALID_IMAGE":
-        world.paid.has_made("0.png")
+        world.paid.expect_result("0.png")
     await world.run(world.job())
 
     error, [outcome] = world.facts.error, world.facts.last["calls"]
@@ -61,8 +61,8 @@ async def test_what_is_no_picture_fails_the_stage_and_was_paid_for(world: World,
     ],
 )
 async def test_a_picture_at_a_forbidden_address_is_not_fetched(world: World, address: str) -> None:
-    world.paid.takes(world.order())
-    world.paid.has_made_at(address)
+    world.paid.expect_submit(world.order())
+    world.paid.expect_result_at(address)
     await world.run(world.job())
 
     error = world.facts.error
@@ -73,21 +73,21 @@ async def test_a_picture_at_a_forbidden_address_is_not_fetched(world: World, add
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (Answer(status=302, headers={"Location": "http://169.254.169.254/"}), "FORBIDDEN_ADDRESS"),
-        (Answer(headers={"Content-Length": str(65 * 1024 * 1024)}), "TOO_LARGE"),
-        (Answer(manner=Manner.ENDLESS), "TOO_LARGE"),
-        (Answer(status=400), "FETCH_FAILED"),
+        (ScriptedResponse(status=302, headers={"Location": "http://169.254.169.254/"}), "FORBIDDEN_ADDRESS"),
+        (ScriptedResponse(headers={"Content-Length": str(65 * 1024 * 1024)}), "TOO_LARGE"),
+        (ScriptedResponse(manner=Manner.ENDLESS), "TOO_LARGE"),
+        (ScriptedResponse(status=400), "FETCH_FAILED"),
     ],
     ids=["redirect", "announced", "endless", "hopeless"],
 )
 async def test_a_picture_that_cannot_be_had_fails_the_stage_and_was_paid_for(
-    world: World, answer: Answer, reason: str
+    world: World, answer: ScriptedResponse, reason: str
 ) -> None:
     world.will_sell_one()
     world.shows("0.png", answer)
     if reason == "FETCH_FAILED":
         # Whether it has another address is asked once.
-        world.paid.has_made("0.png")
+        world.paid.expect_result("0.png")
     await world.run(world.job())
 
     assert (world.facts.error.stage, world.facts.error.reason) == ("GENERATING", reason)
@@ -97,15 +97,15 @@ async def test_a_picture_that_cannot_be_had_fails_the_stage_and_was_paid_for(
 @pytest.mark.parametrize(
     "answer",
     [
-        Answer(status=503),
-        Answer(body=PICTURE[:-100], manner=Manner.CUT),
-        Answer(status=404),
-        Answer(status=403),
-        Answer(body=PICTURE[:-100]),
+        ScriptedResponse(status=503),
+        ScriptedResponse(body=PICTURE[:-100], manner=Manner.CUT),
+        ScriptedResponse(status=404),
+        ScriptedResponse(status=403),
+        ScriptedResponse(body=PICTURE[:-100]),
     ],
     ids=["busy", "cut", "not there yet", "not allowed yet", "half"],
 )
-async def test_a_picture_that_cannot_be_had_for_now_is_fetched_again(world: World, answer: Answer) -> None:
+async def test_a_picture_that_cannot_be_had_for_now_is_fetched_again(world: World, answer: ScriptedResponse) -> None:
     world.will_sell_one()
     world.shows("0.png", answer)
     world.shows("0.png", GOOD)
@@ -116,7 +116,7 @@ async def test_a_picture_that_cannot_be_had_for_now_is_fetched_again(world: Worl
 
 async def test_a_whole_picture_whose_length_was_told_wrongly_is_fetched_once(world: World) -> None:
     world.will_sell_one()
-    world.shows("0.png", Answer(body=PICTURE, manner=Manner.CUT))
+    world.shows("0.png", ScriptedResponse(body=PICTURE, manner=Manner.CUT))
     await world.run(world.job())
 
     assert (world.facts.kinds, world.desk.begun) == (["images_generated"], [(0,)])
@@ -125,8 +125,8 @@ async def test_a_whole_picture_whose_length_was_told_wrongly_is_fetched_once(wor
 async def test_an_expired_address_is_given_up_and_another_is_asked_for(world: World) -> None:
     world.will_sell_one()
     # As often as it is asked within its time.
-    world.shows("0.png", Answer(status=410), times=10)
-    world.paid.has_made("1.png")
+    world.shows("0.png", ScriptedResponse(status=410), times=10)
+    world.paid.expect_result("1.png")
     world.shows("1.png", GOOD)
     await world.run(world.job())
 
@@ -140,7 +140,7 @@ async def test_an_expired_address_is_given_up_and_another_is_asked_for(world: Wo
 async def test_a_create_that_is_answered_with_the_picture_itself_has_brought_it(
     world: World, headers: dict[str, str]
 ) -> None:
-    world.paid.takes(world.order(), Answer(status=201, body=PICTURE, headers=headers))
+    world.paid.expect_submit(world.order(), ScriptedResponse(status=201, body=PICTURE, headers=headers))
     await world.run(world.job())
 
     [outcome] = world.facts.last["calls"]
@@ -150,7 +150,7 @@ async def test_a_create_that_is_answered_with_the_picture_itself_has_brought_it(
 
 async def test_an_answer_that_nobody_can_read_is_staged_whole(world: World) -> None:
     body = {"pictures": [base64.b64encode(PICTURE).decode()]}
-    world.paid.takes(world.order(), Answer(status=201, body=body))
+    world.paid.expect_submit(world.order(), ScriptedResponse(status=201, body=body))
     await world.run(world.job())
 
     [outcome] = world.facts.last["calls"]
@@ -161,12 +161,12 @@ async def test_an_answer_that_nobody_can_read_is_staged_whole(world: World) -> N
 
 
 async def test_one_bad_picture_does_not_take_the_others_with_it(world: World) -> None:
-    world.paid.takes(world.order(count=3))
-    world.paid.has_made("0.png", "1.png", "2.png")
+    world.paid.expect_submit(world.order(count=3))
+    world.paid.expect_result("0.png", "1.png", "2.png")
     world.shows("0.png", GOOD)
-    world.shows("1.png", Answer(body=b"<html>"), times=MOST_FETCHES)
+    world.shows("1.png", ScriptedResponse(body=b"<html>"), times=MOST_FETCHES)
     world.shows("2.png", GOOD)
-    world.paid.has_made("0.png", "1.png", "2.png")
+    world.paid.expect_result("0.png", "1.png", "2.png")
     await world.run(world.job(n=3))
 
     assert (world.facts.kinds, world.facts.indexes) == (["stage_failed"], [0, 2])

@@ -16,7 +16,7 @@ FIRST = replace(staged(0), size_bytes=5, seed=7, revised_prompt="ein Hafen – f
 @pytest.fixture
 async def store(proxy: StorageProxy, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ObjectStore]:
     """The staging bucket, as the generator."""
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.doors["generator"])
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.urls["generator"])
     opened = ObjectStore(proxy.staging, threads=2)
     yield opened
     await opened.close()
@@ -45,7 +45,7 @@ async def test_a_second_writer_adopts_what_the_first_wrote(store: ObjectStore) -
 
 async def test_a_write_whose_answer_was_lost_is_repeated_without_harm(store: ObjectStore, proxy: StorageProxy) -> None:
     staging = GcsStaging(store)
-    proxy.order(Fault.LOSE_ANSWER, on="upload")
+    proxy.order(Fault.LOSE_RESPONSE, on="upload")
     with pytest.raises(StorageUnavailable):
         await staging.put(FIRST, b"bytes", count=1)
 

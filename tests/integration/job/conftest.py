@@ -20,7 +20,7 @@ from services.job.loops.outbox_relay import OutboxRelay
 from services.job.store.pools import CONNECTIONS, POOLS
 from tests.support import servers
 from tests.support.job_api import Api
-from tests.support.jobs import JobDesk, desk_at
+from tests.support.jobs import JobUseCases, use_cases_at
 from tests.support.messages import broker_at
 from tests.support.patience import PATIENCE
 
@@ -54,14 +54,14 @@ def database_url(module_database: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def desk(database_url: str) -> Iterator[JobDesk]:
+def desk(database_url: str) -> Iterator[JobUseCases]:
     """A desk with the providers `procedural` (free, default) and `paid`."""
-    with desk_at(database_url) as desk:
+    with use_cases_at(database_url) as desk:
         yield desk
 
 
 @pytest.fixture
-async def api(desk: JobDesk, database_url: str, nats_url: str) -> AsyncIterator[Api]:
+async def api(desk: JobUseCases, database_url: str, nats_url: str) -> AsyncIterator[Api]:
     """job-service with its loops, without its monitor and consumer."""
     # Nothing times out on a busy machine.
     database = Database(

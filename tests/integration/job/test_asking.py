@@ -9,19 +9,19 @@ from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
 from services.job.store.breakers import all_breakers
-from tests.support.jobs import FREE, PAID, JobDesk, failed, not_sent, succeeded
+from tests.support.jobs import FREE, PAID, JobUseCases, failed, not_sent, succeeded
 
 OTHER = replace(PAID, name="other")
 
 
-def offer_both(desk: JobDesk) -> None:
+def offer_both(desk: JobUseCases) -> None:
     """A job's provider and its fallback."""
     desk.register(FREE, PAID, OTHER)
 
 
 @pytest.mark.parametrize("phase", [CallPhase.NOT_SENT, CallPhase.REFUSED, CallPhase.FAILED, CallPhase.CANCELED])
 def test_a_fallback_is_asked_within_the_claim_once_the_first_surely_sold_nothing(
-    desk: JobDesk, phase: CallPhase
+    desk: JobUseCases, phase: CallPhase
 ) -> None:
     offer_both(desk)
     desk.create(provider="paid", fallback=("other",))
@@ -37,7 +37,7 @@ def test_a_fallback_is_asked_within_the_claim_once_the_first_surely_sold_nothing
 
 
 @pytest.mark.parametrize("phase", [None, CallPhase.UNKNOWN, CallPhase.SUCCEEDED])
-def test_no_fallback_is_asked_while_the_first_may_have_sold(desk: JobDesk, phase: CallPhase | None) -> None:
+def test_no_fallback_is_asked_while_the_first_may_have_sold(desk: JobUseCases, phase: CallPhase | None) -> None:
     offer_both(desk)
     desk.create(provider="paid", fallback=("other",))
     [claimed] = desk.claim()
@@ -49,7 +49,7 @@ def test_no_fallback_is_asked_while_the_first_may_have_sold(desk: JobDesk, phase
     assert refusal.value.reason == ("CONSENT_REQUIRED" if phase else "ALREADY_BOUGHT")
 
 
-def test_what_is_learned_with_an_ask_teaches_the_breakers(desk: JobDesk) -> None:
+def test_what_is_learned_with_an_ask_teaches_the_breakers(desk: JobUseCases) -> None:
     offer_both(desk)
     desk.create(provider="paid", fallback=("other",))
     [claimed] = desk.claim()
@@ -62,7 +62,7 @@ def test_what_is_learned_with_an_ask_teaches_the_breakers(desk: JobDesk) -> None
     assert (breaker.provider, breaker.opened_at is None) == ("paid", False)
 
 
-def test_an_ask_that_is_refused_settles_nothing(desk: JobDesk) -> None:
+def test_an_ask_that_is_refused_settles_nothing(desk: JobUseCases) -> None:
     offer_both(desk)
     desk.create(provider="paid")
     [claimed] = desk.claim()
@@ -74,7 +74,7 @@ def test_an_ask_that_is_refused_settles_nothing(desk: JobDesk) -> None:
     assert desk.sql("SELECT phase FROM provider_calls") == [(CallPhase.INTENDED,)]
 
 
-def test_an_ask_speaks_for_its_own_job_alone(desk: JobDesk) -> None:
+def test_an_ask_speaks_for_its_own_job_alone(desk: JobUseCases) -> None:
     _, others = desk.generate(provider="paid")
     desk.create(provider="paid")
     [claimed] = desk.claim()
@@ -85,7 +85,7 @@ def test_an_ask_speaks_for_its_own_job_alone(desk: JobDesk) -> None:
     assert phases == {others.id: CallPhase.INTENDED, mine.id: CallPhase.INTENDED}
 
 
-def test_a_job_that_is_handed_back_is_bought_anew_at_once_where_nothing_was_bought(desk: JobDesk) -> None:
+def test_a_job_that_is_handed_back_is_bought_anew_at_once_where_nothing_was_bought(desk: JobUseCases) -> None:
     job, call = desk.generate(provider="paid")
     desk.release(job, not_sent(call))
     [claimed] = desk.claim()
@@ -94,9 +94,9 @@ def test_a_job_that_is_handed_back_is_bought_anew_at_once_where_nothing_was_boug
     assert desk.begin(claimed.job).phase is CallPhase.INTENDED
 
 
-def test_a_job_that_is_handed_back_late_still_tells_what_was_bought_and_shows_it(desk: JobDesk) -> None:
+def test_a_job_that_is_handed_back_late_still_tells_what_was_bought_and_shows_it(desk: JobUseCases) -> None:
     job, call = desk.generate(provider="paid")
-    desk.fold(failed(job, retryable=False))
+    desk.apply(failed(job, retryable=False))
     before = desk.get(job.id)
     desk.release(job, succeeded(call, cost=40_000))
     after = desk.get(job.id)
@@ -106,7 +106,7 @@ def test_a_job_that_is_handed_back_late_still_tells_what_was_bought_and_shows_it
     assert after.job.state is State.FAILED
 
 
-def test_whoever_follows_an_operation_is_generating(desk: JobDesk) -> None:
+def test_whoever_follows_an_operation_is_generating(desk: JobUseCases) -> None:
     job, call = desk.generate(provider="paid")
     desk.sql("UPDATE provider_calls SET phase = 'accepted', operation_id = 'op'")
     desk.release(job)
@@ -119,7 +119,7 @@ def test_whoever_follows_an_operation_is_generating(desk: JobDesk) -> None:
     assert desk.job(job.id).state is State.GENERATING
 
 
-def test_a_call_without_an_operation_and_a_job_of_another_are_not_followed(desk: JobDesk) -> None:
+def test_a_call_without_an_operation_and_a_job_of_another_are_not_followed(desk: JobUseCases) -> None:
     job, call = desk.generate(provider="paid")
     with pytest.raises(Refusal, match="no operation"):
         desk.follow(job, call.id)

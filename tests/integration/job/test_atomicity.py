@@ -7,7 +7,7 @@ from sqlalchemy.exc import DBAPIError
 
 from services.job.domain.jobs import Job
 from services.job.domain.states import State
-from tests.support.jobs import JobDesk, generated
+from tests.support.jobs import JobUseCases, generated
 
 BREAK = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'broken on purpose'; END $$;
@@ -16,20 +16,20 @@ CREATE TRIGGER broken BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION ref
 
 
 @pytest.fixture(autouse=True)
-def mended(desk: JobDesk) -> Iterator[None]:
+def mended(desk: JobUseCases) -> Iterator[None]:
     """After each test the module's database is whole again."""
     yield
     desk.sql("DROP FUNCTION IF EXISTS refuse CASCADE")
 
 
-def counts(desk: JobDesk) -> list[int]:
+def counts(desk: JobUseCases) -> list[int]:
     """Rows of everything that a transition writes."""
     tables = ("jobs", "job_events", "outbox", "attempts", "provider_calls", "artifacts")
     return [desk.sql(f"SELECT count(*) AS n FROM {table}")[0].n for table in tables]
 
 
 @pytest.mark.parametrize("table", ["job_events", "outbox"])
-def test_a_submit_that_breaks_leaves_nothing(desk: JobDesk, table: str) -> None:
+def test_a_submit_that_breaks_leaves_nothing(desk: JobUseCases, table: str) -> None:
     desk.sql(BREAK.format(table=table))
 
     with pytest.raises(DBAPIError, match="broken on purpose"):
@@ -40,7 +40,7 @@ def test_a_submit_that_breaks_leaves_nothing(desk: JobDesk, table: str) -> None:
 
 @pytest.mark.parametrize("table", ["job_events", "outbox"])
 @pytest.mark.parametrize("step", ["claim", "begin", "generated", "cancel"])
-def test_a_transition_that_breaks_leaves_everything_as_it_was(desk: JobDesk, table: str, step: str) -> None:
+def test_a_transition_that_breaks_leaves_everything_as_it_was(desk: JobUseCases, table: str, step: str) -> None:
     job, act = _prepared(desk, step)
     before = (counts(desk), desk.job(job.id))
     desk.sql(BREAK.format(table=table))
@@ -50,7 +50,7 @@ def test_a_transition_that_breaks_leaves_everything_as_it_was(desk: JobDesk, tab
     assert (counts(desk), desk.job(job.id)) == before
 
 
-def _prepared(desk: JobDesk, step: str) -> tuple[Job, Callable[[], object]]:
+def _prepared(desk: JobUseCases, step: str) -> tuple[Job, Callable[[], object]]:
     created = desk.create().job
     if step == "claim":
         return created, desk.claim
@@ -61,5 +61,5 @@ def _prepared(desk: JobDesk, step: str) -> tuple[Job, Callable[[], object]]:
     job = desk.job(created.id)
     assert job.state is State.GENERATING
     if step == "generated":
-        return job, lambda: desk.fold(generated(job, call))
+        return job, lambda: desk.apply(generated(job, call))
     return job, lambda: desk.cancel(job.id)

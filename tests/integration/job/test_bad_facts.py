@@ -27,7 +27,7 @@ from services.job.loops.outbox_relay import OutboxRelay
 from services.job.loops.parked_facts import PATIENCE as A_DAY
 from services.job.loops.parked_facts import ParkedFacts
 from tests.support.facts import wild_fact
-from tests.support.jobs import JobDesk, generated
+from tests.support.jobs import JobUseCases, generated
 from tests.support.messages import SUBJECT, broker_at, images_generated, publish
 from tests.support.patience import PATIENCE, pause
 
@@ -43,7 +43,7 @@ async def broker(nats_url: str) -> AsyncIterator[JetStream]:
 
 
 @pytest.fixture
-async def consumer(broker: JetStream, desk: JobDesk, database_url: str) -> AsyncIterator[FactConsumer]:
+async def consumer(broker: JetStream, desk: JobUseCases, database_url: str) -> AsyncIterator[FactConsumer]:
     """A consumer that is handed its facts by the test."""
     database = Database(database_url, application="test", pool_size=2, queue_timeout_seconds=PATIENCE)
     yield FactConsumer(database, broker, OutboxRelay(database, broker), StageTimeouts())
@@ -61,7 +61,7 @@ async def running(consumer: FactConsumer) -> AsyncIterator[None]:
 
 
 @contextmanager
-def locked(desk: JobDesk, statement: str, **parameters: str) -> Iterator[None]:
+def locked(desk: JobUseCases, statement: str, **parameters: str) -> Iterator[None]:
     """Somebody holds rows: a person with psql, a replica that stands still."""
     is_locked, let_go = threading.Event(), threading.Event()
 
@@ -96,7 +96,7 @@ async def until_stored(broker: JetStream, stream: str, count: int) -> None:
 
 
 async def test_facts_of_a_newer_type_are_parked_and_hold_up_neither_others_nor_the_monitor(
-    broker: JetStream, consumer: FactConsumer, desk: JobDesk
+    broker: JetStream, consumer: FactConsumer, desk: JobUseCases
 ) -> None:
     job, call = desk.generate()
     await publish(broker, [NEWER, NEWER, images_generated(job, call)])
@@ -115,7 +115,7 @@ async def park(broker: JetStream, body: bytes, *, since: datetime, subject: str 
 
 
 async def test_a_version_that_knows_the_type_takes_up_what_was_parked(
-    broker: JetStream, consumer: FactConsumer, desk: JobDesk
+    broker: JetStream, consumer: FactConsumer, desk: JobUseCases
 ) -> None:
     job, call = desk.generate()
     await park(broker, images_generated(job, call).SerializeToString(), since=datetime.now(UTC))
@@ -153,7 +153,7 @@ async def test_a_fact_that_is_parked_again_has_its_day_only_once(broker: JetStre
 
 
 async def test_a_job_that_somebody_has_locked_holds_up_nobody_else(
-    consumer: FactConsumer, desk: JobDesk, caplog: pytest.LogCaptureFixture
+    consumer: FactConsumer, desk: JobUseCases, caplog: pytest.LogCaptureFixture
 ) -> None:
     (job, call), (other, others) = desk.generate(provider="paid"), desk.generate()
     accepted = fact_pb2.ProviderCallAccepted(job_id=job.id, call_id=call.id, operation_id="op")
@@ -175,7 +175,7 @@ async def test_a_job_that_somebody_has_locked_holds_up_nobody_else(
     assert "facts.applied_separately" not in caplog.messages
 
 
-async def test_any_other_locked_row_holds_up_only_who_needs_it(consumer: FactConsumer, desk: JobDesk) -> None:
+async def test_any_other_locked_row_holds_up_only_who_needs_it(consumer: FactConsumer, desk: JobUseCases) -> None:
     (job, call), (other, others) = desk.generate(provider="paid"), desk.generate()
     failed = fact_pb2.StageFailed(fence=images_generated(job, call).images_generated.fence)
     failed.failure.stage = error_pb2.STAGE_GENERATING
@@ -194,7 +194,9 @@ async def test_any_other_locked_row_holds_up_only_who_needs_it(consumer: FactCon
     assert desk.job(job.id).state is State.UPLOADING
 
 
-async def test_what_is_held_up_for_minutes_is_parked_and_never_buried(consumer: FactConsumer, desk: JobDesk) -> None:
+async def test_what_is_held_up_for_minutes_is_parked_and_never_buried(
+    consumer: FactConsumer, desk: JobUseCases
+) -> None:
     job, call = desk.generate(provider="paid")
     with locked(desk, "SELECT 1 FROM jobs WHERE id = :id FOR UPDATE", id=job.id):
         [verdict] = await consumer.handle([message(images_generated(job, call), delivered=1000)])
@@ -203,7 +205,7 @@ async def test_what_is_held_up_for_minutes_is_parked_and_never_buried(consumer: 
     assert desk.job(job.id).state is State.GENERATING
 
 
-async def test_a_fact_that_was_parked_before_is_parked_again_at_once(consumer: FactConsumer, desk: JobDesk) -> None:
+async def test_a_fact_that_was_parked_before_is_parked_again_at_once(consumer: FactConsumer, desk: JobUseCases) -> None:
     job, call = desk.generate(provider="paid")
     again = replace(message(images_generated(job, call)), headers={PARKED_AT: datetime.now(UTC).isoformat()})
     with locked(desk, "SELECT 1 FROM jobs WHERE id = :id FOR UPDATE", id=job.id):
@@ -242,7 +244,7 @@ class Deadlock(psycopg2.errors.DeadlockDetected):
     ids=lambda value: value.__name__ if isinstance(value, type) else type(value).__name__,
 )
 async def test_whatever_goes_wrong_with_a_fact_the_others_are_folded(
-    broker: JetStream, desk: JobDesk, database_url: str, error: Exception, in_the_end: type[Verdict]
+    broker: JetStream, desk: JobUseCases, database_url: str, error: Exception, in_the_end: type[Verdict]
 ) -> None:
     (job, call), (other, others) = desk.generate(), desk.generate()
     bad = message(images_generated(job, call))
@@ -261,7 +263,7 @@ async def test_whatever_goes_wrong_with_a_fact_the_others_are_folded(
 
 
 @pytest.mark.parametrize("seconds", [float("nan"), -1.0])
-async def test_a_wait_that_is_no_time_is_no_wait(consumer: FactConsumer, desk: JobDesk, seconds: float) -> None:
+async def test_a_wait_that_is_no_time_is_no_wait(consumer: FactConsumer, desk: JobUseCases, seconds: float) -> None:
     job, call = desk.generate()
     told = images_generated(job, call).images_generated.fence
     failure = error_pb2.Failure(
@@ -282,12 +284,12 @@ async def test_a_wait_that_is_no_time_is_no_wait(consumer: FactConsumer, desk: J
 
 @pytest.mark.parametrize("seed", range(6))
 async def test_whatever_facts_say_each_has_its_verdict_and_a_good_one_beside_them_is_folded(
-    consumer: FactConsumer, desk: JobDesk, seed: int
+    consumer: FactConsumer, desk: JobUseCases, seed: int
 ) -> None:
     dice = random.Random(seed)
     about = [desk.generate(provider=dice.choice(["paid", "procedural"]), n=dice.choice([1, 2, 3])) for _ in range(3)]
     about.append(desk.generate(provider="paid"))
-    desk.fold(generated(*about[-1]))
+    desk.apply(generated(*about[-1]))
     desk.claim_uploads()
     for _ in range(15):
         about = [(desk.job(job.id), call) for job, call in about]
@@ -306,7 +308,7 @@ async def test_whatever_facts_say_each_has_its_verdict_and_a_good_one_beside_the
 
 
 async def test_headers_that_no_header_can_bear_end_nothing(
-    broker: JetStream, consumer: FactConsumer, desk: JobDesk
+    broker: JetStream, consumer: FactConsumer, desk: JobUseCases
 ) -> None:
     job, call = desk.generate()
     await broker.publish(SUBJECT, b"\xff\xff\xff", message_id="odd", headers={"ce-type": "größer"})

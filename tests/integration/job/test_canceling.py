@@ -7,39 +7,39 @@ import pytest
 from services.job.domain.calls import CallOutcome, CallPhase, ProviderCall
 from services.job.domain.facts import LedgerSettled
 from services.job.domain.jobs import Job, ProviderCancel
-from tests.support.jobs import JobDesk, failed, generated, not_sent, succeeded
+from tests.support.jobs import JobUseCases, failed, generated, not_sent, succeeded
 
-Teller = Callable[[JobDesk, Job, ProviderCall], None]
+Teller = Callable[[JobUseCases, Job, ProviderCall], None]
 
 
-def makes_the_images(desk: JobDesk, job: Job, call: ProviderCall) -> None:
+def makes_the_images(desk: JobUseCases, job: Job, call: ProviderCall) -> None:
     """The worker did not hear of the cancel."""
-    desk.fold(generated(job, call))
+    desk.apply(generated(job, call))
 
 
-def fails(desk: JobDesk, job: Job, call: ProviderCall) -> None:
+def fails(desk: JobUseCases, job: Job, call: ProviderCall) -> None:
     """The call failed before the worker heard of the cancel."""
-    desk.fold(failed(job, calls=(CallOutcome(call_id=call.id, phase=CallPhase.FAILED),)))
+    desk.apply(failed(job, calls=(CallOutcome(call_id=call.id, phase=CallPhase.FAILED),)))
 
 
-def settles_the_ledger(desk: JobDesk, job: Job, call: ProviderCall) -> None:
+def settles_the_ledger(desk: JobUseCases, job: Job, call: ProviderCall) -> None:
     """The worker heard of the cancel when the call was over."""
-    desk.fold(LedgerSettled(job_id=job.id, calls=(succeeded(call),), images=()))
+    desk.apply(LedgerSettled(job_id=job.id, calls=(succeeded(call),), images=()))
 
 
-def stops_the_provider(desk: JobDesk, job: Job, call: ProviderCall) -> None:
+def stops_the_provider(desk: JobUseCases, job: Job, call: ProviderCall) -> None:
     """The worker asked the provider to stop in time."""
     outcome = CallOutcome(call_id=call.id, phase=CallPhase.CANCELED)
-    desk.fold(LedgerSettled(job_id=job.id, calls=(outcome,), images=()))
+    desk.apply(LedgerSettled(job_id=job.id, calls=(outcome,), images=()))
 
 
-def hears_nothing(desk: JobDesk, job: Job, call: ProviderCall) -> None:
+def hears_nothing(desk: JobUseCases, job: Job, call: ProviderCall) -> None:
     """The connection broke."""
     outcome = CallOutcome(call_id=call.id, phase=CallPhase.UNKNOWN)
-    desk.fold(LedgerSettled(job_id=job.id, calls=(outcome,), images=()))
+    desk.apply(LedgerSettled(job_id=job.id, calls=(outcome,), images=()))
 
 
-def sends_nothing(desk: JobDesk, job: Job, call: ProviderCall) -> None:
+def sends_nothing(desk: JobUseCases, job: Job, call: ProviderCall) -> None:
     """The worker heard of the cancel before the call left."""
     desk.release(job, not_sent(call))
 
@@ -55,7 +55,7 @@ def sends_nothing(desk: JobDesk, job: Job, call: ProviderCall) -> None:
         (sends_nothing, ProviderCancel.NOT_NEEDED),
     ],
 )
-def test_whoever_ends_the_last_call_ends_the_wish(desk: JobDesk, teller: Teller, end: ProviderCancel) -> None:
+def test_whoever_ends_the_last_call_ends_the_wish(desk: JobUseCases, teller: Teller, end: ProviderCancel) -> None:
     job, call = desk.generate(provider="paid")
     canceled = desk.cancel(job.id).job
     teller(desk, job, call)
@@ -68,7 +68,7 @@ def test_whoever_ends_the_last_call_ends_the_wish(desk: JobDesk, teller: Teller,
     assert told.snapshot["job"]["provider_cancel"] == end
 
 
-def test_a_wish_lasts_as_long_as_any_call_is_open(desk: JobDesk) -> None:
+def test_a_wish_lasts_as_long_as_any_call_is_open(desk: JobUseCases) -> None:
     desk.create(n=2, provider="paid")
     [claimed] = desk.claim()
     first, second = desk.begin(claimed.job, 0), desk.begin(claimed.job, 1)
@@ -81,7 +81,7 @@ def test_a_wish_lasts_as_long_as_any_call_is_open(desk: JobDesk) -> None:
     assert desk.job(job.id).provider_cancel is ProviderCancel.TOO_LATE
 
 
-def test_what_had_ended_before_the_cancel_is_no_news_of_it(desk: JobDesk) -> None:
+def test_what_had_ended_before_the_cancel_is_no_news_of_it(desk: JobUseCases) -> None:
     desk.create(n=2, provider="paid")
     [claimed] = desk.claim()
     first, second = desk.begin(claimed.job, 0), desk.begin(claimed.job, 1)
@@ -93,7 +93,7 @@ def test_what_had_ended_before_the_cancel_is_no_news_of_it(desk: JobDesk) -> Non
     assert desk.job(job.id).provider_cancel is ProviderCancel.CONFIRMED
 
 
-def test_a_provider_that_cannot_stop_is_never_said_to_be_asked(desk: JobDesk) -> None:
+def test_a_provider_that_cannot_stop_is_never_said_to_be_asked(desk: JobUseCases) -> None:
     job, call = desk.generate(provider="procedural")
     canceled = desk.cancel(job.id).job
     makes_the_images(desk, job, call)
@@ -102,7 +102,7 @@ def test_a_provider_that_cannot_stop_is_never_said_to_be_asked(desk: JobDesk) ->
     assert desk.job(job.id).provider_cancel is ProviderCancel.UNSUPPORTED
 
 
-def test_a_call_that_never_left_needed_no_cancel_after_all(desk: JobDesk) -> None:
+def test_a_call_that_never_left_needed_no_cancel_after_all(desk: JobUseCases) -> None:
     job, call = desk.generate(provider="procedural")
     desk.cancel(job.id)
     sends_nothing(desk, job, call)
@@ -111,7 +111,7 @@ def test_a_call_that_never_left_needed_no_cancel_after_all(desk: JobDesk) -> Non
     assert [row.bucket for row in desk.sql("SELECT bucket FROM deletions")] == ["staging"]
 
 
-def test_a_deleted_job_tells_nothing_of_its_wish(desk: JobDesk) -> None:
+def test_a_deleted_job_tells_nothing_of_its_wish(desk: JobUseCases) -> None:
     job, call = desk.generate(provider="paid")
     desk.cancel(job.id)
     desk.delete(job.id)

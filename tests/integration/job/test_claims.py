@@ -10,7 +10,7 @@ from services.job.domain.refusals import Refusal
 from services.job.domain.requests import Priority
 from services.job.domain.states import State
 from services.job.store import jobs
-from tests.support.jobs import JobDesk, fence_of, generated, open_transaction
+from tests.support.jobs import JobUseCases, fence_of, generated, open_transaction
 from tests.support.patience import PATIENCE
 
 COPY_JOB = """
@@ -21,7 +21,7 @@ FROM jobs, generate_series(1, 10000) AS number
 """
 
 
-def test_two_workers_never_hold_one_job(desk: JobDesk) -> None:
+def test_two_workers_never_hold_one_job(desk: JobUseCases) -> None:
     for _ in range(40):
         desk.create()
     with ThreadPoolExecutor(8) as threads:
@@ -32,7 +32,7 @@ def test_two_workers_never_hold_one_job(desk: JobDesk) -> None:
     assert len(ids) == len(set(ids)) == 40
 
 
-def test_the_same_tokens_give_the_same_jobs(desk: JobDesk) -> None:
+def test_the_same_tokens_give_the_same_jobs(desk: JobUseCases) -> None:
     for _ in range(3):
         desk.create()
     tokens = [uuid4(), uuid4()]
@@ -44,10 +44,10 @@ def test_the_same_tokens_give_the_same_jobs(desk: JobDesk) -> None:
 
 
 @pytest.mark.parametrize("upload", [False, True])
-def test_who_asks_again_has_a_whole_lease_from_then(desk: JobDesk, upload: bool) -> None:
+def test_who_asks_again_has_a_whole_lease_from_then(desk: JobUseCases, upload: bool) -> None:
     job, call = desk.generate()
     if upload:
-        desk.fold(generated(job, call))
+        desk.apply(generated(job, call))
         [claimed] = desk.claim_uploads()
         job = claimed.job
     desk.sql("UPDATE jobs SET lease_expires_at = clock_timestamp() + interval '1 second'")
@@ -60,7 +60,7 @@ def test_who_asks_again_has_a_whole_lease_from_then(desk: JobDesk, upload: bool)
     assert left.seconds >= desk.limits.lease_seconds
 
 
-def test_tokens_that_were_used_up_give_nothing(desk: JobDesk) -> None:
+def test_tokens_that_were_used_up_give_nothing(desk: JobUseCases) -> None:
     desk.create()
     token = uuid4()
     [claimed] = desk.claim(tokens=[token])
@@ -70,7 +70,7 @@ def test_tokens_that_were_used_up_give_nothing(desk: JobDesk) -> None:
     assert desk.job(claimed.job.id).state is State.QUEUED
 
 
-def test_a_tenant_with_ten_thousand_jobs_does_not_delay_anothers_one(desk: JobDesk) -> None:
+def test_a_tenant_with_ten_thousand_jobs_does_not_delay_anothers_one(desk: JobUseCases) -> None:
     desk.create(tenant="crowd")
     desk.sql(COPY_JOB)
     desk.sql("ANALYZE jobs")
@@ -80,7 +80,7 @@ def test_a_tenant_with_ten_thousand_jobs_does_not_delay_anothers_one(desk: JobDe
     assert "single" in served
 
 
-def test_many_slots_are_shared_between_tenants(desk: JobDesk) -> None:
+def test_many_slots_are_shared_between_tenants(desk: JobUseCases) -> None:
     for tenant in ("crowd", "crowd", "crowd", "crowd", "b", "c"):
         desk.create(tenant=tenant)
     first, second = desk.claim(3), desk.claim(3)
@@ -89,7 +89,7 @@ def test_many_slots_are_shared_between_tenants(desk: JobDesk) -> None:
     assert [one.job.tenant for one in second] == ["crowd"] * 3
 
 
-def test_a_tenant_with_jobs_at_work_waits_for_one_with_none(desk: JobDesk) -> None:
+def test_a_tenant_with_jobs_at_work_waits_for_one_with_none(desk: JobUseCases) -> None:
     for _ in range(3):
         desk.create(tenant="early")
     desk.claim(2)
@@ -98,7 +98,7 @@ def test_a_tenant_with_jobs_at_work_waits_for_one_with_none(desk: JobDesk) -> No
     assert [one.job.tenant for one in desk.claim(1)] == ["late"]
 
 
-def test_a_claim_passes_a_job_by_that_somebody_is_changing(desk: JobDesk) -> None:
+def test_a_claim_passes_a_job_by_that_somebody_is_changing(desk: JobUseCases) -> None:
     first, second = desk.create().job, desk.create().job
     with open_transaction(desk, lambda c: jobs.lock_job(c, first.id)), ThreadPoolExecutor(1) as threads:
         claimed = threads.submit(desk.claim, 2).result(PATIENCE)
@@ -106,27 +106,27 @@ def test_a_claim_passes_a_job_by_that_somebody_is_changing(desk: JobDesk) -> Non
     assert [one.job.id for one in claimed] == [second.id]
 
 
-def test_priority_orders_a_tenants_own_jobs(desk: JobDesk) -> None:
+def test_priority_orders_a_tenants_own_jobs(desk: JobUseCases) -> None:
     low, high = desk.create(priority=Priority.LOW), desk.create(priority=Priority.HIGH)
 
     assert [one.job.id for one in desk.claim(1) + desk.claim(1)] == [high.job.id, low.job.id]
 
 
-def test_only_jobs_of_the_workers_own_providers_are_given(desk: JobDesk) -> None:
+def test_only_jobs_of_the_workers_own_providers_are_given(desk: JobUseCases) -> None:
     desk.create(provider="paid")
 
     assert desk.claim(only=["procedural"]) == []
     assert len(desk.claim(only=["paid"])) == 1
 
 
-def test_a_job_that_waits_for_a_time_is_not_due(desk: JobDesk) -> None:
+def test_a_job_that_waits_for_a_time_is_not_due(desk: JobUseCases) -> None:
     desk.create()
     desk.sql("UPDATE jobs SET run_at = clock_timestamp() + interval '1 hour'")
 
     assert desk.claim() == []
 
 
-def test_a_tenant_at_its_limit_waits(desk: JobDesk) -> None:
+def test_a_tenant_at_its_limit_waits(desk: JobUseCases) -> None:
     desk.create()
     desk.create()
     desk.sql("INSERT INTO tenant_load (tenant, max_in_flight) VALUES ('acme', 1)")
@@ -135,7 +135,7 @@ def test_a_tenant_at_its_limit_waits(desk: JobDesk) -> None:
     assert desk.claim(2) == []
 
 
-def test_a_renewal_tells_what_became_of_each_lease(desk: JobDesk) -> None:
+def test_a_renewal_tells_what_became_of_each_lease(desk: JobUseCases) -> None:
     for _ in range(3):
         desk.create()
     held, canceled, lost = desk.claim(3)
@@ -147,7 +147,7 @@ def test_a_renewal_tells_what_became_of_each_lease(desk: JobDesk) -> None:
     assert [outcome for _, outcome in answers] == ["renewed", "canceled", "lost"]
 
 
-def test_an_expired_lease_that_nobody_took_is_renewed(desk: JobDesk) -> None:
+def test_an_expired_lease_that_nobody_took_is_renewed(desk: JobUseCases) -> None:
     desk.create()
     [claimed] = desk.claim()
     desk.sql("UPDATE jobs SET lease_expires_at = clock_timestamp() - interval '1 minute'")
@@ -156,7 +156,7 @@ def test_an_expired_lease_that_nobody_took_is_renewed(desk: JobDesk) -> None:
     assert answers[0][1] == "renewed"
 
 
-def test_a_renewal_locks_jobs_in_the_order_that_everybody_takes(desk: JobDesk) -> None:
+def test_a_renewal_locks_jobs_in_the_order_that_everybody_takes(desk: JobUseCases) -> None:
     for _ in range(2):
         desk.create()
     first, second = sorted((one.job for one in desk.claim(2)), key=lambda job: job.id)
@@ -170,14 +170,14 @@ def test_a_renewal_locks_jobs_in_the_order_that_everybody_takes(desk: JobDesk) -
         assert [outcome for _, outcome in renewing.result(PATIENCE)] == ["renewed", "renewed"]
 
 
-def test_a_claim_needs_different_tokens(desk: JobDesk) -> None:
+def test_a_claim_needs_different_tokens(desk: JobUseCases) -> None:
     token = uuid4()
 
     with pytest.raises(Refusal, match="different lease tokens"):
         desk.claim(tokens=[token, token])
 
 
-def test_the_same_tokens_asked_at_once_give_the_same_jobs(desk: JobDesk) -> None:
+def test_the_same_tokens_asked_at_once_give_the_same_jobs(desk: JobUseCases) -> None:
     for _ in range(2):
         desk.create()
     tokens = [uuid4(), uuid4()]
@@ -190,9 +190,9 @@ def test_the_same_tokens_asked_at_once_give_the_same_jobs(desk: JobDesk) -> None
     assert len(desk.sql("SELECT 1 FROM attempts")) == 2
 
 
-def test_upload_claims_are_given_again_too(desk: JobDesk) -> None:
+def test_upload_claims_are_given_again_too(desk: JobUseCases) -> None:
     job, call = desk.generate()
-    desk.fold(generated(job, call))
+    desk.apply(generated(job, call))
     tokens = [uuid4()]
 
     def ask() -> list[claims.Claimed]:
@@ -202,7 +202,7 @@ def test_upload_claims_are_given_again_too(desk: JobDesk) -> None:
     assert desk.claim_uploads() == []
 
 
-def test_a_claim_that_finds_nothing_leaves_its_tokens_unused(desk: JobDesk) -> None:
+def test_a_claim_that_finds_nothing_leaves_its_tokens_unused(desk: JobUseCases) -> None:
     token = uuid4()
     assert desk.claim(tokens=[token]) == []
     job = desk.create().job

@@ -23,7 +23,7 @@ from services.job.domain.timeouts import StageTimeouts
 from services.job.loops.fact_consumer import SHORTEST_ACK_WAIT, FactConsumer, facts_consumer
 from services.job.loops.outbox_relay import OutboxRelay
 from tests.support import servers
-from tests.support.jobs import JobDesk, desk_at
+from tests.support.jobs import JobUseCases, use_cases_at
 from tests.support.messages import broker_at, images_generated, publish
 from tests.support.patience import PATIENCE
 
@@ -87,7 +87,7 @@ async def dead_letters(broker: JetStream, count: int) -> list[dict[str, str]]:
     return found
 
 
-async def test_a_fact_moves_its_job(broker: JetStream, desk: JobDesk, database_url: str) -> None:
+async def test_a_fact_moves_its_job(broker: JetStream, desk: JobUseCases, database_url: str) -> None:
     job, call = desk.generate()
     async with folding(broker, database_url) as consumer:
         await publish(broker, [images_generated(job, call)])
@@ -95,7 +95,7 @@ async def test_a_fact_moves_its_job(broker: JetStream, desk: JobDesk, database_u
 
 
 async def test_a_fact_that_died_in_the_hands_of_a_replica_comes_again_after_a_lease(
-    broker: JetStream, desk: JobDesk, database_url: str
+    broker: JetStream, desk: JobUseCases, database_url: str
 ) -> None:
     job, call = desk.generate()
     await publish(broker, [images_generated(job, call)])
@@ -115,7 +115,7 @@ def test_facts_come_again_no_later_than_a_lease_is_over(seconds: float) -> None:
     assert facts_consumer(StageTimeouts(lease_seconds=seconds)).ack_wait_seconds == seconds
 
 
-async def test_one_bad_fact_harms_only_itself(broker: JetStream, desk: JobDesk, database_url: str) -> None:
+async def test_one_bad_fact_harms_only_itself(broker: JetStream, desk: JobUseCases, database_url: str) -> None:
     work = [desk.generate() for _ in range(3)]
     good = [images_generated(job, call) for job, call in work]
     spoilt = desk.generate()
@@ -140,7 +140,7 @@ async def test_one_bad_fact_harms_only_itself(broker: JetStream, desk: JobDesk, 
 
 
 async def test_two_hundred_good_facts_do_not_wait_for_a_bad_one(
-    broker: JetStream, desk: JobDesk, database_url: str
+    broker: JetStream, desk: JobUseCases, database_url: str
 ) -> None:
     work = [desk.generate() for _ in range(200)]
     refused = images_generated(*desk.generate(), sha256="not a digest")
@@ -153,7 +153,7 @@ async def test_two_hundred_good_facts_do_not_wait_for_a_bad_one(
 
 
 async def test_a_fact_is_acknowledged_after_the_commit_and_not_before(
-    broker: JetStream, desk: JobDesk, database_url: str
+    broker: JetStream, desk: JobUseCases, database_url: str
 ) -> None:
     job, call = desk.generate()
     await publish(broker, [images_generated(job, call)])
@@ -180,7 +180,7 @@ async def test_a_fact_is_acknowledged_after_the_commit_and_not_before(
 
 
 async def test_facts_told_while_nobody_folds_are_folded_later(
-    broker: JetStream, desk: JobDesk, database_url: str
+    broker: JetStream, desk: JobUseCases, database_url: str
 ) -> None:
     job, call = desk.generate()
     await publish(broker, [images_generated(job, call)])
@@ -191,7 +191,7 @@ async def test_facts_told_while_nobody_folds_are_folded_later(
 async def test_facts_told_while_the_database_is_away_are_folded_when_it_is_back(
     broker: JetStream, tmp_path: Path
 ) -> None:
-    with servers.postgres_server(tmp_path) as server, desk_at(_migrated(server.url)) as desk:
+    with servers.postgres_server(tmp_path) as server, use_cases_at(_migrated(server.url)) as desk:
         job, call = desk.generate()
         async with folding(broker, server.url) as consumer:
             desk.dispose()
@@ -206,7 +206,7 @@ async def test_facts_told_while_the_database_is_away_are_folded_when_it_is_back(
 
 @pytest.mark.parametrize(("revision", "is_ready"), [("0001", False), ("9999", True)])
 async def test_a_schema_that_is_too_old_is_waited_for_and_a_newer_one_is_fine(
-    broker: JetStream, desk: JobDesk, database_url: str, revision: str, is_ready: bool
+    broker: JetStream, desk: JobUseCases, database_url: str, revision: str, is_ready: bool
 ) -> None:
     [known] = desk.sql("SELECT version_num FROM alembic_version")
     ready = Readiness("database", "schema")

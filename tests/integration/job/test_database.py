@@ -9,7 +9,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from common.postgres import Database, DatabaseUnavailable
 from services.job.store import jobs
-from tests.support.jobs import JobDesk
+from tests.support.jobs import JobUseCases
 from tests.support.patience import PATIENCE
 
 
@@ -23,7 +23,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     await opened.close()
 
 
-async def test_a_lock_that_does_not_come_free_is_an_outage_and_no_defect(database: Database, desk: JobDesk) -> None:
+async def test_a_lock_that_does_not_come_free_is_an_outage_and_no_defect(database: Database, desk: JobUseCases) -> None:
     job = desk.create().job
     locked, go_on = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -64,7 +64,7 @@ async def test_a_character_that_cannot_be_stored_is_the_askers_fault(database: D
         await database.run(lambda connection: jobs.get(connection, "job_\0"))
 
 
-async def test_what_a_constraint_refuses_leaves_nothing(database: Database, desk: JobDesk) -> None:
+async def test_what_a_constraint_refuses_leaves_nothing(database: Database, desk: JobUseCases) -> None:
     desk.create()
 
     def work(connection: Connection) -> None:
@@ -76,7 +76,7 @@ async def test_what_a_constraint_refuses_leaves_nothing(database: Database, desk
     assert desk.sql("SELECT model FROM jobs")[0].model == "v1"
 
 
-async def test_a_caller_that_goes_away_does_not_break_its_transaction(database: Database, desk: JobDesk) -> None:
+async def test_a_caller_that_goes_away_does_not_break_its_transaction(database: Database, desk: JobUseCases) -> None:
     desk.create()
     loop, began, go_on = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
 

@@ -13,11 +13,11 @@ from services.job.domain.calls import CallOutcome, CallPhase, WorkerReport
 from services.job.domain.jobs import Job
 from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
-from tests.support.jobs import JobDesk, failed, fence_of, generated, not_sent, purchase_of, stored
+from tests.support.jobs import JobUseCases, failed, fence_of, generated, not_sent, purchase_of, stored
 from tests.support.patience import PATIENCE
 
 
-def lose_lease(desk: JobDesk, job: Job) -> Job:
+def lose_lease(desk: JobUseCases, job: Job) -> Job:
     """Another worker has the job now; returns it as that one holds it."""
     desk.release(job)
     [claimed] = desk.claim()
@@ -25,7 +25,7 @@ def lose_lease(desk: JobDesk, job: Job) -> Job:
     return claimed.job
 
 
-def behind(desk: JobDesk, first: Any, second: Any) -> Any:
+def behind(desk: JobUseCases, first: Any, second: Any) -> Any:
     """Run `first` and hold its locks until `second` waits for them; returns what `second` came to."""
     locked = threading.Event()
     go_on = threading.Event()
@@ -46,34 +46,34 @@ def behind(desk: JobDesk, first: Any, second: Any) -> Any:
 
 
 @pytest.mark.parametrize("fact", [generated, lambda job, call: failed(job)], ids=["generated", "failed"])
-def test_a_late_generator_moves_nothing(desk: JobDesk, fact: Any) -> None:
+def test_a_late_generator_moves_nothing(desk: JobUseCases, fact: Any) -> None:
     job, call = desk.generate()
     current = lose_lease(desk, job)
-    folded = desk.fold(fact(job, call))
+    folded = desk.apply(fact(job, call))
 
     assert (folded.moved, folded.late) == (0, 1)
     assert desk.job(job.id) == current
 
 
-def test_a_late_generator_settles_its_own_call(desk: JobDesk) -> None:
+def test_a_late_generator_settles_its_own_call(desk: JobUseCases) -> None:
     job, call = desk.generate(provider="paid")
     lose_lease(desk, job)
-    desk.fold(generated(job, call, cost=40_000))
+    desk.apply(generated(job, call, cost=40_000))
     [row] = desk.sql("SELECT phase, cost_micros FROM provider_calls")
 
     assert (row.phase, row.cost_micros) == (CallPhase.SUCCEEDED, 40_000)
     assert desk.sql("SELECT count(*) AS n FROM artifacts")[0].n == 1
 
 
-def test_a_late_uploader_completes_nothing(desk: JobDesk) -> None:
+def test_a_late_uploader_completes_nothing(desk: JobUseCases) -> None:
     job = desk.upload()
     desk.release(job)
-    desk.fold(stored(job))
+    desk.apply(stored(job))
 
     assert desk.job(job.id).state is State.UPLOADING
 
 
-def test_a_late_release_hands_nothing_back_and_still_says_what_was_not_sent(desk: JobDesk) -> None:
+def test_a_late_release_hands_nothing_back_and_still_says_what_was_not_sent(desk: JobUseCases) -> None:
     job, call = desk.generate(provider="paid")
     current = lose_lease(desk, job)
     desk.release(job, not_sent(call))
@@ -84,7 +84,7 @@ def test_a_late_release_hands_nothing_back_and_still_says_what_was_not_sent(desk
     assert row.phase == CallPhase.NOT_SENT
 
 
-def test_a_release_speaks_for_the_calls_of_its_own_claim_only(desk: JobDesk) -> None:
+def test_a_release_speaks_for_the_calls_of_its_own_claim_only(desk: JobUseCases) -> None:
     job, call = desk.generate(provider="paid")
     current = lose_lease(desk, job)
     desk.release(current, not_sent(call))
@@ -94,7 +94,7 @@ def test_a_release_speaks_for_the_calls_of_its_own_claim_only(desk: JobDesk) -> 
     assert desk.job(job.id).state is State.QUEUED
 
 
-def test_an_operation_is_written_down_whoever_holds_the_job(desk: JobDesk) -> None:
+def test_an_operation_is_written_down_whoever_holds_the_job(desk: JobUseCases) -> None:
     job, call = desk.generate(provider="paid")
     current = lose_lease(desk, job)
     desk.run(lambda c: record_operation(c, call.id, operation_id="op", state={"url": "u"}))
@@ -104,7 +104,7 @@ def test_an_operation_is_written_down_whoever_holds_the_job(desk: JobDesk) -> No
     assert desk.job(job.id) == current
 
 
-def test_a_free_call_is_sent_again_under_its_own_key_by_the_present_holder_only(desk: JobDesk) -> None:
+def test_a_free_call_is_sent_again_under_its_own_key_by_the_present_holder_only(desk: JobUseCases) -> None:
     job, call = desk.generate()
     current = lose_lease(desk, job)
     with pytest.raises(Refusal) as refusal:
@@ -116,7 +116,7 @@ def test_a_free_call_is_sent_again_under_its_own_key_by_the_present_holder_only(
     assert desk.sql("SELECT count(*) AS n FROM provider_calls")[0].n == 1
 
 
-def test_a_paid_call_is_never_sent_again(desk: JobDesk) -> None:
+def test_a_paid_call_is_never_sent_again(desk: JobUseCases) -> None:
     job, call = desk.generate(provider="paid")
     current = lose_lease(desk, job)
 
@@ -125,7 +125,7 @@ def test_a_paid_call_is_never_sent_again(desk: JobDesk) -> None:
     assert refusal.value.reason == "ALREADY_BOUGHT"
 
 
-def test_a_late_generator_begins_no_call(desk: JobDesk) -> None:
+def test_a_late_generator_begins_no_call(desk: JobUseCases) -> None:
     desk.create()
     [claimed] = desk.claim()
     lose_lease(desk, claimed.job)
@@ -136,7 +136,7 @@ def test_a_late_generator_begins_no_call(desk: JobDesk) -> None:
     assert desk.sql("SELECT count(*) AS n FROM provider_calls")[0].n == 0
 
 
-def test_a_claim_that_waited_for_a_folds_lock_sees_the_settled_call(desk: JobDesk) -> None:
+def test_a_claim_that_waited_for_a_folds_lock_sees_the_settled_call(desk: JobUseCases) -> None:
     job, call = desk.generate(provider="paid")
     token = job.lease.token if job.lease else None
     assert token is not None
@@ -154,7 +154,7 @@ def test_a_claim_that_waited_for_a_folds_lock_sees_the_settled_call(desk: JobDes
     assert [one.phase for one in claimed.calls] == [CallPhase.FAILED]
 
 
-def test_a_cancel_that_waits_for_a_call_sees_it(desk: JobDesk) -> None:
+def test_a_cancel_that_waits_for_a_call_sees_it(desk: JobUseCases) -> None:
     desk.create(provider="paid")
     [claimed] = desk.claim()
     canceled = behind(
@@ -166,7 +166,7 @@ def test_a_cancel_that_waits_for_a_call_sees_it(desk: JobDesk) -> None:
     assert canceled.result().snapshot.job.provider_cancel == "pending"
 
 
-def test_a_call_that_waits_for_a_cancel_is_not_made(desk: JobDesk) -> None:
+def test_a_call_that_waits_for_a_cancel_is_not_made(desk: JobUseCases) -> None:
     desk.create(provider="paid")
     [claimed] = desk.claim()
     begun = behind(

@@ -15,7 +15,7 @@ from services.job.application import queries, user_actions
 from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
 from services.job.store import feed
-from tests.support.jobs import JobDesk, stored
+from tests.support.jobs import JobUseCases, stored
 
 Begin = Callable[[], Connection]
 #: What happens next: a transaction cancels a job, and stays open; one of those commits; a reader goes on by its token.
@@ -47,12 +47,12 @@ def begin(database_url: str) -> Iterator[Begin]:
         yield begin
 
 
-def canceled(desk: JobDesk) -> str:
+def canceled(desk: JobUseCases) -> str:
     """A job with a final event."""
     return desk.cancel(desk.create().job.id).job.id
 
 
-def page(desk: JobDesk, token: str = "", *, since: datetime | None = None, size: int = 100) -> queries.FinalEvents:
+def page(desk: JobUseCases, token: str = "", *, since: datetime | None = None, size: int = 100) -> queries.FinalEvents:
     """One page."""
     return desk.run(lambda c: queries.list_final_events(c, since=since, page_size=size, page_token=token))
 
@@ -62,7 +62,7 @@ def ids(found: queries.FinalEvents) -> list[str]:
     return [seen.job.id for seen in found.snapshots]
 
 
-def to_the_end(desk: JobDesk, *, since: datetime | None = None) -> list[str]:
+def to_the_end(desk: JobUseCases, *, since: datetime | None = None) -> list[str]:
     """The jobs of all pages."""
     found = page(desk, since=since)
     jobs = ids(found)
@@ -72,7 +72,7 @@ def to_the_end(desk: JobDesk, *, since: datetime | None = None) -> list[str]:
     return jobs
 
 
-def test_what_is_committed_late_comes_late_and_is_not_missed(desk: JobDesk, begin: Begin) -> None:
+def test_what_is_committed_late_comes_late_and_is_not_missed(desk: JobUseCases, begin: Begin) -> None:
     slow, slow_id = begin(), desk.create().job.id
     user_actions.cancel_job(slow, "acme", slow_id)
     quick = [canceled(desk) for _ in range(2)]
@@ -92,7 +92,7 @@ def test_what_is_committed_late_comes_late_and_is_not_missed(desk: JobDesk, begi
 )
 @given(steps=st.lists(STEPS, min_size=10, max_size=20))
 def test_in_whatever_order_transactions_commit_a_reader_hears_each_event_once(
-    desk: JobDesk, database_url: str, steps: list[tuple[str, int]]
+    desk: JobUseCases, database_url: str, steps: list[tuple[str, int]]
 ) -> None:
     desk.sql("TRUNCATE jobs CASCADE")
     heard, token = [], ""
@@ -115,7 +115,7 @@ def test_in_whatever_order_transactions_commit_a_reader_hears_each_event_once(
     assert sorted(heard) == sorted(jobs)
 
 
-def test_a_reader_at_the_end_comes_back_for_what_was_committed_since(desk: JobDesk) -> None:
+def test_a_reader_at_the_end_comes_back_for_what_was_committed_since(desk: JobUseCases) -> None:
     nothing = page(desk, since=datetime.now(UTC) - timedelta(days=1))
     first = canceled(desk)
     then = page(desk, nothing.resume_token)
@@ -125,7 +125,7 @@ def test_a_reader_at_the_end_comes_back_for_what_was_committed_since(desk: JobDe
     assert [ids(nothing), ids(then), ids(page(desk, then.resume_token))] == [[], [first], [second]]
 
 
-def test_only_what_occurred_since_a_time_is_told(desk: JobDesk) -> None:
+def test_only_what_occurred_since_a_time_is_told(desk: JobUseCases) -> None:
     before = canceled(desk)
     since = desk.job(before).updated_at
     later = [canceled(desk) for _ in range(2)]
@@ -135,14 +135,14 @@ def test_only_what_occurred_since_a_time_is_told(desk: JobDesk) -> None:
     assert to_the_end(desk, since=since) == later
 
 
-def test_a_transaction_that_stays_open_elsewhere_stops_nothing(desk: JobDesk, begin: Begin) -> None:
+def test_a_transaction_that_stays_open_elsewhere_stops_nothing(desk: JobUseCases, begin: Begin) -> None:
     begin().execute(text("SELECT pg_current_xact_id()"))
     job_id = canceled(desk)
 
     assert ids(page(desk)) == [job_id]
 
 
-def test_a_reader_waits_for_no_other_and_misses_nothing_by_that(desk: JobDesk, begin: Begin) -> None:
+def test_a_reader_waits_for_no_other_and_misses_nothing_by_that(desk: JobUseCases, begin: Begin) -> None:
     first, other = canceled(desk), begin()
     feed.extend(other)
     second = canceled(desk)
@@ -153,7 +153,7 @@ def test_a_reader_waits_for_no_other_and_misses_nothing_by_that(desk: JobDesk, b
     assert ids(page(desk, meanwhile.resume_token)) == [first, second]
 
 
-def test_an_event_that_somebody_is_erasing_gets_its_place_afterwards(desk: JobDesk, begin: Begin) -> None:
+def test_an_event_that_somebody_is_erasing_gets_its_place_afterwards(desk: JobUseCases, begin: Begin) -> None:
     erased, other = canceled(desk), begin()
     user_actions.delete_job(other, "acme", erased)
     kept = canceled(desk)
@@ -164,9 +164,9 @@ def test_an_event_that_somebody_is_erasing_gets_its_place_afterwards(desk: JobDe
     assert ids(page(desk, meanwhile.resume_token)) == [erased]
 
 
-def test_the_end_of_a_deleted_job_is_told_without_what_was_its_users(desk: JobDesk) -> None:
+def test_the_end_of_a_deleted_job_is_told_without_what_was_its_users(desk: JobUseCases) -> None:
     job = desk.upload(prompt="a secret", end_user="somebody", metadata={"order": "7"})
-    desk.fold(stored(job))
+    desk.apply(stored(job))
     desk.delete(job.id)
     [seen] = page(desk).snapshots
 
@@ -174,7 +174,7 @@ def test_the_end_of_a_deleted_job_is_told_without_what_was_its_users(desk: JobDe
     assert (seen.job.request, seen.job.end_user, seen.job.metadata, seen.artifacts) == (None, None, {}, ())
 
 
-def test_behind_a_long_history_without_places_the_latest_are_found(desk: JobDesk) -> None:
+def test_behind_a_long_history_without_places_the_latest_are_found(desk: JobUseCases) -> None:
     old = canceled(desk)
     desk.sql(
         """INSERT INTO job_events
@@ -189,7 +189,7 @@ def test_behind_a_long_history_without_places_the_latest_are_found(desk: JobDesk
 
 
 @pytest.mark.parametrize("token", ["x", "W10", "WyJ5ZXN0ZXJkYXkiXQ", "WyIyMDI2LTAxLTAxVDAwOjAwOjAwKzAwOjAwIl0"])
-def test_a_token_that_nobody_gave_is_refused(desk: JobDesk, token: str) -> None:
+def test_a_token_that_nobody_gave_is_refused(desk: JobUseCases, token: str) -> None:
     with pytest.raises(Refusal) as refused:
         page(desk, token)
 

@@ -13,31 +13,31 @@ from services.job.domain.facts import CallSettled
 from services.job.domain.timeouts import StageTimeouts
 from services.job.store import deletions
 from services.job.store.deletions import RECHECK_SECONDS, Deletion
-from tests.support.jobs import JobDesk, stored
+from tests.support.jobs import JobUseCases, stored
 
 LIMITS = StageTimeouts()
 COPIES_END, STAGING_ENDS = LIMITS.copies_end_seconds, LIMITS.staging_ends_seconds
 BUCKETS = ("staging", "public")
 
 
-def claim(desk: JobDesk, bucket: str = "staging") -> list[Deletion]:
+def claim(desk: JobUseCases, bucket: str = "staging") -> list[Deletion]:
     """Begin a look at what is due."""
     return desk.run(lambda c: deletions.claim(c, bucket=bucket, tokens=[uuid4()], limits=LIMITS))
 
 
-def say_empty(desk: JobDesk, *seen: Deletion) -> int:
+def say_empty(desk: JobUseCases, *seen: Deletion) -> int:
     """Say what a look has seen; how many folders were let go of."""
     forgotten: int = desk.run(lambda c: deletions.note_empty(c, [(one.id, one.lease_token) for one in seen]))
     return forgotten
 
 
-def look(desk: JobDesk, bucket: str = "staging") -> int | None:
+def look(desk: JobUseCases, bucket: str = "staging") -> int | None:
     """One whole look at what is due: None when nothing is, else how many folders were let go of."""
     held = claim(desk, bucket)
     return say_empty(desk, *held) if held else None
 
 
-def pass_by(desk: JobDesk, seconds: float) -> None:
+def pass_by(desk: JobUseCases, seconds: float) -> None:
     """Let time pass for what is to be deleted."""
     ago = "- make_interval(secs => :seconds)"
     desk.sql(
@@ -46,20 +46,20 @@ def pass_by(desk: JobDesk, seconds: float) -> None:
     )
 
 
-def clock(desk: JobDesk) -> float:
+def clock(desk: JobUseCases) -> float:
     """The database's time, in seconds."""
     [row] = desk.sql("SELECT extract(epoch FROM clock_timestamp()) AS now")
     return float(row.now)
 
 
-def left(desk: JobDesk) -> list[str]:
+def left(desk: JobUseCases) -> list[str]:
     """Buckets in which a folder is kept in mind."""
     return [row.bucket for row in desk.sql("SELECT bucket FROM deletions ORDER BY bucket DESC")]
 
 
-def test_a_folder_comes_up_again_until_somebody_says_that_it_is_empty(desk: JobDesk) -> None:
+def test_a_folder_comes_up_again_until_somebody_says_that_it_is_empty(desk: JobUseCases) -> None:
     job = desk.upload()
-    desk.fold(stored(job))
+    desk.apply(stored(job))
     pass_by(desk, STAGING_ENDS)
     [first] = claim(desk)
     while_held = claim(desk)
@@ -73,16 +73,16 @@ def test_a_folder_comes_up_again_until_somebody_says_that_it_is_empty(desk: JobD
     assert left(desk) == []
 
 
-def test_a_deleted_job_lets_go_of_both_its_folders(desk: JobDesk) -> None:
+def test_a_deleted_job_lets_go_of_both_its_folders(desk: JobUseCases) -> None:
     job = desk.upload()
-    desk.fold(stored(job))
+    desk.apply(stored(job))
     desk.delete(job.id)
 
     assert [one.prefix for one in claim(desk, "public")] == [f"jobs/{job.id}/"]
     assert [one.prefix for one in claim(desk)] == [f"{job.id}/"]
 
 
-def test_an_empty_folder_is_looked_at_again_when_no_writer_can_be_left(desk: JobDesk) -> None:
+def test_an_empty_folder_is_looked_at_again_when_no_writer_can_be_left(desk: JobUseCases) -> None:
     desk.cancel(desk.upload().id)
     early = [look(desk, bucket) for bucket in BUCKETS]
     soon = [look(desk, bucket) for bucket in BUCKETS]
@@ -92,7 +92,7 @@ def test_an_empty_folder_is_looked_at_again_when_no_writer_can_be_left(desk: Job
     assert [look(desk, bucket) for bucket in BUCKETS] == [1, 1]
 
 
-def test_a_public_folder_is_looked_at_as_soon_as_the_last_copy_must_have_come(desk: JobDesk) -> None:
+def test_a_public_folder_is_looked_at_as_soon_as_the_last_copy_must_have_come(desk: JobUseCases) -> None:
     desk.cancel(desk.upload().id)
     look(desk, "public")
     pass_by(desk, COPIES_END - 1)
@@ -103,7 +103,7 @@ def test_a_public_folder_is_looked_at_as_soon_as_the_last_copy_must_have_come(de
     assert (before, look(desk, "public")) == (None, 0)
 
 
-def test_a_public_folder_is_kept_in_mind_until_there_is_nothing_to_copy_from(desk: JobDesk) -> None:
+def test_a_public_folder_is_kept_in_mind_until_there_is_nothing_to_copy_from(desk: JobUseCases) -> None:
     desk.cancel(desk.upload().id)
     pass_by(desk, STAGING_ENDS)
     before = look(desk, "public")
@@ -114,7 +114,7 @@ def test_a_public_folder_is_kept_in_mind_until_there_is_nothing_to_copy_from(des
     assert left(desk) == []
 
 
-def test_folders_are_kept_in_mind_while_a_call_may_bring_something(desk: JobDesk) -> None:
+def test_folders_are_kept_in_mind_while_a_call_may_bring_something(desk: JobUseCases) -> None:
     _, call = desk.generate(provider="paid")
     desk.run(lambda c: record_operation(c, call.id, operation_id="op", state={}))
     desk.cancel(call.job_id)
@@ -122,7 +122,7 @@ def test_folders_are_kept_in_mind_while_a_call_may_bring_something(desk: JobDesk
     pass_by(desk, STAGING_ENDS)
     while_open = [look(desk, bucket) for bucket in BUCKETS]
     outcome = CallOutcome(call_id=call.id, phase=CallPhase.CANCELED)
-    desk.fold(CallSettled(job_id=call.job_id, outcome=outcome, provider_cancel=None))
+    desk.apply(CallSettled(job_id=call.job_id, outcome=outcome, provider_cancel=None))
     after = look(desk)
     pass_by(desk, STAGING_ENDS)
 
@@ -130,28 +130,28 @@ def test_folders_are_kept_in_mind_while_a_call_may_bring_something(desk: JobDesk
     assert [look(desk, bucket) for bucket in BUCKETS] == [1, 1]
 
 
-def test_what_is_asked_for_again_is_looked_at_from_the_beginning(desk: JobDesk) -> None:
+def test_what_is_asked_for_again_is_looked_at_from_the_beginning(desk: JobUseCases) -> None:
     job = desk.upload()
     desk.cancel(job.id)
     pass_by(desk, STAGING_ENDS)
     look(desk)
     [held] = claim(desk, "public")
-    desk.fold(stored(job))
+    desk.apply(stored(job))
 
     assert say_empty(desk, held) == 0
     assert look(desk, "public") == 0
     assert left(desk) == ["public"]
 
 
-def test_a_folder_of_before_the_upgrade_is_let_go_of_by_one_look(desk: JobDesk) -> None:
+def test_a_folder_of_before_the_upgrade_is_let_go_of_by_one_look(desk: JobUseCases) -> None:
     desk.sql("INSERT INTO deletions VALUES ('del_1', 'job_1', 'staging', 'job_1/', clock_timestamp(), NULL, NULL)")
 
     assert look(desk) == 1
 
 
-def test_a_word_of_many_folders_is_taken_at_once(desk: JobDesk) -> None:
+def test_a_word_of_many_folders_is_taken_at_once(desk: JobUseCases) -> None:
     for _ in range(5):
-        desk.fold(stored(desk.upload()))
+        desk.apply(stored(desk.upload()))
     pass_by(desk, STAGING_ENDS)
     held = desk.run(lambda c: deletions.claim(c, bucket="staging", tokens=[uuid4() for _ in range(8)], limits=LIMITS))
 
@@ -183,7 +183,7 @@ def arrivals(longest: float) -> some.SearchStrategy[list[float]]:
     pauses=some.lists(some.tuples(some.floats(0, 400), some.floats(0, 30)), max_size=8),
 )
 def test_whenever_somebody_looks_nothing_that_comes_late_is_left(
-    desk: JobDesk, staged: list[float], copied: list[float], pauses: list[tuple[float, float]]
+    desk: JobUseCases, staged: list[float], copied: list[float], pauses: list[tuple[float, float]]
 ) -> None:
     desk.sql("DELETE FROM deletions")
     there = {"staging": Bucket(staged), "public": Bucket(copied)}

@@ -16,7 +16,7 @@ from common.grpc_client import call, stream
 from services.job.application.provider_calls import record_operation
 from services.job.domain.states import State
 from tests.support.job_api import Api, Ask, refusal_of
-from tests.support.jobs import JobDesk, failed, generated, stored
+from tests.support.jobs import JobUseCases, failed, generated, stored
 from tests.support.patience import PATIENCE
 
 
@@ -136,9 +136,9 @@ async def test_a_no_carries_exactly_one_error_info_and_names_its_fields(api: Api
     assert sorted(fields) == ["n", "seed"]
 
 
-async def test_a_wrong_state_is_a_failed_precondition(api: Api, desk: JobDesk) -> None:
+async def test_a_wrong_state_is_a_failed_precondition(api: Api, desk: JobUseCases) -> None:
     job = desk.upload()
-    desk.fold(stored(job))
+    desk.apply(stored(job))
     refusal = await refusal_of(
         call(api.jobs.CancelJob, Ask.CancelJobRequest(tenant="acme", job_id=job.id), timeout=PATIENCE)
     )
@@ -146,7 +146,7 @@ async def test_a_wrong_state_is_a_failed_precondition(api: Api, desk: JobDesk) -
     assert (refusal.status, refusal.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE")
 
 
-async def test_before_any_generator_came_the_asker_is_told_when_to_come_again(api: Api, desk: JobDesk) -> None:
+async def test_before_any_generator_came_the_asker_is_told_when_to_come_again(api: Api, desk: JobUseCases) -> None:
     desk.sql("DELETE FROM providers")
     refusal = await refusal_of(api.create())
 
@@ -154,25 +154,25 @@ async def test_before_any_generator_came_the_asker_is_told_when_to_come_again(ap
     assert refusal.retry_after_seconds == 2
 
 
-async def test_a_failed_job_tells_its_failure_and_whether_a_retry_may_charge_again(api: Api, desk: JobDesk) -> None:
+async def test_a_failed_job_tells_its_failure_and_whether_a_retry_may_charge_again(api: Api, desk: JobUseCases) -> None:
     job, _ = desk.generate(provider="paid")
-    desk.fold(failed(job, retryable=False, message="It said no."))
+    desk.apply(failed(job, retryable=False, message="It said no."))
     seen = await api.get(job.id)
 
     assert (seen.failure.stage, seen.failure.code) == (error_pb2.STAGE_GENERATING, error_pb2.CODE_TEMPORARY)
     assert (seen.failure.message, seen.retry_needs_consent) == ("It said no.", False)
 
 
-async def test_public_addresses_are_under_the_public_base(api: Api, desk: JobDesk) -> None:
+async def test_public_addresses_are_under_the_public_base(api: Api, desk: JobUseCases) -> None:
     job = desk.upload()
-    desk.fold(stored(job))
+    desk.apply(stored(job))
     [artifact] = (await api.get(job.id)).artifacts
 
     assert artifact.url == f"http://pictures.test/bucket/jobs/{job.id}/0-0000000000000000.png"
     assert artifact.image.WhichOneof("source") is None
 
 
-async def test_pages_stay_right_while_jobs_arrive(api: Api, desk: JobDesk) -> None:
+async def test_pages_stay_right_while_jobs_arrive(api: Api, desk: JobUseCases) -> None:
     ids = [desk.create().job.id for _ in range(5)]
     first = await api.page(page_size=2)
     desk.create()
@@ -184,7 +184,7 @@ async def test_pages_stay_right_while_jobs_arrive(api: Api, desk: JobDesk) -> No
     assert third.next_page_token == ""
 
 
-async def test_a_page_token_serves_its_own_filters_only(api: Api, desk: JobDesk) -> None:
+async def test_a_page_token_serves_its_own_filters_only(api: Api, desk: JobUseCases) -> None:
     for _ in range(3):
         desk.create()
     token = (await api.page(page_size=1)).next_page_token
@@ -194,7 +194,7 @@ async def test_a_page_token_serves_its_own_filters_only(api: Api, desk: JobDesk)
     assert "page_token" in refusal.message
 
 
-async def test_filters_hold_together(api: Api, desk: JobDesk) -> None:
+async def test_filters_hold_together(api: Api, desk: JobUseCases) -> None:
     wanted = desk.create(provider="paid", end_user="u1", metadata={"a": "1", "b": "2"}).job
     desk.create(provider="paid", end_user="u2", metadata={"a": "1"})
     desk.create(end_user="u1", metadata={"a": "1"})
@@ -205,7 +205,7 @@ async def test_filters_hold_together(api: Api, desk: JobDesk) -> None:
     assert list((await api.page(statuses=[job_pb2.STATUS_FAILED])).jobs) == []
 
 
-async def test_final_events_are_listed_once_each_over_pages(api: Api, desk: JobDesk) -> None:
+async def test_final_events_are_listed_once_each_over_pages(api: Api, desk: JobUseCases) -> None:
     ids = [desk.cancel(desk.create(tenant=tenant).job.id, tenant=tenant).job.id for tenant in ("acme", "other", "x")]
     desk.create()
     found, token = [], ""
@@ -220,9 +220,9 @@ async def test_final_events_are_listed_once_each_over_pages(api: Api, desk: JobD
     assert found == ids
 
 
-async def test_attempts_tell_their_calls(api: Api, desk: JobDesk) -> None:
+async def test_attempts_tell_their_calls(api: Api, desk: JobUseCases) -> None:
     job, made = desk.generate(provider="paid")
-    desk.fold(generated(job, made, cost=5))
+    desk.apply(generated(job, made, cost=5))
     desk.claim_uploads()
     answer = await call(api.jobs.ListAttempts, Ask.ListAttemptsRequest(tenant="acme", job_id=job.id), timeout=PATIENCE)
     generating, uploading = answer.attempts
@@ -234,7 +234,7 @@ async def test_attempts_tell_their_calls(api: Api, desk: JobDesk) -> None:
     assert list(uploading.provider_calls) == []
 
 
-async def test_a_worker_goes_its_way_over_the_wire(api: Api, desk: JobDesk) -> None:
+async def test_a_worker_goes_its_way_over_the_wire(api: Api, desk: JobUseCases) -> None:
     created = await api.create(provider="paid", n=2)
     [claimed] = await api.claim()
     begin = worker_service_pb2.BeginProviderCallRequest(
@@ -265,7 +265,7 @@ async def test_a_worker_goes_its_way_over_the_wire(api: Api, desk: JobDesk) -> N
     assert desk.job(created.job.id).state is State.PROCESSING
 
 
-async def test_a_worker_is_told_every_limit_by_which_its_claim_is_ended(api: Api, desk: JobDesk) -> None:
+async def test_a_worker_is_told_every_limit_by_which_its_claim_is_ended(api: Api, desk: JobUseCases) -> None:
     job_id = (await api.create(finish_within_seconds=3600)).job.id
     [claimed] = await api.claim()
     told = (claimed.lease_seconds, claimed.max_processing_seconds, claimed.max_generating_seconds)
@@ -275,7 +275,7 @@ async def test_a_worker_is_told_every_limit_by_which_its_claim_is_ended(api: Api
     assert 3000 < claimed.finish_seconds_left <= 3600
 
 
-async def test_an_input_image_comes_whole_to_its_holder_and_to_nobody_else(api: Api, desk: JobDesk) -> None:
+async def test_an_input_image_comes_whole_to_its_holder_and_to_nobody_else(api: Api, desk: JobUseCases) -> None:
     able = worker_service_pb2.RegisterProvidersRequest(worker="w")
     able.providers.add(name="edit", kind="fake", default_model="m", capabilities={"max_input_images": 1})
     await call(api.work.RegisterProviders, able, timeout=PATIENCE)
@@ -294,7 +294,7 @@ async def test_an_input_image_comes_whole_to_its_holder_and_to_nobody_else(api: 
     assert claimed.job.request.input_images[0].data == b""
 
 
-async def test_renewals_are_answered_per_lease(api: Api, desk: JobDesk) -> None:
+async def test_renewals_are_answered_per_lease(api: Api, desk: JobUseCases) -> None:
     jobs = [(await api.create()).job.id for _ in range(2)]
     claimed = await api.claim(str(uuid4()), str(uuid4()))
     desk.cancel(jobs[0])
@@ -309,7 +309,7 @@ async def test_renewals_are_answered_per_lease(api: Api, desk: JobDesk) -> None:
     assert outcomes[stranger.lease_token] == worker_service_pb2.Renewal.OUTCOME_LOST
 
 
-async def test_an_open_call_is_given_out_and_taken_back_until_its_next_look(api: Api, desk: JobDesk) -> None:
+async def test_an_open_call_is_given_out_and_taken_back_until_its_next_look(api: Api, desk: JobUseCases) -> None:
     _, begun = desk.generate(provider="paid")
     desk.run(lambda c: record_operation(c, begun.id, operation_id="op", state={}))
     desk.cancel(begun.job_id)

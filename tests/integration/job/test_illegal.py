@@ -8,7 +8,7 @@ from services.job.domain.calls import CallOutcome, CallPhase, Consent
 from services.job.domain.facts import LedgerSettled
 from services.job.domain.refusals import Refusal
 from services.job.domain.requests import OnAmbiguous
-from tests.support.jobs import JobDesk, failed, generated, purchase_of, stored
+from tests.support.jobs import JobUseCases, failed, generated, purchase_of, stored
 
 IMPOSSIBLE = {
     "a_state_is_one_of_seven": (
@@ -85,7 +85,7 @@ IMPOSSIBLE_ROWS = {
 
 
 @pytest.mark.parametrize(("constraint", "change"), IMPOSSIBLE.items(), ids=IMPOSSIBLE)
-def test_the_database_refuses_an_impossible_job(desk: JobDesk, constraint: str, change: str) -> None:
+def test_the_database_refuses_an_impossible_job(desk: JobUseCases, constraint: str, change: str) -> None:
     desk.generate()
 
     with pytest.raises(IntegrityError, match=constraint):
@@ -93,24 +93,24 @@ def test_the_database_refuses_an_impossible_job(desk: JobDesk, constraint: str, 
 
 
 @pytest.mark.parametrize(("constraint", "change"), IMPOSSIBLE_ENDS.items(), ids=IMPOSSIBLE_ENDS)
-def test_the_database_refuses_an_impossible_end(desk: JobDesk, constraint: str, change: str) -> None:
+def test_the_database_refuses_an_impossible_end(desk: JobUseCases, constraint: str, change: str) -> None:
     job, _ = desk.generate()
-    desk.fold(failed(job, retryable=False))
+    desk.apply(failed(job, retryable=False))
 
     with pytest.raises(IntegrityError, match=constraint):
         desk.sql(f"UPDATE jobs SET {change}")
 
 
 @pytest.mark.parametrize(("constraint", "statement"), IMPOSSIBLE_ROWS.items(), ids=IMPOSSIBLE_ROWS)
-def test_the_database_refuses_impossible_rows_of_a_job(desk: JobDesk, constraint: str, statement: str) -> None:
+def test_the_database_refuses_impossible_rows_of_a_job(desk: JobUseCases, constraint: str, statement: str) -> None:
     job, call = desk.generate(provider="paid")
-    desk.fold(generated(job, call))
+    desk.apply(generated(job, call))
 
     with pytest.raises(IntegrityError, match=constraint):
         desk.sql(statement)
 
 
-def test_every_rule_of_the_database_is_tried_here(desk: JobDesk) -> None:
+def test_every_rule_of_the_database_is_tried_here(desk: JobUseCases) -> None:
     named = {
         row.conname
         for row in desk.sql(
@@ -123,7 +123,7 @@ def test_every_rule_of_the_database_is_tried_here(desk: JobDesk) -> None:
     assert named - implied <= IMPOSSIBLE.keys() | IMPOSSIBLE_ENDS.keys() | IMPOSSIBLE_ROWS.keys()
 
 
-def test_the_cover_of_images_follows_the_phase_of_their_call(desk: JobDesk) -> None:
+def test_the_cover_of_images_follows_the_phase_of_their_call(desk: JobUseCases) -> None:
     _, call = desk.generate(provider="paid", n=2)
     covered = "SELECT DISTINCT phase FROM provider_call_images WHERE call_id = :id"
     before = desk.sql(covered, id=call.id)[0].phase
@@ -132,7 +132,7 @@ def test_the_cover_of_images_follows_the_phase_of_their_call(desk: JobDesk) -> N
     assert (before, [row.phase for row in desk.sql(covered, id=call.id)]) == ("intended", ["failed"])
 
 
-def test_the_database_refuses_a_second_purchase(desk: JobDesk) -> None:
+def test_the_database_refuses_a_second_purchase(desk: JobUseCases) -> None:
     _, call = desk.generate(provider="paid")
     copy = "jsonb_build_object('id', 'call_copy', 'idempotency_key', 'call_copy')"
     desk.sql(f"INSERT INTO provider_calls SELECT (jsonb_populate_record(provider_calls, {copy})).* FROM provider_calls")
@@ -146,10 +146,10 @@ def test_the_database_refuses_a_second_purchase(desk: JobDesk) -> None:
 
 
 @pytest.mark.parametrize("phase", [CallPhase.NOT_SENT, CallPhase.FAILED, CallPhase.REFUSED, CallPhase.CANCELED])
-def test_an_image_that_was_surely_not_bought_may_be_bought(desk: JobDesk, phase: CallPhase) -> None:
+def test_an_image_that_was_surely_not_bought_may_be_bought(desk: JobUseCases, phase: CallPhase) -> None:
     job, call = desk.generate(provider="paid")
     outcome = CallOutcome(call_id=call.id, phase=phase)
-    desk.fold(LedgerSettled(job_id=job.id, calls=(outcome,), images=()))
+    desk.apply(LedgerSettled(job_id=job.id, calls=(outcome,), images=()))
 
     assert desk.begin(job).id != call.id
 
@@ -159,28 +159,28 @@ def test_an_image_that_was_surely_not_bought_may_be_bought(desk: JobDesk, phase:
     [(None, "ALREADY_BOUGHT"), (CallPhase.UNKNOWN, "CONSENT_REQUIRED"), (CallPhase.SUCCEEDED, "CONSENT_REQUIRED")],
 )
 def test_an_image_that_may_have_been_bought_is_not_bought_again(
-    desk: JobDesk, phase: CallPhase | None, reason: str
+    desk: JobUseCases, phase: CallPhase | None, reason: str
 ) -> None:
     job, call = desk.generate(provider="paid")
     if phase is not None:
         outcome = CallOutcome(call_id=call.id, phase=phase)
-        desk.fold(LedgerSettled(job_id=job.id, calls=(outcome,), images=()))
+        desk.apply(LedgerSettled(job_id=job.id, calls=(outcome,), images=()))
 
     with pytest.raises(Refusal) as refusal:
         desk.begin(job)
     assert refusal.value.reason == reason
 
 
-def test_consent_of_the_job_lifts_an_unknown_call(desk: JobDesk) -> None:
+def test_consent_of_the_job_lifts_an_unknown_call(desk: JobUseCases) -> None:
     job, call = desk.generate(provider="paid", on_ambiguous=OnAmbiguous.RETRY)
-    desk.fold(LedgerSettled(job_id=job.id, calls=(CallOutcome(call_id=call.id, phase=CallPhase.UNKNOWN),), images=()))
+    desk.apply(LedgerSettled(job_id=job.id, calls=(CallOutcome(call_id=call.id, phase=CallPhase.UNKNOWN),), images=()))
 
     assert desk.begin(job).consent == "job"
 
 
-def test_a_user_who_consents_may_pay_again_and_one_who_does_not_is_told(desk: JobDesk) -> None:
+def test_a_user_who_consents_may_pay_again_and_one_who_does_not_is_told(desk: JobUseCases) -> None:
     job, call = desk.generate(provider="paid")
-    desk.fold(failed(job, retryable=False, calls=(CallOutcome(call_id=call.id, phase=CallPhase.UNKNOWN),)))
+    desk.apply(failed(job, retryable=False, calls=(CallOutcome(call_id=call.id, phase=CallPhase.UNKNOWN),)))
     with pytest.raises(Refusal) as refusal:
         desk.retry(job.id)
     desk.retry(job.id, consents=True)
@@ -190,20 +190,20 @@ def test_a_user_who_consents_may_pay_again_and_one_who_does_not_is_told(desk: Jo
     assert desk.begin(claimed.job).consent == "user"
 
 
-def test_a_users_consent_serves_one_purchase(desk: JobDesk) -> None:
+def test_a_users_consent_serves_one_purchase(desk: JobUseCases) -> None:
     job, call = desk.generate(provider="paid")
-    desk.fold(failed(job, retryable=False, calls=(CallOutcome(call_id=call.id, phase=CallPhase.UNKNOWN),)))
+    desk.apply(failed(job, retryable=False, calls=(CallOutcome(call_id=call.id, phase=CallPhase.UNKNOWN),)))
     desk.retry(job.id, consents=True)
     [claimed] = desk.claim()
     again = desk.begin(claimed.job, 0)
-    desk.fold(failed(claimed.job, retryable=False, calls=(CallOutcome(call_id=again.id, phase=CallPhase.NOT_SENT),)))
+    desk.apply(failed(claimed.job, retryable=False, calls=(CallOutcome(call_id=again.id, phase=CallPhase.NOT_SENT),)))
 
     with pytest.raises(Refusal) as refusal:
         desk.retry(job.id)
     assert (again.consent, refusal.value.reason) == (Consent.USER, "CONSENT_REQUIRED")
 
 
-def test_a_call_that_is_asked_for_twice_under_one_id_is_one_call(desk: JobDesk) -> None:
+def test_a_call_that_is_asked_for_twice_under_one_id_is_one_call(desk: JobUseCases) -> None:
     desk.create(provider="paid")
     [claimed] = desk.claim()
     purchase = purchase_of(claimed.job)
@@ -214,34 +214,34 @@ def test_a_call_that_is_asked_for_twice_under_one_id_is_one_call(desk: JobDesk) 
 
 
 @pytest.mark.parametrize("final", ["completed", "failed"])
-def test_a_job_that_is_otherwise_final_cannot_be_canceled(desk: JobDesk, final: str) -> None:
+def test_a_job_that_is_otherwise_final_cannot_be_canceled(desk: JobUseCases, final: str) -> None:
     job = desk.upload()
-    desk.fold(stored(job) if final == "completed" else failed(job, retryable=False))
+    desk.apply(stored(job) if final == "completed" else failed(job, retryable=False))
 
     with pytest.raises(Refusal) as refusal:
         desk.cancel(job.id)
     assert refusal.value.reason == "WRONG_STATE"
 
 
-def test_only_a_failed_job_is_retried(desk: JobDesk) -> None:
+def test_only_a_failed_job_is_retried(desk: JobUseCases) -> None:
     job, call = desk.generate()
-    desk.fold(generated(job, call))
+    desk.apply(generated(job, call))
 
     with pytest.raises(Refusal) as refusal:
         desk.retry(job.id)
     assert refusal.value.reason == "WRONG_STATE"
 
 
-def test_a_retry_of_a_job_that_changed_is_refused(desk: JobDesk) -> None:
+def test_a_retry_of_a_job_that_changed_is_refused(desk: JobUseCases) -> None:
     job, _ = desk.generate()
-    desk.fold(failed(job, retryable=False))
+    desk.apply(failed(job, retryable=False))
 
     with pytest.raises(Refusal) as refusal:
         desk.retry(job.id, expected=job.sequence)
     assert refusal.value.reason == "SEQUENCE_CHANGED"
 
 
-def test_another_tenants_job_is_not_there(desk: JobDesk) -> None:
+def test_another_tenants_job_is_not_there(desk: JobUseCases) -> None:
     job = desk.create().job
 
     for ask in (desk.get, desk.cancel):

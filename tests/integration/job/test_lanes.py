@@ -8,7 +8,7 @@ import pytest
 from calotype.error_reasons import Code
 from sqlalchemy import Connection, text
 
-from tests.support.jobs import JobDesk, failed, open_transaction
+from tests.support.jobs import JobUseCases, failed, open_transaction
 from tests.support.patience import PATIENCE
 
 #: Only time moves: no job is written, as a trigger would see it.
@@ -28,7 +28,7 @@ WHERE relname IN ('jobs', 'lanes', 'tenant_load', 'tenant_turns')
 """
 
 
-def test_a_lane_that_was_emptied_during_a_submit_still_leads_to_its_job(desk: JobDesk) -> None:
+def test_a_lane_that_was_emptied_during_a_submit_still_leads_to_its_job(desk: JobUseCases) -> None:
     first = desk.create().job
     with open_transaction(desk, lambda c: desk.on(c).create()), ThreadPoolExecutor(1) as threads:
         claimed = threads.submit(desk.claim, 2).result(PATIENCE)
@@ -37,7 +37,7 @@ def test_a_lane_that_was_emptied_during_a_submit_still_leads_to_its_job(desk: Jo
     assert len(desk.claim(2)) == 1
 
 
-def test_a_submit_does_not_wait_for_the_claim_that_empties_its_lane(desk: JobDesk) -> None:
+def test_a_submit_does_not_wait_for_the_claim_that_empties_its_lane(desk: JobUseCases) -> None:
     desk.create()
     with open_transaction(desk, lambda c: desk.on(c).claim(2)), ThreadPoolExecutor(1) as threads:
         late = threads.submit(desk.create).result(PATIENCE).job
@@ -45,7 +45,7 @@ def test_a_submit_does_not_wait_for_the_claim_that_empties_its_lane(desk: JobDes
     assert [one.job.id for one in desk.claim(2)] == [late.id]
 
 
-def test_a_claim_that_was_undone_leaves_its_lanes(desk: JobDesk) -> None:
+def test_a_claim_that_was_undone_leaves_its_lanes(desk: JobUseCases) -> None:
     desk.create()
 
     def die(connection: Connection) -> None:
@@ -57,27 +57,27 @@ def test_a_claim_that_was_undone_leaves_its_lanes(desk: JobDesk) -> None:
     assert len(desk.claim(2)) == 1
 
 
-def test_a_job_that_waits_for_its_time_is_found_when_it_has_come(desk: JobDesk) -> None:
+def test_a_job_that_waits_for_its_time_is_found_when_it_has_come(desk: JobUseCases) -> None:
     job = desk.create().job
     [claimed] = desk.claim()
-    desk.fold(failed(claimed.job, code=Code.RATE_LIMIT, retry_after_seconds=3_600.0))
+    desk.apply(failed(claimed.job, code=Code.RATE_LIMIT, retry_after_seconds=3_600.0))
     assert desk.claim() == []
     desk.sql(HOURS_PASS)
 
     assert [one.job.id for one in desk.claim()] == [job.id]
 
 
-def test_who_waits_for_a_time_keeps_no_later_job_waiting(desk: JobDesk) -> None:
+def test_who_waits_for_a_time_keeps_no_later_job_waiting(desk: JobUseCases) -> None:
     desk.create()
     [claimed] = desk.claim()
-    desk.fold(failed(claimed.job, code=Code.RATE_LIMIT, retry_after_seconds=3_600.0))
+    desk.apply(failed(claimed.job, code=Code.RATE_LIMIT, retry_after_seconds=3_600.0))
     assert desk.claim() == []
     later = desk.create().job
 
     assert [one.job.id for one in desk.claim(2)] == [later.id]
 
 
-def test_many_tenants_are_served_in_turns(desk: JobDesk) -> None:
+def test_many_tenants_are_served_in_turns(desk: JobUseCases) -> None:
     tenants = {f"tenant-{number}" for number in range(2 * 17)}
     for tenant in [*tenants, *tenants]:
         desk.create(tenant=tenant)
@@ -86,7 +86,7 @@ def test_many_tenants_are_served_in_turns(desk: JobDesk) -> None:
     assert rounds == [tenants, tenants]
 
 
-def test_what_was_canceled_does_not_stand_in_the_way(desk: JobDesk) -> None:
+def test_what_was_canceled_does_not_stand_in_the_way(desk: JobUseCases) -> None:
     gone = [desk.create(tenant=f"tenant-{number}").job for number in range(40)]
     waiting = desk.create().job
     for job in gone:
@@ -95,7 +95,7 @@ def test_what_was_canceled_does_not_stand_in_the_way(desk: JobDesk) -> None:
     assert [one.job.id for one in desk.claim(1)] == [waiting.id]
 
 
-def test_a_tenant_that_may_have_no_job_at_work_keeps_nobody_waiting(desk: JobDesk) -> None:
+def test_a_tenant_that_may_have_no_job_at_work_keeps_nobody_waiting(desk: JobUseCases) -> None:
     for number in range(40):
         desk.create(tenant=f"tenant-{number}")
     desk.sql("INSERT INTO tenant_load (tenant, max_in_flight) SELECT tenant, 0 FROM jobs")
@@ -104,7 +104,7 @@ def test_a_tenant_that_may_have_no_job_at_work_keeps_nobody_waiting(desk: JobDes
     assert [one.job.id for one in desk.claim(1)] == [waiting.id]
 
 
-def test_no_lanes_are_left_of_what_is_done(desk: JobDesk) -> None:
+def test_no_lanes_are_left_of_what_is_done(desk: JobUseCases) -> None:
     for tenant in ("a", "b", "b"):
         desk.create(tenant=tenant)
     desk.claim(3)
@@ -112,7 +112,7 @@ def test_no_lanes_are_left_of_what_is_done(desk: JobDesk) -> None:
     assert desk.sql("SELECT 1 FROM lanes") == []
 
 
-def test_a_lane_that_stands_twice_is_one(desk: JobDesk) -> None:
+def test_a_lane_that_stands_twice_is_one(desk: JobUseCases) -> None:
     for _ in range(3):
         desk.create()
     desk.sql(
@@ -124,7 +124,7 @@ def test_a_lane_that_stands_twice_is_one(desk: JobDesk) -> None:
 
 
 @pytest.mark.parametrize(("tenants", "each"), [(3_000, 1), (1, 5_000)])
-def test_a_claim_reads_no_more_rows_when_more_jobs_and_tenants_wait(desk: JobDesk, tenants: int, each: int) -> None:
+def test_a_claim_reads_no_more_rows_when_more_jobs_and_tenants_wait(desk: JobUseCases, tenants: int, each: int) -> None:
     def rows_read(connection: Connection) -> int:
         # What this connection did before may be counted still.
         before = connection.execute(text(ROWS_READ)).scalar_one()
@@ -138,7 +138,7 @@ def test_a_claim_reads_no_more_rows_when_more_jobs_and_tenants_wait(desk: JobDes
     assert desk.run(rows_read) < 500
 
 
-def test_no_job_is_forgotten_by_claims_and_submits_at_once(desk: JobDesk) -> None:
+def test_no_job_is_forgotten_by_claims_and_submits_at_once(desk: JobUseCases) -> None:
     over = Event()
 
     def submit(number: int) -> None:

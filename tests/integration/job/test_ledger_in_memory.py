@@ -14,7 +14,7 @@ from services.job.domain.calls import CallOutcome, CallPhase, ProviderCall, Work
 from services.job.domain.jobs import Job
 from services.job.domain.refusals import Refusal
 from services.job.domain.requests import OnAmbiguous
-from tests.support.jobs import FREE, PAID, JobDesk, failed, fence_of, image_of, purchase_of
+from tests.support.jobs import FREE, PAID, JobUseCases, failed, fence_of, image_of, purchase_of
 from tests.support.ledger import MemoryLedger
 from tests.support.rehearsing import rehearsal
 
@@ -57,7 +57,7 @@ STEPS = st.builds(
 class Both:
     """One job, whose workers ask and tell the same at both ledgers."""
 
-    desk: JobDesk
+    desk: JobUseCases
     id: str
     memory: MemoryLedger = field(
         default_factory=lambda: MemoryLedger(catalogue={one.name: one for one in (FREE, PAID)})
@@ -130,7 +130,7 @@ class Both:
         )
 
     def _retry(self, *, consents: bool) -> None:
-        self.desk.fold(failed(self.job, retryable=False))
+        self.desk.apply(failed(self.job, retryable=False))
         try:
             self.desk.retry(self.id, consents=consents)
         except Refusal as refusal:

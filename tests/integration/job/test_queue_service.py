@@ -14,7 +14,7 @@ from common.health import Readiness
 from common.postgres import Database
 from services.job.grpc_api.queue_service import QueueService
 from services.job.store import queue as store
-from tests.support.jobs import JobDesk, failed
+from tests.support.jobs import JobUseCases, failed
 from tests.support.patience import PATIENCE
 
 
@@ -37,12 +37,12 @@ async def test_an_empty_queue_is_told_as_one(service: Any) -> None:
     assert await get(service) == queue.GetQueueResponse(jobs=queue.JobCounts())
 
 
-async def test_jobs_are_counted_by_state_and_tenant(desk: JobDesk, service: Any) -> None:
+async def test_jobs_are_counted_by_state_and_tenant(desk: JobUseCases, service: Any) -> None:
     jobs = [desk.create().job.id for _ in range(4)]
     desk.create(tenant="other")
     first, second, third = desk.claim(3)
     desk.begin(first.job)
-    desk.fold(failed(second.job, code=Code.RATE_LIMIT, reason=Reason.PROVIDER_RATE_LIMIT, retry_after_seconds=60))
+    desk.apply(failed(second.job, code=Code.RATE_LIMIT, reason=Reason.PROVIDER_RATE_LIMIT, retry_after_seconds=60))
     desk.cancel(next(job for job in jobs if job not in {one.job.id for one in (first, second, third)}))
     seen = await get(service)
 
@@ -57,7 +57,7 @@ async def test_jobs_are_counted_by_state_and_tenant(desk: JobDesk, service: Any)
     assert seen.unpublished_messages == desk.sql("SELECT count(*) AS n FROM outbox")[0].n > 0
 
 
-async def test_no_more_tenants_are_told_of_than_a_page_holds(desk: JobDesk, service: Any) -> None:
+async def test_no_more_tenants_are_told_of_than_a_page_holds(desk: JobUseCases, service: Any) -> None:
     for number in range(store.MAX_TENANTS + 3):
         desk.create(tenant=f"t{number}")
     desk.create(tenant="t7")
@@ -68,7 +68,7 @@ async def test_no_more_tenants_are_told_of_than_a_page_holds(desk: JobDesk, serv
     assert seen.jobs.queued == store.MAX_TENANTS + 4
 
 
-async def test_what_is_left_to_do_for_final_jobs_is_counted(desk: JobDesk, service: Any) -> None:
+async def test_what_is_left_to_do_for_final_jobs_is_counted(desk: JobUseCases, service: Any) -> None:
     job = desk.create(provider="paid").job
     [claimed] = desk.claim()
     desk.begin(claimed.job)
@@ -79,7 +79,7 @@ async def test_what_is_left_to_do_for_final_jobs_is_counted(desk: JobDesk, servi
     assert seen.jobs == queue.JobCounts()
 
 
-async def test_providers_are_told_with_what_is_in_use_of_them(desk: JobDesk, service: Any) -> None:
+async def test_providers_are_told_with_what_is_in_use_of_them(desk: JobUseCases, service: Any) -> None:
     desk.create(provider="paid")
     [claimed] = desk.claim()
     desk.begin(claimed.job)

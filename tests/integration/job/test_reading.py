@@ -5,17 +5,17 @@ import pytest
 from services.job.application import queries
 from services.job.domain.refusals import Refusal
 from services.job.store.listing import Filters
-from tests.support.jobs import JobDesk, failed
+from tests.support.jobs import JobUseCases, failed
 
 
-def page(desk: JobDesk, *, size: int = 2, token: str = "", **filters: object) -> tuple[list[str], str]:
+def page(desk: JobUseCases, *, size: int = 2, token: str = "", **filters: object) -> tuple[list[str], str]:
     """Ids of a page and the next token."""
     wanted = Filters(**({"tenant": "acme"} | filters))  # type: ignore[arg-type]
     seen, after = desk.run(lambda c: queries.list_jobs(c, wanted, page_size=size, page_token=token))
     return [one.job.id for one in seen], after
 
 
-def test_pages_show_every_job_once_although_others_arrive(desk: JobDesk) -> None:
+def test_pages_show_every_job_once_although_others_arrive(desk: JobUseCases) -> None:
     jobs = [desk.create().job.id for _ in range(5)]
     found, token = page(desk)
     while token:
@@ -26,7 +26,7 @@ def test_pages_show_every_job_once_although_others_arrive(desk: JobDesk) -> None
     assert found == jobs[::-1]
 
 
-def test_a_token_is_refused_under_other_filters(desk: JobDesk) -> None:
+def test_a_token_is_refused_under_other_filters(desk: JobUseCases) -> None:
     for _ in range(3):
         desk.create()
     _, token = page(desk)
@@ -37,14 +37,14 @@ def test_a_token_is_refused_under_other_filters(desk: JobDesk) -> None:
 
 
 @pytest.mark.parametrize("token", ["x", "e30", "W10", "!!", "WyIyMDI2IiwgImoiXQ", "é"])
-def test_nonsense_is_no_token(desk: JobDesk, token: str) -> None:
+def test_nonsense_is_no_token(desk: JobUseCases, token: str) -> None:
     with pytest.raises(Refusal, match="page_token"):
         page(desk, token=token)
 
 
-def test_each_filter_holds(desk: JobDesk) -> None:
+def test_each_filter_holds(desk: JobUseCases) -> None:
     job, _ = desk.generate(provider="paid", metadata={"album": "7"}, end_user="eve")
-    desk.fold(failed(job, retryable=False))
+    desk.apply(failed(job, retryable=False))
     desk.create(metadata={"album": "8"})
     desk.create(tenant="other", metadata={"album": "7"})
 
@@ -60,7 +60,7 @@ def test_each_filter_holds(desk: JobDesk) -> None:
         assert page(desk, **filters)[0] == [job.id], filters
 
 
-def test_a_queued_job_tells_its_place(desk: JobDesk) -> None:
+def test_a_queued_job_tells_its_place(desk: JobUseCases) -> None:
     jobs = [desk.create().job.id for _ in range(3)]
 
     assert [desk.get(job).queue_position for job in jobs] == [1, 2, 3]

@@ -15,13 +15,13 @@ from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
 from services.job.store import deletions, queue
 from tests.support.job_api import Api
-from tests.support.jobs import JobDesk, failed, stored
+from tests.support.jobs import JobUseCases, failed, stored
 from tests.support.patience import PATIENCE
 
 UNKNOWN = f"job_{'0' * 32}"
 
 
-def begin(desk: JobDesk, bucket: str = "public") -> tuple[UUID, str] | None:
+def begin(desk: JobUseCases, bucket: str = "public") -> tuple[UUID, str] | None:
     """Hold the next page: its token, and the name after which it begins; None when none is due."""
     token = uuid4()
     after = desk.run(lambda c: bucket_sweep.claim_page(c, bucket, token))
@@ -29,23 +29,23 @@ def begin(desk: JobDesk, bucket: str = "public") -> tuple[UUID, str] | None:
 
 
 def tell(
-    desk: JobDesk, token: UUID, names: Sequence[str], *, bucket: str = "public", is_end: bool = True
+    desk: JobUseCases, token: UUID, names: Sequence[str], *, bucket: str = "public", is_end: bool = True
 ) -> SweepResult:
     """Say what a page has."""
     return desk.run(lambda c: bucket_sweep.compare(c, bucket, token, names=names, is_end=is_end))
 
 
-def compare(desk: JobDesk, *names: str, bucket: str = "public", is_end: bool = True) -> SweepResult:
+def compare(desk: JobUseCases, *names: str, bucket: str = "public", is_end: bool = True) -> SweepResult:
     """Hold a page, and say what it has."""
     held = begin(desk, bucket)
     assert held is not None
     return tell(desk, held[0], sorted(names), bucket=bucket, is_end=is_end)
 
 
-def completed(desk: JobDesk) -> Job:
+def completed(desk: JobUseCases) -> Job:
     """A job whose pictures are public, and whose folder in staging was emptied long ago."""
     job = desk.upload()
-    desk.fold(stored(job))
+    desk.apply(stored(job))
     desk.sql("DELETE FROM deletions")
     return job
 
@@ -55,7 +55,7 @@ def public(job_id: str) -> str:
     return f"jobs/{job_id}/0-0000000000000000.png"
 
 
-def to_go(desk: JobDesk) -> list[str]:
+def to_go(desk: JobUseCases) -> list[str]:
     """Folders that are due to be emptied."""
     tokens = [uuid4() for _ in range(20)]
     return sorted(
@@ -65,7 +65,7 @@ def to_go(desk: JobDesk) -> list[str]:
     )
 
 
-def test_what_a_canceled_or_deleted_job_still_has_is_to_go(desk: JobDesk) -> None:
+def test_what_a_canceled_or_deleted_job_still_has_is_to_go(desk: JobUseCases) -> None:
     canceled, deleted = desk.upload(), completed(desk)
     desk.cancel(canceled.id)
     desk.delete(deleted.id)
@@ -78,7 +78,7 @@ def test_what_a_canceled_or_deleted_job_still_has_is_to_go(desk: JobDesk) -> Non
     assert to_go(desk) == sorted(f"{above}{job.id}/" for job in (canceled, deleted) for above in ("", "jobs/"))
 
 
-def test_what_a_completed_job_has_in_staging_is_to_go_and_its_pictures_stay(desk: JobDesk) -> None:
+def test_what_a_completed_job_has_in_staging_is_to_go_and_its_pictures_stay(desk: JobUseCases) -> None:
     job = completed(desk)
 
     assert compare(desk, public(job.id)) == SweepResult()
@@ -86,10 +86,10 @@ def test_what_a_completed_job_has_in_staging_is_to_go_and_its_pictures_stay(desk
     assert to_go(desk) == [f"{job.id}/"]
 
 
-def test_what_a_job_may_still_need_is_left_alone_however_it_stands(desk: JobDesk) -> None:
+def test_what_a_job_may_still_need_is_left_alone_however_it_stands(desk: JobUseCases) -> None:
     under_way = [desk.upload(), desk.generate()[0]]
     broken = desk.upload()
-    desk.fold(failed(broken, retryable=False))
+    desk.apply(failed(broken, retryable=False))
     under_way += [broken, desk.create().job]
 
     assert compare(desk, *(public(job.id) for job in under_way)) == SweepResult()
@@ -98,7 +98,7 @@ def test_what_a_job_may_still_need_is_left_alone_however_it_stands(desk: JobDesk
 
 
 def test_what_belongs_to_no_job_is_an_alarm_and_goes_after_a_week(
-    desk: JobDesk, caplog: pytest.LogCaptureFixture
+    desk: JobUseCases, caplog: pytest.LogCaptureFixture
 ) -> None:
     compare(desk, public(UNKNOWN))
     at_once = to_go(desk)
@@ -111,14 +111,14 @@ def test_what_belongs_to_no_job_is_an_alarm_and_goes_after_a_week(
     assert "objects.of_no_job" in [one.message for one in caplog.records if one.levelno == logging.ERROR]
 
 
-def test_what_is_not_called_as_our_objects_are_is_none_of_ours(desk: JobDesk) -> None:
+def test_what_is_not_called_as_our_objects_are_is_none_of_ours(desk: JobUseCases) -> None:
     compare(desk, "index.html", "jobs/readme", f"jobs/{UNKNOWN}", "logos/1.png")
     compare(desk, f"x{UNKNOWN}/1", bucket="staging")
 
     assert desk.sql("SELECT 1 FROM deletions") == []
 
 
-def test_a_find_changes_nothing_of_what_was_asked_for_already(desk: JobDesk) -> None:
+def test_a_find_changes_nothing_of_what_was_asked_for_already(desk: JobUseCases) -> None:
     desk.cancel(desk.upload().id)
     before = desk.sql("SELECT * FROM deletions ORDER BY id")
     compare(desk, *(f"jobs/{row.job_id}/0" for row in before[:1]))
@@ -127,7 +127,7 @@ def test_a_find_changes_nothing_of_what_was_asked_for_already(desk: JobDesk) -> 
 
 
 def test_a_picture_that_is_missing_is_an_alarm_and_changes_nothing(
-    desk: JobDesk, caplog: pytest.LogCaptureFixture
+    desk: JobUseCases, caplog: pytest.LogCaptureFixture
 ) -> None:
     here, gone = completed(desk), completed(desk)
     before = desk.get(gone.id)
@@ -140,7 +140,7 @@ def test_a_picture_that_is_missing_is_an_alarm_and_changes_nothing(
     assert desk.get(gone.id) == before
 
 
-def test_an_alarm_of_a_pass_ends_with_a_pass_that_finds_everything(desk: JobDesk) -> None:
+def test_an_alarm_of_a_pass_ends_with_a_pass_that_finds_everything(desk: JobUseCases) -> None:
     job = completed(desk)
     compare(desk)
     desk.sql("UPDATE sweeps SET due_at = clock_timestamp()")
@@ -149,7 +149,7 @@ def test_an_alarm_of_a_pass_ends_with_a_pass_that_finds_everything(desk: JobDesk
     assert desk.run(queue.count).missing_objects == 0
 
 
-def test_a_picture_that_came_after_the_bucket_was_read_is_not_missed(desk: JobDesk) -> None:
+def test_a_picture_that_came_after_the_bucket_was_read_is_not_missed(desk: JobUseCases) -> None:
     held = begin(desk)
     assert held is not None
     completed(desk)
@@ -157,13 +157,13 @@ def test_a_picture_that_came_after_the_bucket_was_read_is_not_missed(desk: JobDe
     assert tell(desk, held[0], []) == SweepResult()
 
 
-def test_a_deleted_jobs_picture_is_not_missed(desk: JobDesk) -> None:
+def test_a_deleted_jobs_picture_is_not_missed(desk: JobUseCases) -> None:
     desk.delete(completed(desk).id)
 
     assert compare(desk).missing == 0
 
 
-def test_a_pass_goes_on_where_the_last_page_ended_whoever_reads_it(desk: JobDesk) -> None:
+def test_a_pass_goes_on_where_the_last_page_ended_whoever_reads_it(desk: JobUseCases) -> None:
     first, second = sorted((completed(desk), completed(desk)), key=lambda job: job.id)
     compare(desk, public(first.id), is_end=False)
     too_soon = begin(desk)
@@ -178,7 +178,7 @@ def test_a_pass_goes_on_where_the_last_page_ended_whoever_reads_it(desk: JobDesk
     assert (held[1], seen) == (public(first.id), SweepResult())
 
 
-def test_a_page_whose_reader_died_is_read_by_another_and_the_late_word_is_nothing(desk: JobDesk) -> None:
+def test_a_page_whose_reader_died_is_read_by_another_and_the_late_word_is_nothing(desk: JobUseCases) -> None:
     job = completed(desk)
     late = begin(desk)
     desk.sql("UPDATE sweeps SET due_at = clock_timestamp()")
@@ -190,7 +190,7 @@ def test_a_page_whose_reader_died_is_read_by_another_and_the_late_word_is_nothin
     assert tell(desk, again[0], [public(job.id)]) == SweepResult()
 
 
-def test_a_pass_begins_anew_some_time_after_its_end(desk: JobDesk) -> None:
+def test_a_pass_begins_anew_some_time_after_its_end(desk: JobUseCases) -> None:
     compare(desk)
     at_once = begin(desk)
     desk.sql("UPDATE sweeps SET due_at = due_at - make_interval(secs => :pause)", pause=PASS_PAUSE)
@@ -201,7 +201,7 @@ def test_a_pass_begins_anew_some_time_after_its_end(desk: JobDesk) -> None:
     assert again[1] == ""
 
 
-def test_a_bucket_that_lost_everything_is_told_page_by_page(desk: JobDesk) -> None:
+def test_a_bucket_that_lost_everything_is_told_page_by_page(desk: JobUseCases) -> None:
     job = completed(desk)
     copies = 2 * PAGE + 99
     for statement in (
@@ -226,7 +226,7 @@ def test_a_bucket_that_lost_everything_is_told_page_by_page(desk: JobDesk) -> No
 
 
 @pytest.mark.parametrize("names", [["jobs/b", "jobs/a"], ["jobs/a", "jobs/a"], [f"{n:04}" for n in range(PAGE + 1)]])
-def test_names_that_are_no_page_are_refused(desk: JobDesk, names: list[str]) -> None:
+def test_names_that_are_no_page_are_refused(desk: JobUseCases, names: list[str]) -> None:
     held = begin(desk)
     assert held is not None
 
@@ -234,7 +234,7 @@ def test_names_that_are_no_page_are_refused(desk: JobDesk, names: list[str]) -> 
         tell(desk, held[0], names)
 
 
-async def test_a_worker_is_given_a_page_and_told_what_is_wrong_with_it(desk: JobDesk, api: Api) -> None:
+async def test_a_worker_is_given_a_page_and_told_what_is_wrong_with_it(desk: JobUseCases, api: Api) -> None:
     job = completed(desk)
     token = str(uuid4())
     ask = worker.ClaimSweepRequest(worker="u", bucket=worker.BUCKET_PUBLIC, lease_token=token)
@@ -247,7 +247,7 @@ async def test_a_worker_is_given_a_page_and_told_what_is_wrong_with_it(desk: Job
     assert (seen, desk.job(job.id).state) == (worker.ReportSweepResponse(missing=1), State.COMPLETED)
 
 
-async def test_a_worker_tells_what_it_emptied_with_its_next_claim(desk: JobDesk, api: Api) -> None:
+async def test_a_worker_tells_what_it_emptied_with_its_next_claim(desk: JobUseCases, api: Api) -> None:
     desk.sql("INSERT INTO deletions VALUES ('del_1', 'job_1', 'staging', 'job_1/', clock_timestamp(), NULL, NULL)")
     ask = worker.ClaimDeletionsRequest(worker="g", bucket=worker.BUCKET_STAGING, lease_tokens=[str(uuid4())])
     [held] = (await call(api.work.ClaimDeletions, ask, timeout=PATIENCE)).deletions

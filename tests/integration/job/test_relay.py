@@ -13,10 +13,10 @@ from common.jetstream import JetStream
 from common.postgres import Database
 from services.job.loops.outbox_relay import BATCH, OutboxRelay
 from services.job.store import outbox
-from tests.support.jobs import JobDesk, stored
+from tests.support.jobs import JobUseCases, stored
 from tests.support.messages import broker_at
 from tests.support.patience import PATIENCE, pause
-from tests.support.published import Published
+from tests.support.published import RecordingJetStream
 
 
 @pytest.fixture
@@ -51,10 +51,10 @@ async def stored_count(broker: JetStream, stream: str) -> int:
 
 
 async def test_a_jobs_events_are_published_in_order_and_wake_workers(
-    broker: JetStream, database: Database, desk: JobDesk
+    broker: JetStream, database: Database, desk: JobUseCases
 ) -> None:
     job = desk.upload()
-    desk.fold(stored(job))
+    desk.apply(stored(job))
     counts = await OutboxRelay(database, broker).run_once()
 
     assert counts["published"] == 6
@@ -65,7 +65,7 @@ async def test_a_jobs_events_are_published_in_order_and_wake_workers(
 
 
 async def test_two_relays_at_once_publish_everything_once_and_in_order(
-    broker: JetStream, database: Database, desk: JobDesk
+    broker: JetStream, database: Database, desk: JobUseCases
 ) -> None:
     jobs = [desk.upload() for _ in range(10)]
     relays = [OutboxRelay(database, broker) for _ in range(3)]
@@ -78,7 +78,7 @@ async def test_two_relays_at_once_publish_everything_once_and_in_order(
 
 
 async def test_a_row_whose_job_another_relay_holds_waits_for_it(
-    broker: JetStream, database: Database, desk: JobDesk
+    broker: JetStream, database: Database, desk: JobUseCases
 ) -> None:
     job = desk.create().job
     desk.run(lambda c: outbox.claim(c, limit=10, seconds=30))
@@ -91,7 +91,7 @@ async def test_a_row_whose_job_another_relay_holds_waits_for_it(
 
 
 async def test_a_relay_that_died_after_publishing_is_followed_by_one_that_does_no_harm(
-    broker: JetStream, database: Database, desk: JobDesk
+    broker: JetStream, database: Database, desk: JobUseCases
 ) -> None:
     desk.create()
     saved = desk.sql("SELECT id, job_id, sequence, wake, traceparent FROM outbox")
@@ -108,7 +108,7 @@ async def test_a_relay_that_died_after_publishing_is_followed_by_one_that_does_n
 
 
 async def test_a_wiped_broker_is_set_up_again_and_nothing_unpublished_is_lost(
-    broker: JetStream, database: Database, desk: JobDesk
+    broker: JetStream, database: Database, desk: JobUseCases
 ) -> None:
     desk.create()
     for stream in streams.STREAMS:
@@ -120,7 +120,7 @@ async def test_a_wiped_broker_is_set_up_again_and_nothing_unpublished_is_lost(
     assert await stored_count(broker, streams.WORK["name"]) == 1
 
 
-def test_jobs_that_another_relay_holds_take_no_place_of_others(desk: JobDesk) -> None:
+def test_jobs_that_another_relay_holds_take_no_place_of_others(desk: JobUseCases) -> None:
     held = [desk.create().job.id for _ in range(3)]
     desk.run(lambda c: outbox.claim(c, limit=3, seconds=30))
     waiting = desk.create().job.id
@@ -131,7 +131,7 @@ def test_jobs_that_another_relay_holds_take_no_place_of_others(desk: JobDesk) ->
     assert [row.job_id for row in desk.run(lambda c: outbox.claim(c, limit=3, seconds=30))] == [waiting, newcomer]
 
 
-def test_a_claim_waits_for_nobody_and_leaves_out_what_another_is_just_taking(desk: JobDesk) -> None:
+def test_a_claim_waits_for_nobody_and_leaves_out_what_another_is_just_taking(desk: JobUseCases) -> None:
     first, second = (desk.create().job.id for _ in range(2))
 
     def claim_both(connection: Connection) -> tuple[list[outbox.Due], list[outbox.Due]]:
@@ -145,7 +145,7 @@ def test_a_claim_waits_for_nobody_and_leaves_out_what_another_is_just_taking(des
 
 
 async def test_what_a_dead_relay_held_is_published_by_the_next(
-    broker: JetStream, database: Database, desk: JobDesk
+    broker: JetStream, database: Database, desk: JobUseCases
 ) -> None:
     job = desk.create().job
     desk.run(lambda c: outbox.claim(c, limit=10, seconds=-1))
@@ -155,9 +155,9 @@ async def test_what_a_dead_relay_held_is_published_by_the_next(
     assert await published(broker, 2) == {job.id: [1, 2]}
 
 
-async def test_a_hold_lasts_for_as_long_as_publishing_goes_on(database: Database, desk: JobDesk) -> None:
+async def test_a_hold_lasts_for_as_long_as_publishing_goes_on(database: Database, desk: JobUseCases) -> None:
     desk.create()
-    broker = Published(stall_at=1)
+    broker = RecordingJetStream(stall_at=1)
     publishing = asyncio.create_task(OutboxRelay(database, broker, renewal_seconds=0.01).run_once())
     async with asyncio.timeout(PATIENCE):
         await broker.stalled.wait()
@@ -170,16 +170,18 @@ async def test_a_hold_lasts_for_as_long_as_publishing_goes_on(database: Database
     assert counts == {"published": 1, "kept": 0}
 
 
-async def test_what_the_broker_did_not_confirm_is_let_go_at_once(database: Database, desk: JobDesk) -> None:
+async def test_what_the_broker_did_not_confirm_is_let_go_at_once(database: Database, desk: JobUseCases) -> None:
     job = desk.create().job
     desk.cancel(job.id)
-    counts = await OutboxRelay(database, Published(refuse_from=2)).run_once()
+    counts = await OutboxRelay(database, RecordingJetStream(refuse_from=2)).run_once()
 
     assert counts == {"published": 1, "kept": 1}
     assert [row.sequence for row in desk.run(lambda c: outbox.claim(c, limit=1, seconds=30))] == [2]
 
 
-async def test_a_job_with_many_changes_is_published_whole(broker: JetStream, database: Database, desk: JobDesk) -> None:
+async def test_a_job_with_many_changes_is_published_whole(
+    broker: JetStream, database: Database, desk: JobUseCases
+) -> None:
     job, changes = desk.create().job, 2 * outbox.MAX_ROWS_PER_JOB + 1
     for _ in range(outbox.MAX_ROWS_PER_JOB):
         [claimed] = desk.claim()
@@ -191,8 +193,8 @@ async def test_a_job_with_many_changes_is_published_whole(broker: JetStream, dat
     assert desk.sql("SELECT 1 FROM outbox") == []
 
 
-async def test_more_jobs_than_are_held_at_once_all_have_their_turn(database: Database, desk: JobDesk) -> None:
-    jobs, broker = [desk.create().job.id for _ in range(BATCH + 1)], Published()
+async def test_more_jobs_than_are_held_at_once_all_have_their_turn(database: Database, desk: JobUseCases) -> None:
+    jobs, broker = [desk.create().job.id for _ in range(BATCH + 1)], RecordingJetStream()
     counts = await OutboxRelay(database, broker).run_once()
 
     assert counts == {"published": BATCH + 1, "kept": 0}
@@ -200,10 +202,10 @@ async def test_more_jobs_than_are_held_at_once_all_have_their_turn(database: Dat
 
 
 async def test_a_job_that_is_deleted_right_after_its_end_is_told_of_to_its_end(
-    broker: JetStream, database: Database, desk: JobDesk
+    broker: JetStream, database: Database, desk: JobUseCases
 ) -> None:
     job = desk.upload()
-    desk.fold(stored(job))
+    desk.apply(stored(job))
     desk.delete(job.id)
     await OutboxRelay(database, broker).run_once()
 
@@ -229,7 +231,7 @@ FROM generate_series(1, :jobs) AS number, generate_series(1, :changes) AS place
 
 
 @pytest.mark.parametrize(("jobs", "changes"), BACKLOGS.values(), ids=BACKLOGS.keys())
-def test_a_claim_reads_what_it_takes_however_long_the_backlog(desk: JobDesk, jobs: int, changes: int) -> None:
+def test_a_claim_reads_what_it_takes_however_long_the_backlog(desk: JobUseCases, jobs: int, changes: int) -> None:
     desk.create()
     for add in (ADD_JOBS, ADD_EVENTS, ADD_ROWS):
         desk.sql(add, **{name: count for name, count in (("jobs", jobs), ("changes", changes)) if f":{name}" in add})

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from common.postgres import Database
 from services.job.loops.outbox_relay import OutboxRelay
-from tests.support.jobs import JobDesk
+from tests.support.jobs import JobUseCases
 from tests.support.patience import PATIENCE
-from tests.support.published import Published
+from tests.support.published import RecordingJetStream
 
 JOBS = 2
 #: What happens next: a job changes; a relay starts, and stalls at so many messages; a hold runs out; a stalled relay
@@ -28,15 +28,15 @@ STEPS = st.one_of(
 class Relays:
     """Relays on one database, those that stalled beside those that run to their end."""
 
-    def __init__(self, desk: JobDesk, database: Database) -> None:
+    def __init__(self, desk: JobUseCases, database: Database) -> None:
         self.heard: dict[str, list[int]] = defaultdict(list)
         self._desk = desk
         self._database = database
-        self._stalled: list[tuple[Published, asyncio.Task[object]]] = []
+        self._stalled: list[tuple[RecordingJetStream, asyncio.Task[object]]] = []
 
     async def start(self, stall_at: int | None = None) -> None:
         """Run one until it stalls or has nothing left."""
-        broker = Published(first=self.heard, stall_at=stall_at)
+        broker = RecordingJetStream(first=self.heard, stall_at=stall_at)
         running = asyncio.create_task(OutboxRelay(self._database, broker).run_once())
         stalling = asyncio.create_task(broker.stalled.wait())
         await asyncio.wait([running, stalling], return_when=asyncio.FIRST_COMPLETED)
@@ -74,7 +74,7 @@ class Relays:
         )
 
 
-def change(desk: JobDesk, job_id: str) -> None:
+def change(desk: JobUseCases, job_id: str) -> None:
     """Move a job by one."""
     claimed = [one for one in desk.claim(JOBS) if one.job.id == job_id]
     desk.sql("UPDATE jobs SET run_at = clock_timestamp() WHERE state = 'queued'")
@@ -82,7 +82,7 @@ def change(desk: JobDesk, job_id: str) -> None:
         desk.release(desk.job(job_id))
 
 
-async def play(desk: JobDesk, database_url: str, steps: Sequence[tuple[str, int]]) -> None:
+async def play(desk: JobUseCases, database_url: str, steps: Sequence[tuple[str, int]]) -> None:
     """Let it all happen, and look at what was heard."""
     database = Database(database_url, application="test", pool_size=4)
     jobs = [desk.create().job.id for _ in range(JOBS)]
@@ -117,7 +117,7 @@ async def play(desk: JobDesk, database_url: str, steps: Sequence[tuple[str, int]
 @example(steps=[("start", 1), ("change", 0), ("start", 9)])
 @given(steps=st.lists(STEPS, min_size=10, max_size=25))
 def test_however_relays_die_freeze_and_wake_up_each_jobs_events_are_first_heard_in_order(
-    desk: JobDesk, database_url: str, steps: list[tuple[str, int]]
+    desk: JobUseCases, database_url: str, steps: list[tuple[str, int]]
 ) -> None:
     desk.sql("TRUNCATE jobs CASCADE")
     asyncio.run(play(desk, database_url, steps))

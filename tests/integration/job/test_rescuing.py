@@ -20,26 +20,26 @@ from services.job.domain.timeouts import StageTimeouts
 from services.job.loops.outbox_relay import OutboxRelay
 from services.job.loops.stale_job_monitor import MAX_LEASES_WAITED, StaleJobMonitor
 from tests.support.clocks import DatabaseClock
-from tests.support.jobs import JobDesk, failed, generated, image_of, succeeded
+from tests.support.jobs import JobUseCases, failed, generated, image_of, succeeded
 
 EXPIRE = "UPDATE jobs SET lease_expires_at = clock_timestamp() - interval '1 s' WHERE lease_token IS NOT NULL"
 LEASE, INTERVAL = StageTimeouts().lease_seconds, 5.0
 PAGE = 3
 
 
-def rescue(desk: JobDesk) -> dict[str, int]:
+def rescue(desk: JobUseCases) -> dict[str, int]:
     """Note candidates and act on them at once."""
     noted = desk.run(lambda c: stale_jobs.candidates(c, desk.limits))
     return desk.run(lambda c: stale_jobs.rescue(c, noted, limits=desk.limits))
 
 
-def crash(desk: JobDesk) -> dict[str, int]:
+def crash(desk: JobUseCases) -> dict[str, int]:
     """Every worker vanishes; the monitor looks."""
     desk.sql(EXPIRE)
     return rescue(desk)
 
 
-def held(desk: JobDesk, **request: Any) -> Job:
+def held(desk: JobUseCases, **request: Any) -> Job:
     """A job that was claimed, with nothing sent."""
     desk.create(**request)
     [claimed] = desk.claim()
@@ -52,14 +52,14 @@ def reason_of(job: Job) -> tuple[Stage, Code, str]:
     return job.failure.stage, job.failure.code, job.failure.reason
 
 
-def test_a_job_whose_worker_renews_is_left_alone(desk: JobDesk) -> None:
+def test_a_job_whose_worker_renews_is_left_alone(desk: JobUseCases) -> None:
     job = held(desk)
 
     assert rescue(desk) == {}
     assert desk.job(job.id) == job
 
 
-def test_a_crashed_generators_job_goes_back_at_once_and_wakes_a_worker(desk: JobDesk) -> None:
+def test_a_crashed_generators_job_goes_back_at_once_and_wakes_a_worker(desk: JobUseCases) -> None:
     job = held(desk)
 
     assert crash(desk) == {"job.requeued": 1}
@@ -72,14 +72,14 @@ def test_a_crashed_generators_job_goes_back_at_once_and_wakes_a_worker(desk: Job
 
 
 @pytest.mark.parametrize("sent", [False, True], ids=["processing", "generating"])
-def test_crashes_without_an_open_call_end_with_the_budget_in_the_stage_it_had(desk: JobDesk, sent: bool) -> None:
+def test_crashes_without_an_open_call_end_with_the_budget_in_the_stage_it_had(desk: JobUseCases, sent: bool) -> None:
     desk.create(provider="paid")
     for _ in range(3):
         [claimed] = desk.claim()
         if sent:
             call = desk.begin(claimed.job)
             ended = CallOutcome(call_id=call.id, phase=CallPhase.FAILED)
-            desk.fold(LedgerSettled(job_id=claimed.job.id, calls=(ended,), images=()))
+            desk.apply(LedgerSettled(job_id=claimed.job.id, calls=(ended,), images=()))
         crash(desk)
     job = desk.job(claimed.job.id)
 
@@ -87,7 +87,7 @@ def test_crashes_without_an_open_call_end_with_the_budget_in_the_stage_it_had(de
     assert reason_of(job) == (Stage.GENERATING if sent else Stage.PROCESSING, Code.TEMPORARY, "WORKER_LOST")
 
 
-def test_a_crash_with_an_open_call_is_the_claimers_to_decide_and_costs_no_budget(desk: JobDesk) -> None:
+def test_a_crash_with_an_open_call_is_the_claimers_to_decide_and_costs_no_budget(desk: JobUseCases) -> None:
     job, call = desk.generate(provider="paid")
     for _ in range(5):
         assert crash(desk) == {"job.requeued": 1}
@@ -101,22 +101,22 @@ def test_a_crash_with_an_open_call_is_the_claimers_to_decide_and_costs_no_budget
     assert dict(desk.job(job.id).failure_counts) == {"recoveries": 5, "generating/TEMPORARY": 1}
 
 
-def test_an_expired_claim_whose_images_are_all_staged_goes_on(desk: JobDesk) -> None:
+def test_an_expired_claim_whose_images_are_all_staged_goes_on(desk: JobUseCases) -> None:
     job, call = desk.generate()
     made = LedgerSettled(job_id=job.id, calls=(succeeded(call),), images=(image_of(job, call, 0),))
-    desk.fold(made)
+    desk.apply(made)
 
     assert crash(desk) == {"job.uploading": 1}
     assert desk.job(job.id).state is State.UPLOADING
 
 
 @pytest.mark.parametrize(("state", "longest"), [("processing", 60 + 30), ("generating", 600 + 30)])
-def test_a_claim_that_takes_too_long_is_ended_and_counted(desk: JobDesk, state: str, longest: int) -> None:
+def test_a_claim_that_takes_too_long_is_ended_and_counted(desk: JobUseCases, state: str, longest: int) -> None:
     if state == "processing":
         job = held(desk)
     else:
         job, call = desk.generate()
-        desk.fold(
+        desk.apply(
             LedgerSettled(job_id=job.id, calls=(CallOutcome(call_id=call.id, phase=CallPhase.FAILED),), images=())
         )
     since = "UPDATE jobs SET generating_since = clock_timestamp() - make_interval(secs => :seconds)"
@@ -129,7 +129,7 @@ def test_a_claim_that_takes_too_long_is_ended_and_counted(desk: JobDesk, state: 
     assert dict(desk.job(job.id).failure_counts) == {"generating/TIMEOUT": 1}
 
 
-def test_a_crashed_uploader_costs_an_upload_and_no_generation(desk: JobDesk) -> None:
+def test_a_crashed_uploader_costs_an_upload_and_no_generation(desk: JobUseCases) -> None:
     job = desk.upload(provider="paid")
 
     assert crash(desk) == {"job.upload_requeued": 1}
@@ -138,7 +138,7 @@ def test_a_crashed_uploader_costs_an_upload_and_no_generation(desk: JobDesk) -> 
     assert [one.job.id for one in desk.claim_uploads()] == [job.id]
 
 
-def test_uploads_that_crash_for_ever_fail_as_uploads(desk: JobDesk) -> None:
+def test_uploads_that_crash_for_ever_fail_as_uploads(desk: JobUseCases) -> None:
     job = desk.upload()
     for _ in range(3):
         crash(desk)
@@ -147,9 +147,9 @@ def test_uploads_that_crash_for_ever_fail_as_uploads(desk: JobDesk) -> None:
     assert reason_of(desk.job(job.id)) == (Stage.UPLOADING, Code.TEMPORARY, "WORKER_LOST")
 
 
-def test_an_uploader_that_never_ends_is_ended_and_counted(desk: JobDesk) -> None:
+def test_an_uploader_that_never_ends_is_ended_and_counted(desk: JobUseCases) -> None:
     job, call = desk.generate()
-    desk.fold(generated(job, call))
+    desk.apply(generated(job, call))
     for _ in range(3):
         desk.claim_uploads()
         desk.sql("UPDATE jobs SET locked_at = locked_at - interval '151 s'")
@@ -160,9 +160,9 @@ def test_an_uploader_that_never_ends_is_ended_and_counted(desk: JobDesk) -> None
     assert desk.retry(job.id).job.state is State.UPLOADING
 
 
-def test_to_wait_for_an_uploader_is_no_try_and_has_its_own_limit(desk: JobDesk) -> None:
+def test_to_wait_for_an_uploader_is_no_try_and_has_its_own_limit(desk: JobUseCases) -> None:
     job, call = desk.generate()
-    desk.fold(generated(job, call))
+    desk.apply(generated(job, call))
     waits = "UPDATE jobs SET uploading_since = clock_timestamp() - make_interval(secs => :seconds), run_at = run_at"
     desk.sql(waits + " - interval '1 day'", seconds=86_000)
     assert rescue(desk) == {}
@@ -182,7 +182,7 @@ def test_to_wait_for_an_uploader_is_no_try_and_has_its_own_limit(desk: JobDesk) 
         "finish_by = clock_timestamp() - interval '1 s'",
     ],
 )
-def test_a_job_that_waits_too_long_fails_as_queued(desk: JobDesk, change: str) -> None:
+def test_a_job_that_waits_too_long_fails_as_queued(desk: JobUseCases, change: str) -> None:
     job = desk.create().job
     desk.sql(f"UPDATE jobs SET {change}")
 
@@ -190,14 +190,14 @@ def test_a_job_that_waits_too_long_fails_as_queued(desk: JobDesk, change: str) -
     assert reason_of(desk.job(job.id)) == (Stage.QUEUED, Code.TIMEOUT, "DEADLINE_EXCEEDED")
 
 
-def test_a_job_that_started_in_time_has_met_its_start(desk: JobDesk) -> None:
+def test_a_job_that_started_in_time_has_met_its_start(desk: JobUseCases) -> None:
     desk.release(held(desk, start_within_seconds=60))
     desk.sql("UPDATE jobs SET start_by = clock_timestamp() - interval '1 s'")
 
     assert rescue(desk) == {}
 
 
-def test_a_job_that_moved_since_it_was_noted_is_left_alone(desk: JobDesk) -> None:
+def test_a_job_that_moved_since_it_was_noted_is_left_alone(desk: JobUseCases) -> None:
     job = held(desk)
     desk.sql(EXPIRE)
     noted = desk.run(lambda c: stale_jobs.candidates(c, desk.limits))
@@ -208,7 +208,7 @@ def test_a_job_that_moved_since_it_was_noted_is_left_alone(desk: JobDesk) -> Non
     assert desk.job(job.id).state is State.GENERATING
 
 
-def test_a_job_whose_worker_renewed_after_all_is_left_alone(desk: JobDesk) -> None:
+def test_a_job_whose_worker_renewed_after_all_is_left_alone(desk: JobUseCases) -> None:
     held(desk)
     desk.sql(EXPIRE)
     noted = desk.run(lambda c: stale_jobs.candidates(c, desk.limits))
@@ -217,7 +217,7 @@ def test_a_job_whose_worker_renewed_after_all_is_left_alone(desk: JobDesk) -> No
     assert desk.run(lambda c: stale_jobs.rescue(c, noted, limits=desk.limits)) == {}
 
 
-def test_two_monitors_act_once(desk: JobDesk) -> None:
+def test_two_monitors_act_once(desk: JobUseCases) -> None:
     job = held(desk)
     desk.sql(EXPIRE)
     noted = desk.run(lambda c: stale_jobs.candidates(c, desk.limits))
@@ -227,7 +227,7 @@ def test_two_monitors_act_once(desk: JobDesk) -> None:
     assert desk.job(job.id).sequence == 3
 
 
-def test_many_crashes_do_not_keep_a_deadline_waiting(desk: JobDesk) -> None:
+def test_many_crashes_do_not_keep_a_deadline_waiting(desk: JobUseCases) -> None:
     for _ in range(3):
         held(desk)
     desk.upload()
@@ -298,7 +298,7 @@ def database_url(database_clock: DatabaseClock, database_url: str) -> str:
 
 
 @pytest.fixture
-async def watch(database_clock: DatabaseClock, desk: JobDesk, database_url: str) -> AsyncIterator[Watch]:
+async def watch(database_clock: DatabaseClock, desk: JobUseCases, database_url: str) -> AsyncIterator[Watch]:
     """A monitor that has looked for a while; its clock and the database's move with its ticks only."""
     database, broker, clock = Database(database_url, application="test", pool_size=1), FakeBroker(), [1000.0]
     database_clock.stand()
@@ -324,7 +324,7 @@ async def watch(database_clock: DatabaseClock, desk: JobDesk, database_url: str)
     database_clock.go()
 
 
-async def test_the_monitor_notes_first_and_acts_at_its_next_tick(desk: JobDesk, watch: Watch) -> None:
+async def test_the_monitor_notes_first_and_acts_at_its_next_tick(desk: JobUseCases, watch: Watch) -> None:
     held(desk)
     desk.sql(EXPIRE)
 
@@ -347,7 +347,7 @@ async def test_nothing_is_deleted_of_a_stream_that_began_anew_meanwhile(watch: W
     assert watch.broker.deleted_up_to == []
 
 
-async def test_the_monitor_goes_on_while_pages_are_full(desk: JobDesk, watch: Watch) -> None:
+async def test_the_monitor_goes_on_while_pages_are_full(desk: JobUseCases, watch: Watch) -> None:
     for _ in range(3 * PAGE + 1):
         held(desk)
     desk.sql(EXPIRE)
@@ -357,12 +357,12 @@ async def test_the_monitor_goes_on_while_pages_are_full(desk: JobDesk, watch: Wa
     assert await watch.tick() == {"job.requeued": 1}
 
 
-async def test_the_monitor_waits_for_facts_that_were_told_before_it_noted(desk: JobDesk, watch: Watch) -> None:
+async def test_the_monitor_waits_for_facts_that_were_told_before_it_noted(desk: JobUseCases, watch: Watch) -> None:
     job, call = desk.generate()
     desk.sql(EXPIRE)
     watch.broker.told = 7
     quiet = [await watch.tick() for _ in range(3)]
-    desk.fold(generated(job, call))
+    desk.apply(generated(job, call))
     watch.broker.folded = 7
 
     assert quiet == [{}, {}, {}]
@@ -370,7 +370,7 @@ async def test_the_monitor_waits_for_facts_that_were_told_before_it_noted(desk: 
     assert desk.job(job.id).state is State.UPLOADING
 
 
-async def test_facts_that_keep_coming_do_not_stop_the_monitor(desk: JobDesk, watch: Watch) -> None:
+async def test_facts_that_keep_coming_do_not_stop_the_monitor(desk: JobUseCases, watch: Watch) -> None:
     held(desk)
     desk.sql(EXPIRE)
     acted = []
@@ -382,7 +382,7 @@ async def test_facts_that_keep_coming_do_not_stop_the_monitor(desk: JobDesk, wat
     assert {"job.requeued": 1} in acted
 
 
-async def test_a_fact_that_cannot_be_folded_does_not_stop_the_monitor_for_ever(desk: JobDesk, watch: Watch) -> None:
+async def test_a_fact_that_cannot_be_folded_does_not_stop_the_monitor_for_ever(desk: JobUseCases, watch: Watch) -> None:
     held(desk)
     desk.sql(EXPIRE)
     watch.broker.told = 1
@@ -393,7 +393,7 @@ async def test_a_fact_that_cannot_be_folded_does_not_stop_the_monitor_for_ever(d
     assert [await watch.tick() for _ in range(2)] == [{}, {"job.requeued": 1}]
 
 
-async def test_a_stream_that_begins_anew_is_not_waited_for(desk: JobDesk, watch: Watch) -> None:
+async def test_a_stream_that_begins_anew_is_not_waited_for(desk: JobUseCases, watch: Watch) -> None:
     held(desk)
     desk.sql(EXPIRE)
     watch.broker.told = 1000
@@ -404,7 +404,9 @@ async def test_a_stream_that_begins_anew_is_not_waited_for(desk: JobDesk, watch:
 
 
 @pytest.mark.parametrize("trouble", ["a pause", "a broker that was away"])
-async def test_after_trouble_workers_first_get_the_time_of_a_lease(desk: JobDesk, watch: Watch, trouble: str) -> None:
+async def test_after_trouble_workers_first_get_the_time_of_a_lease(
+    desk: JobUseCases, watch: Watch, trouble: str
+) -> None:
     held(desk)
     desk.sql(EXPIRE)
     await watch.tick()
@@ -422,7 +424,7 @@ async def test_after_trouble_workers_first_get_the_time_of_a_lease(desk: JobDesk
 
 @pytest.mark.parametrize(("seconds", "left"), [(15.0, 10.0), (600.0, 20.0), (-15.0, -1.0)])
 async def test_after_a_step_of_the_databases_clock_workers_first_get_the_time_of_a_lease(
-    desk: JobDesk, watch: Watch, seconds: float, left: float
+    desk: JobUseCases, watch: Watch, seconds: float, left: float
 ) -> None:
     held(desk)
     await watch.tick()
@@ -436,7 +438,7 @@ async def test_after_a_step_of_the_databases_clock_workers_first_get_the_time_of
 
 
 async def test_a_step_between_the_look_and_the_act_is_noticed_before_anything_is_taken(
-    desk: JobDesk, watch: Watch
+    desk: JobUseCases, watch: Watch
 ) -> None:
     held(desk)
     desk.sql(EXPIRE)
@@ -448,7 +450,7 @@ async def test_a_step_between_the_look_and_the_act_is_noticed_before_anything_is
 
 
 async def test_a_monitor_that_has_just_started_takes_nothing_for_the_time_of_a_lease(
-    desk: JobDesk, database_url: str
+    desk: JobUseCases, database_url: str
 ) -> None:
     database, broker = Database(database_url, application="test", pool_size=1), cast(JetStream, FakeBroker())
     clock = [1000.0]
@@ -465,12 +467,12 @@ async def test_a_monitor_that_has_just_started_takes_nothing_for_the_time_of_a_l
     assert not any(acted)
 
 
-async def test_what_the_dead_worker_told_late_is_kept_after_the_rescue(desk: JobDesk, watch: Watch) -> None:
+async def test_what_the_dead_worker_told_late_is_kept_after_the_rescue(desk: JobUseCases, watch: Watch) -> None:
     job, call = desk.generate(provider="paid")
     desk.sql(EXPIRE)
     await watch.tick()
     await watch.tick()
-    desk.fold(failed(job, calls=(succeeded(call),), images=(image_of(job, call, 0),)))
+    desk.apply(failed(job, calls=(succeeded(call),), images=(image_of(job, call, 0),)))
     [claimed] = desk.claim()
 
     assert [one.phase for one in claimed.calls] == [CallPhase.SUCCEEDED]
@@ -478,7 +480,7 @@ async def test_what_the_dead_worker_told_late_is_kept_after_the_rescue(desk: Job
 
 
 @pytest.mark.parametrize("why", ["deadline", "credential"])
-def test_a_job_whose_operation_goes_on_is_not_given_up_while_it_waits(desk: JobDesk, why: str) -> None:
+def test_a_job_whose_operation_goes_on_is_not_given_up_while_it_waits(desk: JobUseCases, why: str) -> None:
     _, call = desk.generate(provider="paid", finish_within_seconds=600)
     desk.run(lambda c: provider_calls.record_operation(c, call.id, operation_id="op", state={}))
     crash(desk)
@@ -490,7 +492,7 @@ def test_a_job_whose_operation_goes_on_is_not_given_up_while_it_waits(desk: JobD
 
 
 @pytest.mark.parametrize("why", ["deadline", "credential"])
-def test_a_job_whose_result_can_be_fetched_is_not_given_up_while_it_waits(desk: JobDesk, why: str) -> None:
+def test_a_job_whose_result_can_be_fetched_is_not_given_up_while_it_waits(desk: JobUseCases, why: str) -> None:
     job, call = desk.generate(provider="paid", finish_within_seconds=600)
     desk.run(lambda c: provider_calls.record_operation(c, call.id, operation_id="op", state={}))
     desk.release(job, succeeded(call))
@@ -499,20 +501,20 @@ def test_a_job_whose_result_can_be_fetched_is_not_given_up_while_it_waits(desk: 
     assert rescue(desk) == {}
 
 
-def test_a_job_past_its_deadline_whose_result_can_be_fetched_is_tried_again(desk: JobDesk) -> None:
+def test_a_job_past_its_deadline_whose_result_can_be_fetched_is_tried_again(desk: JobUseCases) -> None:
     job, call = desk.generate(provider="paid", finish_within_seconds=600)
     desk.run(lambda c: provider_calls.record_operation(c, call.id, operation_id="op", state={}))
     end_time(desk, "deadline")
-    desk.fold(replace(failed(job, code=Code.TEMPORARY, reason=Reason.FETCH_FAILED), calls=(succeeded(call),)))
+    desk.apply(replace(failed(job, code=Code.TEMPORARY, reason=Reason.FETCH_FAILED), calls=(succeeded(call),)))
 
     assert desk.job(job.id).state is State.QUEUED
 
 
 @pytest.mark.parametrize("why", ["deadline", "credential"])
-def test_a_job_whose_time_is_over_while_it_waits_keeps_the_images_that_it_has(desk: JobDesk, why: str) -> None:
+def test_a_job_whose_time_is_over_while_it_waits_keeps_the_images_that_it_has(desk: JobUseCases, why: str) -> None:
     job, call = desk.generate(provider="paid", n=2, finish_within_seconds=600)
     had = replace(failed(job), calls=(succeeded(call),), images=(image_of(job, call, 0),))
-    desk.fold(had)
+    desk.apply(had)
     end_time(desk, why)
 
     assert rescue(desk) == {"job.uploading": 1}
@@ -521,7 +523,7 @@ def test_a_job_whose_time_is_over_while_it_waits_keeps_the_images_that_it_has(de
     assert len(desk.claim_uploads()) == 1
 
 
-def end_time(desk: JobDesk, why: str) -> None:
+def end_time(desk: JobUseCases, why: str) -> None:
     """What a waiting job waited for too long."""
     if why == "deadline":
         desk.sql("UPDATE jobs SET finish_by = clock_timestamp() - interval '1 s'")

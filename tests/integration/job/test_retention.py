@@ -16,7 +16,7 @@ from services.job.domain.refusals import Refusal
 from services.job.domain.timeouts import StageTimeouts
 from services.job.loops.purger import LONGEST_WAIT_SECONDS, Purger, purge_jobs
 from services.job.store import settlements
-from tests.support.jobs import JobDesk, failed, generated, stored
+from tests.support.jobs import JobUseCases, failed, generated, stored
 
 TABLES = (
     "jobs", "job_events", "job_inputs", "attempts", "artifacts", "outbox", "provider_calls", "provider_call_images",
@@ -32,16 +32,16 @@ async def purging(database_url: str) -> AsyncIterator[Purger]:
     await database.close()
 
 
-def completed(desk: JobDesk, **request: object) -> str:
+def completed(desk: JobUseCases, **request: object) -> str:
     """A job with a public picture."""
     job, call = desk.generate(**request)
-    desk.fold(generated(job, call))
+    desk.apply(generated(job, call))
     [claimed] = desk.claim_uploads()
-    desk.fold(stored(claimed.job))
+    desk.apply(stored(claimed.job))
     return job.id
 
 
-def age(desk: JobDesk, days: float) -> None:
+def age(desk: JobUseCases, days: float) -> None:
     """Let everything have happened so long ago."""
     desk.sql(
         """UPDATE jobs SET completed_at = completed_at - make_interval(secs => :seconds),
@@ -53,7 +53,7 @@ def age(desk: JobDesk, days: float) -> None:
     )
 
 
-async def test_an_old_job_is_deleted_and_its_key_says_so(desk: JobDesk, purging: Purger) -> None:
+async def test_an_old_job_is_deleted_and_its_key_says_so(desk: JobUseCases, purging: Purger) -> None:
     job_id = completed(desk, key="k")
     age(desk, 91)
 
@@ -66,7 +66,7 @@ async def test_an_old_job_is_deleted_and_its_key_says_so(desk: JobDesk, purging:
     assert desk.sql("SELECT count(*) FROM provider_calls")[0][0] == 1
 
 
-async def test_what_is_young_or_not_over_stays(desk: JobDesk, purging: Purger) -> None:
+async def test_what_is_young_or_not_over_stays(desk: JobUseCases, purging: Purger) -> None:
     completed(desk)
     waiting = desk.create().job.id
     age(desk, 89)
@@ -75,27 +75,27 @@ async def test_what_is_young_or_not_over_stays(desk: JobDesk, purging: Purger) -
     assert desk.job(waiting).deleted_at is None
 
 
-async def test_a_job_whose_call_is_open_waits_for_its_end(desk: JobDesk, purging: Purger) -> None:
+async def test_a_job_whose_call_is_open_waits_for_its_end(desk: JobUseCases, purging: Purger) -> None:
     job, call = desk.generate(provider="paid")
     desk.cancel(job.id)
     age(desk, 91)
     assert (await purging.run_once())["jobs"] == 0
 
     outcome = CallOutcome(call_id=call.id, phase=CallPhase.CANCELED)
-    desk.fold(CallSettled(job_id=job.id, outcome=outcome, provider_cancel=None))
+    desk.apply(CallSettled(job_id=job.id, outcome=outcome, provider_cancel=None))
     assert (await purging.run_once())["jobs"] == 1
 
 
 @pytest.mark.parametrize("end", ["canceled", "failed"])
 async def test_a_call_of_a_provider_that_is_gone_is_given_up_after_a_day_and_its_job_purged(
-    desk: JobDesk, purging: Purger, end: str
+    desk: JobUseCases, purging: Purger, end: str
 ) -> None:
     job, call = desk.generate(provider="paid")
     desk.run(lambda c: record_operation(c, call.id, operation_id="op", state={}))
     if end == "canceled":
         desk.cancel(job.id)
     else:
-        desk.fold(failed(job, retryable=False))
+        desk.apply(failed(job, retryable=False))
     before = desk.job(job.id)
     assert (await purging.run_once())["calls"] == 0
     desk.sql("UPDATE provider_calls SET created_at = created_at - interval '25 hours'")
@@ -110,7 +110,7 @@ async def test_a_call_of_a_provider_that_is_gone_is_given_up_after_a_day_and_its
     assert (await purging.run_once())["jobs"] == 1
 
 
-async def test_a_call_that_somebody_looks_at_is_not_given_up_meanwhile(desk: JobDesk, purging: Purger) -> None:
+async def test_a_call_that_somebody_looks_at_is_not_given_up_meanwhile(desk: JobUseCases, purging: Purger) -> None:
     job, call = desk.generate(provider="paid")
     desk.run(lambda c: record_operation(c, call.id, operation_id="op", state={}))
     desk.cancel(job.id)
@@ -123,14 +123,14 @@ async def test_a_call_that_somebody_looks_at_is_not_given_up_meanwhile(desk: Job
     assert (await purging.run_once())["calls"] == 1
 
 
-async def test_a_job_under_way_keeps_its_call_however_old(desk: JobDesk, purging: Purger) -> None:
+async def test_a_job_under_way_keeps_its_call_however_old(desk: JobUseCases, purging: Purger) -> None:
     desk.generate(provider="paid")
     desk.sql("UPDATE provider_calls SET created_at = created_at - interval '25 hours'")
 
     assert (await purging.run_once())["calls"] == 0
 
 
-async def test_keys_and_tombstones_go_together_and_the_ledger_stays(desk: JobDesk, purging: Purger) -> None:
+async def test_keys_and_tombstones_go_together_and_the_ledger_stays(desk: JobUseCases, purging: Purger) -> None:
     job_id = completed(desk, key="k")
     desk.delete(job_id)
     desk.sql("DELETE FROM deletions")
@@ -143,14 +143,14 @@ async def test_keys_and_tombstones_go_together_and_the_ledger_stays(desk: JobDes
     assert desk.create(key="k").job.id != job_id
 
 
-async def test_a_tombstone_stays_until_its_folders_are_empty(desk: JobDesk, purging: Purger) -> None:
+async def test_a_tombstone_stays_until_its_folders_are_empty(desk: JobUseCases, purging: Purger) -> None:
     desk.delete(completed(desk))
     age(desk, 366)
 
     assert (await purging.run_once())["tombstones"] == 0
 
 
-async def test_a_tombstone_stays_until_its_last_event_is_published(desk: JobDesk, purging: Purger) -> None:
+async def test_a_tombstone_stays_until_its_last_event_is_published(desk: JobUseCases, purging: Purger) -> None:
     desk.delete(completed(desk))
     desk.sql("DELETE FROM deletions")
     age(desk, 366)
@@ -158,7 +158,7 @@ async def test_a_tombstone_stays_until_its_last_event_is_published(desk: JobDesk
     assert (await purging.run_once())["tombstones"] == 0
 
 
-def test_of_a_deleted_jobs_published_events_the_final_ones_stay(desk: JobDesk) -> None:
+def test_of_a_deleted_jobs_published_events_the_final_ones_stay(desk: JobUseCases) -> None:
     job_id = completed(desk)
     desk.sql("DELETE FROM outbox")
     desk.delete(job_id)
@@ -166,7 +166,7 @@ def test_of_a_deleted_jobs_published_events_the_final_ones_stay(desk: JobDesk) -
     assert [row.type for row in desk.sql("SELECT type FROM job_events")] == ["job.completed"]
 
 
-def test_the_oldest_go_first_and_few_at_a_time(desk: JobDesk) -> None:
+def test_the_oldest_go_first_and_few_at_a_time(desk: JobUseCases) -> None:
     made = [desk.cancel(desk.create().job.id).job.id for _ in range(3)]
     age(desk, 91)
 
@@ -174,7 +174,7 @@ def test_the_oldest_go_first_and_few_at_a_time(desk: JobDesk) -> None:
     assert [desk.job(job_id).deleted_at is None for job_id in made] == [False, False, True]
 
 
-async def test_two_purgers_at_once_purge_everything_once(desk: JobDesk, purging: Purger) -> None:
+async def test_two_purgers_at_once_purge_everything_once(desk: JobUseCases, purging: Purger) -> None:
     for _ in range(20):
         desk.cancel(desk.create().job.id)
     age(desk, 91)
@@ -183,14 +183,14 @@ async def test_two_purgers_at_once_purge_everything_once(desk: JobDesk, purging:
     assert sum(one["jobs"] for one in counts) == 20
 
 
-def test_a_deleted_jobs_words_are_in_no_table(desk: JobDesk) -> None:
+def test_a_deleted_jobs_words_are_in_no_table(desk: JobUseCases) -> None:
     word = "xyzzy-private"
     made = {"prompt": word, "end_user": word, "metadata": {"k": word}}
     done = completed(desk, provider="paid", **made)
     job, call = desk.generate(provider="paid", **made)
     said = ProviderError(http_status=400, code="no", message=f"cannot draw {word}")
     outcome = CallOutcome(call_id=call.id, phase=CallPhase.REFUSED, provider_error=said)
-    desk.fold(failed(job, retryable=False, calls=(outcome,)))
+    desk.apply(failed(job, retryable=False, calls=(outcome,)))
     desk.sql("INSERT INTO job_inputs VALUES (:id, 0, convert_to(:word, 'UTF8'))", id=done, word=word)
     for job_id in (done, job.id):
         desk.delete(job_id)
@@ -202,13 +202,13 @@ def test_a_deleted_jobs_words_are_in_no_table(desk: JobDesk) -> None:
     assert {table: count for table, count in found.items() if count} == {}
 
 
-def test_what_a_vendor_says_after_a_deletion_is_not_kept(desk: JobDesk) -> None:
+def test_what_a_vendor_says_after_a_deletion_is_not_kept(desk: JobUseCases) -> None:
     job, call = desk.generate(provider="paid")
     desk.cancel(job.id)
     desk.delete(job.id)
     said = ProviderError(http_status=200, code="failed", message="words of a prompt")
     outcome = CallOutcome(call_id=call.id, phase=CallPhase.FAILED, provider_error=said)
-    desk.fold(CallSettled(job_id=job.id, outcome=outcome, provider_cancel=None))
+    desk.apply(CallSettled(job_id=job.id, outcome=outcome, provider_cancel=None))
 
     [row] = desk.sql("SELECT phase, provider_error FROM provider_calls")
     assert tuple(row) == ("failed", None)
@@ -216,7 +216,7 @@ def test_what_a_vendor_says_after_a_deletion_is_not_kept(desk: JobDesk) -> None:
 
 @pytest.mark.parametrize(("waited", "alarms"), [(LONGEST_WAIT_SECONDS - 60, 0), (LONGEST_WAIT_SECONDS + 1, 1)])
 async def test_folders_that_nobody_empties_are_an_alarm(
-    desk: JobDesk, purging: Purger, caplog: pytest.LogCaptureFixture, waited: float, alarms: int
+    desk: JobUseCases, purging: Purger, caplog: pytest.LogCaptureFixture, waited: float, alarms: int
 ) -> None:
     completed(desk)
     desk.sql("UPDATE deletions SET asked_at = asked_at - make_interval(secs => :waited)", waited=waited)

@@ -37,7 +37,7 @@ from services.job.domain.states import State
 from services.job.loops import purger
 from services.job.store import settlements
 from tests.support.job_invariants import Seen, broken, followed, forgotten, ledger
-from tests.support.jobs import JobDesk, fence_of, image_of, purchase_of, stored
+from tests.support.jobs import JobUseCases, fence_of, image_of, purchase_of, stored
 from tests.support.rehearsing import rehearsal
 
 PICK = st.integers(0, 2**16)
@@ -70,7 +70,7 @@ class JobMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self._ending = ExitStack()
-        self.desk: JobDesk = self._ending.enter_context(rehearsal(self.url))
+        self.desk: JobUseCases = self._ending.enter_context(rehearsal(self.url))
         self.seen = Seen()
         # Jobs as workers saw them when they claimed: some of these rights are no longer good.
         self.held: list[Job] = []
@@ -216,7 +216,7 @@ class JobMachine(RuleBasedStateMachine):
     def tell_again(self, picks: list[int]) -> None:
         """Old facts come again, in any order, in one batch."""
         if self.told:
-            self.desk.fold(*(self.told[pick % len(self.told)] for pick in picks))
+            self.desk.apply(*(self.told[pick % len(self.told)] for pick in picks))
 
     @rule(pick=PICK, word=WORD)
     def release(self, pick: int, word: Word) -> None:
@@ -349,7 +349,7 @@ class JobMachine(RuleBasedStateMachine):
             return
         self.told.append(admitted)
         with self._only_its_holder_moves(teller):
-            self.desk.fold(admitted)
+            self.desk.apply(admitted)
 
     def _began_later(self, job: Job) -> bool:
         later = "SELECT 1 FROM provider_calls WHERE job_id = :id AND claim_number > :claim"

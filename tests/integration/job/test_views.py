@@ -12,7 +12,7 @@ from services.job.domain.calls import CallOutcome, CallPhase, ProviderCall
 from services.job.domain.facts import CallSettled, JobFact, LedgerSettled
 from services.job.domain.jobs import Job
 from services.job.domain.states import State
-from tests.support.jobs import JobDesk, failed, generated, image_of, succeeded
+from tests.support.jobs import JobUseCases, failed, generated, image_of, succeeded
 
 
 def late_success(job: Job, call: ProviderCall) -> JobFact:
@@ -32,15 +32,17 @@ def settled(job: Job, call: ProviderCall) -> JobFact:
 
 
 @pytest.mark.parametrize("fact", [late_success, late_images, settled])
-def test_what_a_failed_job_learns_late_is_told_once(desk: JobDesk, fact: Callable[[Job, ProviderCall], Any]) -> None:
+def test_what_a_failed_job_learns_late_is_told_once(
+    desk: JobUseCases, fact: Callable[[Job, ProviderCall], Any]
+) -> None:
     job, call = desk.generate(provider="paid")
     lost = (CallOutcome(call_id=call.id, phase=CallPhase.UNKNOWN),)
-    desk.fold(failed(job, code=Code.TIMEOUT, reason=Reason.AMBIGUOUS_OUTCOME, retryable=False, calls=lost))
+    desk.apply(failed(job, code=Code.TIMEOUT, reason=Reason.AMBIGUOUS_OUTCOME, retryable=False, calls=lost))
     before = desk.get(job.id)
     assert before.retry_needs_consent
 
     for _ in range(2):
-        desk.fold(fact(job, call))
+        desk.apply(fact(job, call))
 
     after = desk.get(job.id)
     assert (after.job.state, after.job.sequence) == (State.FAILED, before.job.sequence + 1)
@@ -48,26 +50,10 @@ def test_what_a_failed_job_learns_late_is_told_once(desk: JobDesk, fact: Callabl
     assert told(desk, job) == [(after.job.sequence, "job.settled")]
 
 
-def test_a_reason_of_a_newer_version_stays_when_its_job_is_written_again(desk: JobDesk) -> None:
-    job, call = desk.generate(provider="paid")
-    desk.fold(failed(job, retryable=False))
-    newer = Reason("OF_A_NEWER_VERSION")
-    desk.sql("UPDATE jobs SET failure_reason = :reason", reason=newer)
-    read = desk.job(job.id)
-    desk.fold(settled(job, call))
-
-    assert read.failure is not None
-    assert read.failure.reason == newer
-    assert desk.job(job.id).sequence == read.sequence + 1
-    assert [row.failure_reason for row in desk.sql("SELECT failure_reason FROM jobs")] == ["OF_A_NEWER_VERSION"]
-    bound = desk.sql("SELECT CAST(:reason AS text) AS reason, CAST(:code AS text)", reason=newer, code=Code.TIMEOUT)
-    assert [tuple(row) for row in bound] == [("OF_A_NEWER_VERSION", "TIMEOUT")]
-
-
-def test_an_operation_that_is_written_down_late_is_told_once(desk: JobDesk) -> None:
+def test_an_operation_that_is_written_down_late_is_told_once(desk: JobUseCases) -> None:
     job, call = desk.generate(provider="paid")
     lost = (CallOutcome(call_id=call.id, phase=CallPhase.UNKNOWN),)
-    desk.fold(failed(job, code=Code.TIMEOUT, reason=Reason.AMBIGUOUS_OUTCOME, retryable=False, calls=lost))
+    desk.apply(failed(job, code=Code.TIMEOUT, reason=Reason.AMBIGUOUS_OUTCOME, retryable=False, calls=lost))
     before = desk.get(job.id)
 
     for _ in range(2):
@@ -79,11 +65,11 @@ def test_an_operation_that_is_written_down_late_is_told_once(desk: JobDesk) -> N
     assert told(desk, job) == [(after.job.sequence, "job.settled")] == [(before.job.sequence + 1, "job.settled")]
 
 
-def test_what_a_waiting_job_costs_after_all_is_told(desk: JobDesk) -> None:
+def test_what_a_waiting_job_costs_after_all_is_told(desk: JobUseCases) -> None:
     job, call = desk.generate(provider="paid", n=2)
     desk.release(job)
     before = desk.get(job.id)
-    desk.fold(LedgerSettled(job_id=job.id, calls=(succeeded(call, cost=40_000),), images=()))
+    desk.apply(LedgerSettled(job_id=job.id, calls=(succeeded(call, cost=40_000),), images=()))
     after = desk.get(job.id)
 
     assert (before.cost.amount_micros, after.cost.amount_micros) == (None, 40_000)
@@ -91,33 +77,33 @@ def test_what_a_waiting_job_costs_after_all_is_told(desk: JobDesk) -> None:
     assert [one.job.id for one in desk.claim()] == [job.id]
 
 
-def test_a_late_word_that_changes_nothing_that_is_seen_is_not_told(desk: JobDesk) -> None:
+def test_a_late_word_that_changes_nothing_that_is_seen_is_not_told(desk: JobUseCases) -> None:
     job, call = desk.generate(provider="paid")
-    desk.fold(generated(job, call, cost=40_000))
+    desk.apply(generated(job, call, cost=40_000))
     before = desk.get(job.id)
-    desk.fold(generated(job, call, cost=40_000))
+    desk.apply(generated(job, call, cost=40_000))
 
     assert desk.get(job.id) == before
 
 
-def test_a_deleted_job_tells_nothing(desk: JobDesk) -> None:
+def test_a_deleted_job_tells_nothing(desk: JobUseCases) -> None:
     job, call = desk.generate(provider="paid")
     desk.cancel(job.id)
     desk.delete(job.id)
     sequence = desk.job(job.id).sequence
-    desk.fold(late_success(job, call))
+    desk.apply(late_success(job, call))
 
     assert desk.job(job.id).sequence == sequence
 
 
-def test_a_job_that_changes_while_it_is_looked_at_is_seen_as_it_was(desk: JobDesk) -> None:
+def test_a_job_that_changes_while_it_is_looked_at_is_seen_as_it_was(desk: JobUseCases) -> None:
     job, call = desk.generate(provider="paid")
 
     def look(connection: Connection) -> Any:
         @event.listens_for(connection, "after_cursor_execute")
         def change(_: Any, __: Any, statement: str, *___: Any) -> None:
             if "FROM jobs" in statement and desk.job(job.id).sequence == job.sequence:
-                desk.fold(generated(job, call, cost=40_000))
+                desk.apply(generated(job, call, cost=40_000))
 
         return queries.get_job(connection, "acme", job.id)
 
@@ -127,7 +113,7 @@ def test_a_job_that_changes_while_it_is_looked_at_is_seen_as_it_was(desk: JobDes
     assert (seen.job.sequence, seen.cost.amount_micros) == (job.sequence, None)
 
 
-def told(desk: JobDesk, job: Job) -> list[tuple[int, str]]:
+def told(desk: JobUseCases, job: Job) -> list[tuple[int, str]]:
     """Sequence and type of what came after the job failed."""
     found = desk.sql("SELECT sequence, type FROM job_events WHERE job_id = :id ORDER BY sequence", id=job.id)
     types = [row.type for row in found]

@@ -14,7 +14,7 @@ from services.job.domain.refusals import Refusal
 from services.job.store import breakers, due_jobs, jobs
 from services.job.store.pools import CONNECTIONS, POOLS, Pool
 from tests.support.job_api import Api
-from tests.support.jobs import FREE, JobDesk, open_transaction
+from tests.support.jobs import FREE, JobUseCases, open_transaction
 from tests.support.patience import PATIENCE
 
 BOUNDED = Quota(max_in_flight=4, max_queued=9, max_high_priority=9, requests_per_minute=99)
@@ -23,7 +23,7 @@ INPUTS = {0: b"a picture"}
 NO_PICTURES = text("LOCK TABLE job_inputs IN EXCLUSIVE MODE")
 
 
-def test_a_submit_that_is_not_over_holds_up_no_claim(desk: JobDesk) -> None:
+def test_a_submit_that_is_not_over_holds_up_no_claim(desk: JobUseCases) -> None:
     for tenant in ("bounded", "other"):
         desk.submit(tenant=tenant, quota=BOUNDED)
     with ThreadPoolExecutor(1) as threads:
@@ -34,17 +34,17 @@ def test_a_submit_that_is_not_over_holds_up_no_claim(desk: JobDesk) -> None:
     assert {one.job.tenant for one in claimed} == {"bounded", "other"}
 
 
-def test_submits_of_a_tenant_wait_for_each_other_only_where_they_are_counted(desk: JobDesk) -> None:
+def test_submits_of_a_tenant_wait_for_each_other_only_where_they_are_counted(desk: JobUseCases) -> None:
     quota = Quota(max_in_flight=4)
     desk.submit(quota=quota)
     with ThreadPoolExecutor(1) as threads, open_transaction(desk, lambda c: desk.on(c).submit(quota=quota)):
         threads.submit(desk.submit, quota=quota).result(PATIENCE)
 
 
-def test_pictures_are_written_before_what_others_of_the_tenant_wait_for(desk: JobDesk) -> None:
+def test_pictures_are_written_before_what_others_of_the_tenant_wait_for(desk: JobUseCases) -> None:
     with ThreadPoolExecutor(2) as threads:
         with open_transaction(desk, lambda c: c.execute(NO_PICTURES)):
-            large = threads.submit(desk.submit, quota=BOUNDED, pictures=INPUTS)
+            large = threads.submit(desk.submit, quota=BOUNDED, input_images=INPUTS)
             desk.await_blocked()
             threads.submit(desk.submit, quota=BOUNDED).result(PATIENCE)
         job = large.result(PATIENCE).snapshot.job
@@ -53,15 +53,15 @@ def test_pictures_are_written_before_what_others_of_the_tenant_wait_for(desk: Jo
 
 
 @pytest.mark.parametrize("quota", [Quota(max_queued=0), Quota(requests_per_minute=0)])
-def test_no_pictures_are_written_for_a_job_that_is_one_too_many(desk: JobDesk, quota: Quota) -> None:
+def test_no_pictures_are_written_for_a_job_that_is_one_too_many(desk: JobUseCases, quota: Quota) -> None:
     with ThreadPoolExecutor(1) as threads, open_transaction(desk, lambda c: c.execute(NO_PICTURES)):
-        refused = threads.submit(desk.submit, quota=quota, pictures=INPUTS).exception(PATIENCE)
+        refused = threads.submit(desk.submit, quota=quota, input_images=INPUTS).exception(PATIENCE)
 
     assert isinstance(refused, Refusal)
     assert refused.reason == "QUOTA_EXCEEDED"
 
 
-def test_a_claim_that_is_frozen_loses_the_lock_of_all_claims(desk: JobDesk) -> None:
+def test_a_claim_that_is_frozen_loses_the_lock_of_all_claims(desk: JobUseCases) -> None:
     for _ in range(2):
         desk.create()
     with ThreadPoolExecutor(1) as threads:
@@ -70,7 +70,7 @@ def test_a_claim_that_is_frozen_loses_the_lock_of_all_claims(desk: JobDesk) -> N
         assert frozen.exception(PATIENCE) is not None
 
 
-def test_a_claim_that_tries_a_breaker_does_not_wait_for_who_writes_it(desk: JobDesk) -> None:
+def test_a_claim_that_tries_a_breaker_does_not_wait_for_who_writes_it(desk: JobUseCases) -> None:
     desk.sql(
         "INSERT INTO breakers (provider, model, failures, code, reason, opened_at, open_until) VALUES"
         " ('paid', 'flux', 5, 'TEMPORARY', 'PROVIDER_UNAVAILABLE', clock_timestamp(), clock_timestamp())"
@@ -81,7 +81,7 @@ def test_a_claim_that_tries_a_breaker_does_not_wait_for_who_writes_it(desk: JobD
         assert len(threads.submit(desk.claim).result(PATIENCE)) == 1
 
 
-async def test_whatever_kind_of_call_waits_the_other_kinds_are_answered(desk: JobDesk, api: Api) -> None:
+async def test_whatever_kind_of_call_waits_the_other_kinds_are_answered(desk: JobUseCases, api: Api) -> None:
     desk.register(replace(FREE, capabilities=replace(FREE.capabilities, max_input_images=1)))
     held, locked = (await api.create()).job.id, (await api.create()).job.id
     [lease] = [one.lease for one in await api.claim() if one.lease.job_id == held]

@@ -14,11 +14,11 @@ from common.postgres import Database
 from services.job.domain.jobs import Snapshot
 from services.job.loops.job_watchers import MAX_WAITING_CHANGES, Watchers
 from tests.support.job_api import Api, refusal_of
-from tests.support.jobs import JobDesk, failed, stored
+from tests.support.jobs import JobUseCases, failed, stored
 from tests.support.patience import PATIENCE
 
 
-async def test_a_watcher_sees_the_job_as_it_is_and_then_every_change_to_the_end(api: Api, desk: JobDesk) -> None:
+async def test_a_watcher_sees_the_job_as_it_is_and_then_every_change_to_the_end(api: Api, desk: JobUseCases) -> None:
     job, step = desk.create().job, asyncio.to_thread
     seen: list[tuple[int, int]] = []
 
@@ -28,7 +28,7 @@ async def test_a_watcher_sees_the_job_as_it_is_and_then_every_change_to_the_end(
         elif sequence == 2:
             held = desk.job(job.id)
             await step(desk.begin, held)
-            await step(desk.fold, failed(held, retryable=False))
+            await step(desk.apply, failed(held, retryable=False))
 
     async with asyncio.timeout(PATIENCE), api.watch(job.id) as updates:
         async for update in updates:
@@ -45,19 +45,19 @@ async def test_a_watcher_sees_the_job_as_it_is_and_then_every_change_to_the_end(
 
 @pytest.mark.parametrize(("after", "expected"), [(None, [6]), (0, [1, 2, 3, 4, 5, 6]), (4, [5, 6]), (6, []), (9, [6])])
 async def test_a_watcher_that_returns_gets_exactly_what_it_missed(
-    api: Api, desk: JobDesk, after: int | None, expected: list[int]
+    api: Api, desk: JobUseCases, after: int | None, expected: list[int]
 ) -> None:
     job = desk.upload()
-    desk.fold(stored(job))
+    desk.apply(stored(job))
     async with asyncio.timeout(PATIENCE), api.watch(job.id, after) as updates:
         seen = [update.job.sequence async for update in updates]
 
     assert seen == expected
 
 
-async def test_a_change_is_told_as_it_was_and_without_the_request(api: Api, desk: JobDesk) -> None:
+async def test_a_change_is_told_as_it_was_and_without_the_request(api: Api, desk: JobUseCases) -> None:
     job = desk.upload()
-    desk.fold(stored(job))
+    desk.apply(stored(job))
     async with asyncio.timeout(PATIENCE), api.watch(job.id, 2) as updates:
         told = [update.job async for update in updates]
 
@@ -66,7 +66,7 @@ async def test_a_change_is_told_as_it_was_and_without_the_request(api: Api, desk
     assert not any(one.HasField("request") for one in told)
 
 
-async def test_a_watcher_hears_progress_that_is_stored_nowhere(api: Api, desk: JobDesk) -> None:
+async def test_a_watcher_hears_progress_that_is_stored_nowhere(api: Api, desk: JobUseCases) -> None:
     job = desk.create().job
     told = job_service_pb2.Progress(percent=40, step=2, steps=5)
     async with asyncio.timeout(PATIENCE), api.watch(job.id) as updates:
@@ -81,7 +81,7 @@ async def test_a_watcher_hears_progress_that_is_stored_nowhere(api: Api, desk: J
     assert desk.job(job.id).sequence == 2
 
 
-async def test_word_of_progress_behind_the_last_change_keeps_nobody(api: Api, desk: JobDesk) -> None:
+async def test_word_of_progress_behind_the_last_change_keeps_nobody(api: Api, desk: JobUseCases) -> None:
     job = desk.create().job
     told = job_service_pb2.Progress(percent=40).SerializeToString()
     slow, listener = (api.watching.follow("acme", job.id, after=after) for after in (0, 99))
@@ -155,7 +155,7 @@ def counted_statements() -> Iterator[list[str]]:
 
 
 async def test_however_many_watch_however_many_jobs_one_look_asks_once(
-    api: Api, desk: JobDesk, database: Database
+    api: Api, desk: JobUseCases, database: Database
 ) -> None:
     jobs, watchers = [desk.create().job.id for _ in range(12)], Watchers(database, api.broker)
     async with following(watchers, jobs * 5) as heard:
@@ -168,7 +168,9 @@ async def test_however_many_watch_however_many_jobs_one_look_asks_once(
     assert len([one for one in sent if "outbox" not in one]) == 2
 
 
-async def test_what_one_look_cannot_hold_is_looked_at_right_after(api: Api, desk: JobDesk, database: Database) -> None:
+async def test_what_one_look_cannot_hold_is_looked_at_right_after(
+    api: Api, desk: JobUseCases, database: Database
+) -> None:
     jobs, watchers = [desk.create().job.id for _ in range(5)], Watchers(database, api.broker, max_read=2)
     async with following(watchers, jobs) as heard:
         read = [await watchers.run_once() for _ in range(4)]
@@ -179,7 +181,7 @@ async def test_what_one_look_cannot_hold_is_looked_at_right_after(api: Api, desk
 
 
 async def test_a_watcher_that_falls_too_far_behind_is_let_go_and_misses_nothing_when_it_returns(
-    api: Api, desk: JobDesk
+    api: Api, desk: JobUseCases
 ) -> None:
     job = desk.create().job
     async with asyncio.timeout(PATIENCE), aclosing(api.watching.follow("acme", job.id, after=0)) as changes:
@@ -203,7 +205,7 @@ async def tell_again(api: Api, job_id: str, *, times: int = 3) -> None:
         await api.broker.publish_core(streams.event_subject(tenant="acme", job_id=job_id), b"")
 
 
-async def let_them_look(api: Api, desk: JobDesk) -> None:
+async def let_them_look(api: Api, desk: JobUseCases) -> None:
     """Wait until the watchers have looked at all that they were told of by now: they are told in order."""
     job_id = desk.create().job.id
     async with aclosing(api.watching.follow("acme", job_id, after=1)) as changes:
@@ -215,7 +217,7 @@ async def let_them_look(api: Api, desk: JobDesk) -> None:
 
 @pytest.mark.parametrize("after", [0, 3, 5])
 async def test_what_a_watcher_knows_is_not_sent_however_late_or_often_it_is_told(
-    api: Api, desk: JobDesk, after: int
+    api: Api, desk: JobUseCases, after: int
 ) -> None:
     job = desk.upload()
     seen: list[int] = []
@@ -231,14 +233,14 @@ async def test_what_a_watcher_knows_is_not_sent_however_late_or_often_it_is_told
             await tell_again(api, job.id)
             await let_them_look(api, desk)
         before_the_end = list(seen)
-        desk.fold(stored(job))
+        desk.apply(stored(job))
         await tell_again(api, job.id)
 
     assert before_the_end == list(range(after + 1, 6))
     assert seen == [*before_the_end, 6]
 
 
-async def test_a_watcher_is_not_sent_what_only_another_one_has_missed(api: Api, desk: JobDesk) -> None:
+async def test_a_watcher_is_not_sent_what_only_another_one_has_missed(api: Api, desk: JobUseCases) -> None:
     job = desk.upload()
     seen: dict[int, list[int]] = {0: [], 2: [], 4: [], 5: []}
 
@@ -251,7 +253,7 @@ async def test_a_watcher_is_not_sent_what_only_another_one_has_missed(api: Api, 
         for after in seen:
             tasks.create_task(follow(after))
         await let_them_look(api, desk)
-        desk.fold(stored(job))
+        desk.apply(stored(job))
         await tell_again(api, job.id)
 
     assert seen == {after: list(range(after + 1, 7)) for after in seen}

@@ -15,9 +15,9 @@ from services.job.domain.jobs import Snapshot
 from services.job.domain.states import State, Transition
 from services.job.loops.job_watchers import Watchers
 from services.job.store import events
-from tests.support.jobs import JobDesk
+from tests.support.jobs import JobUseCases
 from tests.support.patience import PATIENCE
-from tests.support.published import Published
+from tests.support.published import RecordingJetStream
 
 T = TypeVar("T")
 JOBS = 2
@@ -71,12 +71,12 @@ class Reader:
 class Story:
     """Jobs with their changes, and who follows them."""
 
-    def __init__(self, desk: JobDesk, database: GatedDatabase) -> None:
+    def __init__(self, desk: JobUseCases, database: GatedDatabase) -> None:
         self.readers: list[Reader] = []
         self.jobs = [desk.create() for _ in range(JOBS)]
         self._desk = desk
         self._database = database
-        self._watchers = Watchers(database, Published(), max_read=MAX_READ, max_waiting=MAX_WAITING_CHANGES)
+        self._watchers = Watchers(database, RecordingJetStream(), max_read=MAX_READ, max_waiting=MAX_WAITING_CHANGES)
         self._reading: asyncio.Task[object] | None = None
 
     async def go_on(self, step: str, pick: int) -> None:
@@ -143,7 +143,7 @@ class Story:
         raise AssertionError("watchers are read for without end")
 
 
-async def play(desk: JobDesk, url: str, steps: Sequence[tuple[str, int]]) -> None:
+async def play(desk: JobUseCases, url: str, steps: Sequence[tuple[str, int]]) -> None:
     """Let it all happen, then end every job, and look at what was heard."""
     database = GatedDatabase(url)
     story = Story(desk, database)
@@ -175,6 +175,6 @@ async def play(desk: JobDesk, url: str, steps: Sequence[tuple[str, int]]) -> Non
 @example(steps=[*[("change", 0)] * 4, ("join", 10), ("change", 0), ("begin", 0), ("join", 2), ("end", 0)])
 @given(steps=st.lists(STEPS, min_size=15, max_size=40))
 def test_whoever_joins_lags_or_returns_meanwhile_hears_each_change_once_and_in_order(
-    desk: JobDesk, database_url: str, steps: list[tuple[str, int]]
+    desk: JobUseCases, database_url: str, steps: list[tuple[str, int]]
 ) -> None:
     asyncio.run(play(desk, database_url, steps))

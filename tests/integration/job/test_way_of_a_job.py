@@ -2,16 +2,16 @@
 
 from services.job.domain.calls import CallPhase
 from services.job.domain.states import State
-from tests.support.jobs import JobDesk, generated, stored
+from tests.support.jobs import JobUseCases, generated, stored
 
 
-def test_a_job_goes_from_submit_to_completed(desk: JobDesk) -> None:
+def test_a_job_goes_from_submit_to_completed(desk: JobUseCases) -> None:
     created = desk.create(n=2, provider="paid")
     [claimed] = desk.claim()
     call = desk.begin(claimed.job, 0, 1)
-    desk.fold(generated(desk.job(created.job.id), call, cost=80_000))
+    desk.apply(generated(desk.job(created.job.id), call, cost=80_000))
     [upload] = desk.claim_uploads()
-    desk.fold(stored(upload.job))
+    desk.apply(stored(upload.job))
     seen = desk.get(created.job.id)
 
     assert [created.job.state, claimed.job.state] == [State.QUEUED, State.PROCESSING]
@@ -23,9 +23,9 @@ def test_a_job_goes_from_submit_to_completed(desk: JobDesk) -> None:
     assert (seen.job.attempt_count, seen.job.claim_number, seen.job.lease) == (1, 2, None)
 
 
-def test_every_transition_leaves_one_event_and_one_outbox_row(desk: JobDesk) -> None:
+def test_every_transition_leaves_one_event_and_one_outbox_row(desk: JobUseCases) -> None:
     job = desk.upload()
-    desk.fold(stored(job))
+    desk.apply(stored(job))
     events = desk.sql("SELECT sequence, type, state FROM job_events ORDER BY sequence")
     outbox = desk.sql("SELECT sequence, wake FROM outbox ORDER BY sequence")
 
@@ -47,7 +47,7 @@ def test_every_transition_leaves_one_event_and_one_outbox_row(desk: JobDesk) -> 
     ]
 
 
-def test_the_ledger_knows_a_call_before_it_leaves(desk: JobDesk) -> None:
+def test_the_ledger_knows_a_call_before_it_leaves(desk: JobUseCases) -> None:
     job, call = desk.generate(provider="paid")
     [row] = desk.sql("SELECT phase, image_indexes, claim_number FROM provider_calls")
 

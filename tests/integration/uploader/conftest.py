@@ -61,7 +61,7 @@ class World:
             await self.staging.put(image.staged_name, data, content_type=image.content_type, metadata=metadata)
             images.append(image)
         images[-1] = replace(images[-1], size_bytes=images[-1].size_bytes + too_long)
-        jobs.fold(ImagesGenerated(fence=fence_of(job), calls=(succeeded(call),), images=tuple(images)))
+        jobs.apply(ImagesGenerated(fence=fence_of(job), calls=(succeeded(call),), images=tuple(images)))
         return job.id
 
     def start(self, *, identity: str = "uploader", **settings: str) -> Child:
@@ -77,7 +77,7 @@ class World:
             "GRACE_SECONDS": f"{PATIENCE:.0f}",
             "LOG_FORMAT": "text",
         }
-        storage_url = self.proxy.doors[identity]
+        storage_url = self.proxy.urls[identity]
         child = uploader(self.folder, told | settings, storage_url=storage_url, number=len(self.children))
         child.start()
         self.children.append(child)
@@ -92,14 +92,14 @@ class World:
         await found[0].ack_sync()
         return fact_pb2.Fact.FromString(found[0].data)
 
-    async def facts_left(self) -> int:
+    async def unread_facts(self) -> int:
         """Facts that nobody has read."""
         return int((await self.broker.context.stream_info(FACTS.stream)).state.messages)
 
     async def get(self, name: str) -> httpx.Response:
         """Ask for a public object as a browser does."""
         async with httpx.AsyncClient(trust_env=False) as client:
-            return await client.get(f"{self.proxy.open_door}/{self.proxy.public}/{name}")
+            return await client.get(f"{self.proxy.open_url}/{self.proxy.public}/{name}")
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ async def world(
 ) -> AsyncIterator[World]:
     """Everything but the uploader."""
     async with AsyncExitStack() as stack:
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.doors["generator"])
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.urls["generator"])
         staging = ObjectStore(proxy.staging, threads=2)
         stack.push_async_callback(staging.close)
         broker = await stack.enter_async_context(broker_at(nats.url))

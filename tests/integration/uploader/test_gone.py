@@ -17,17 +17,17 @@ from services.job.store import deletions
 from services.uploader.adapters.gcs_store import GcsPublicStore
 from services.uploader.domain import StagedImage
 from tests.support import servers
-from tests.support.jobs import JobDesk, desk_at
+from tests.support.jobs import JobUseCases, use_cases_at
 from tests.support.storage_proxy import Fault, StorageProxy
 
 BYTES = b"x" * 100
 
 
 @pytest.fixture
-def desk(postgres: servers.Server, template: str) -> Iterator[JobDesk]:
+def desk(postgres: servers.Server, template: str) -> Iterator[JobUseCases]:
     """job-service's use cases."""
     url = servers.copy_database(postgres.url, template)
-    with desk_at(url) as desk:
+    with use_cases_at(url) as desk:
         yield desk
     servers.drop_database(postgres.url, url)
 
@@ -36,7 +36,7 @@ def desk(postgres: servers.Server, template: str) -> Iterator[JobDesk]:
 class Cleaning:
     """Both buckets, what is to be deleted in them, and an uploader that copies without telling anybody."""
 
-    desk: JobDesk
+    desk: JobUseCases
     proxy: StorageProxy
     staging: ObjectStore
     public: ObjectStore
@@ -85,12 +85,12 @@ class Cleaning:
 
 
 @pytest.fixture
-async def cleaning(desk: JobDesk, proxy: StorageProxy, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cleaning]:
+async def cleaning(desk: JobUseCases, proxy: StorageProxy, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cleaning]:
     """A store and a database."""
     async with AsyncExitStack() as stack:
 
         def opened(identity: str, bucket: str) -> ObjectStore:
-            monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.doors[identity])
+            monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.urls[identity])
             store = ObjectStore(bucket, threads=4)
             stack.push_async_callback(store.close)
             return store

@@ -92,26 +92,26 @@ async def test_a_claim_whose_answer_was_lost_holds_its_job_all_the_same(world: W
 
 async def test_a_wake_up_is_taken_from_the_broker_and_brings_a_claim(world: World) -> None:
     world.start()
-    await world.desk.until(lambda: bool(world.desk.asked_for(CLAIM)))
-    asked = len(world.desk.asked_for(CLAIM))
+    await world.desk.until(lambda: bool(world.desk.requests_of(CLAIM)))
+    asked = len(world.desk.requests_of(CLAIM))
     await world.broker.publish(streams.WAKE_UPLOAD, b"", message_id="wake-1", headers={})
-    await world.desk.until(lambda: len(world.desk.asked_for(CLAIM)) > asked)
+    await world.desk.until(lambda: len(world.desk.requests_of(CLAIM)) > asked)
 
     async with asyncio.timeout(PATIENCE):
         while (await world.broker.context.stream_info(streams.WORK["name"])).state.messages:
-            asked = len(world.desk.asked_for(CLAIM))
-            await world.desk.until(lambda: len(world.desk.asked_for(CLAIM)) > asked)  # noqa: B023 - awaited here
+            asked = len(world.desk.requests_of(CLAIM))
+            await world.desk.until(lambda: len(world.desk.requests_of(CLAIM)) > asked)  # noqa: B023 - awaited here
 
 
 async def test_a_killed_uploaders_copies_are_found_by_the_next(world: World) -> None:
     job_id = await world.add(*PICTURES)
     # Both are copied, and the answer to the second is never read.
-    world.proxy.order(Fault.LOSE_ANSWER, on="rewrite")
+    world.proxy.order(Fault.LOSE_RESPONSE, on="rewrite")
     first = world.start()
     await asyncio.to_thread(world.proxy.wait_for, "rewrite", times=2)
     world.proxy.go_away()
     await asyncio.to_thread(first.kill)
-    while await world.facts_left():
+    while await world.unread_facts():
         # It was faster than the kill: then its fact is of the first claim, and harms nobody.
         await world.next_fact()
     world.proxy.come_back()
@@ -145,14 +145,14 @@ async def test_a_fact_waits_for_the_broker_while_the_lease_is_kept(world: World)
     await asyncio.to_thread(world.proxy.wait_for, "rewrite", times=2)
     await asyncio.to_thread(world.nats.child.stop, 5)
     world.proxy.release()
-    renewed = len(world.desk.asked_for(RENEW))
-    await world.desk.until(lambda: len(world.desk.asked_for(RENEW)) >= renewed + 2)
+    renewed = len(world.desk.requests_of(RENEW))
+    await world.desk.until(lambda: len(world.desk.requests_of(RENEW)) >= renewed + 2)
     world.nats.child.start()
 
     fact = await world.next_fact()
 
     assert fact.images_stored.fence.claim_number == FIRST
-    assert await world.facts_left() == 0
+    assert await world.unread_facts() == 0
 
 
 async def test_a_canceled_jobs_copies_are_deleted_again_and_nothing_is_told(world: World) -> None:
@@ -164,15 +164,15 @@ async def test_a_canceled_jobs_copies_are_deleted_again_and_nothing_is_told(worl
     world.desk.jobs.cancel(job_id)
     # Who asks for the other alone has heard that this one is canceled.
     await world.desk.until(
-        lambda: any([lease.job_id for lease in one.leases] == [other] for one in world.desk.asked_for(RENEW))
+        lambda: any([lease.job_id for lease in one.leases] == [other] for one in world.desk.requests_of(RENEW))
     )
     world.proxy.release()
     await asyncio.to_thread(world.proxy.wait_for, "delete", times=2)
     fact = await world.next_fact()
 
     assert fact.images_stored.fence.job_id == other
-    assert {asked.name.split("/")[1] for asked in world.proxy.asked if asked.kind == "delete"} == {job_id}
-    assert await world.facts_left() == 0
+    assert {asked.name.split("/")[1] for asked in world.proxy.requests if asked.kind == "delete"} == {job_id}
+    assert await world.unread_facts() == 0
     assert world.desk.released == []
 
 
@@ -185,7 +185,7 @@ async def test_who_is_told_to_stop_hands_back_what_cannot_be_copied_now(world: W
 
     assert await stop(child) == 0
     assert world.desk.released == [(job_id, ())]
-    assert await world.facts_left() == 0
+    assert await world.unread_facts() == 0
 
 
 async def test_who_is_told_to_stop_ends_the_copies_under_way(world: World) -> None:
@@ -233,12 +233,12 @@ async def test_a_deleted_jobs_folder_is_emptied_before_that_is_said(world: World
     world.start()
     stored = [(await world.next_fact()).images_stored, (await world.next_fact()).images_stored]
     for one in stored:
-        world.desk.jobs.fold(said(one))
+        world.desk.jobs.apply(said(one))
     world.desk.jobs.delete(job_id)
 
-    await world.desk.until(lambda: any(one.emptied for one in world.desk.asked_for(worker.ClaimDeletionsRequest)))
+    await world.desk.until(lambda: any(one.emptied for one in world.desk.requests_of(worker.ClaimDeletionsRequest)))
 
-    asked = world.desk.asked_for(worker.ClaimDeletionsRequest)
+    asked = world.desk.requests_of(worker.ClaimDeletionsRequest)
     assert {one.bucket for one in asked} == {worker.BUCKET_PUBLIC}
     [emptied] = [emptied for one in asked for emptied in one.emptied]
     assert any(emptied.lease_token in one.lease_tokens for one in asked)
@@ -254,12 +254,12 @@ async def test_what_is_public_is_told_a_page_at_a_time(world: World) -> None:
     await world.add(*PICTURES)
     world.start()
     stored = (await world.next_fact()).images_stored
-    world.desk.jobs.fold(said(stored))
-    await world.desk.until(lambda: bool(world.desk.asked_for(worker.ReportSweepRequest)))
+    world.desk.jobs.apply(said(stored))
+    await world.desk.until(lambda: bool(world.desk.requests_of(worker.ReportSweepRequest)))
     world.desk.jobs.sql("UPDATE sweeps SET due_at = clock_timestamp()")
-    await world.desk.until(lambda: len(world.desk.asked_for(worker.ReportSweepRequest)) > 1)
+    await world.desk.until(lambda: len(world.desk.requests_of(worker.ReportSweepRequest)) > 1)
 
-    told = world.desk.asked_for(worker.ReportSweepRequest)[1]
+    told = world.desk.requests_of(worker.ReportSweepRequest)[1]
     assert (told.bucket, told.is_end) == (worker.BUCKET_PUBLIC, True)
     assert list(told.names) == [image.object_name for image in stored.images]
     assert world.desk.jobs.sql("SELECT missing_before FROM sweeps") == [(0,)]
@@ -267,7 +267,7 @@ async def test_what_is_public_is_told_a_page_at_a_time(world: World) -> None:
 
 async def test_operators_see_its_state_and_can_drain_it(world: World) -> None:
     world.start()
-    await world.desk.until(lambda: bool(world.desk.asked_for(CLAIM)))
+    await world.desk.until(lambda: bool(world.desk.requests_of(CLAIM)))
     async with channel(world.listens, settings=ClientSettings(grpc_token=OPERATOR)) as opened:
         operations = operations_service_pb2_grpc.OperationsServiceStub(opened)
         health = health_pb2_grpc.HealthStub(opened)

@@ -104,7 +104,7 @@ async def world(proxy: StorageProxy, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
     async with AsyncExitStack() as stack:
 
         def opened(identity: str, bucket: str) -> ObjectStore:
-            monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.doors[identity])
+            monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.urls[identity])
             store = ObjectStore(bucket, threads=4)
             stack.push_async_callback(store.close)
             return store
@@ -165,7 +165,7 @@ async def test_something_else_under_the_public_name_is_left_alone_and_told(world
     assert await world.public.get(name) == b"something else"
 
 
-@pytest.mark.parametrize("fault", [Fault.LOSE_ANSWER, Fault.HANG_UP, Fault.UNAVAILABLE])
+@pytest.mark.parametrize("fault", [Fault.LOSE_RESPONSE, Fault.HANG_UP, Fault.UNAVAILABLE])
 async def test_a_copy_whose_answer_was_lost_is_repeated_and_harms_nothing(world: World, fault: Fault) -> None:
     images = await world.stage(FIRST)
     world.proxy.order(fault, on="rewrite")
@@ -210,7 +210,7 @@ async def test_an_image_that_is_not_staged_is_a_mismatch_and_the_others_move_no_
 
 async def test_an_uploader_with_a_wrong_identity_is_denied(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     images = await world.stage(FIRST)
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", world.proxy.doors["generator"])
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", world.proxy.urls["generator"])
     stranger = ObjectStore(world.proxy.public, threads=1)
     owner, world.public = world.public, stranger
     await world.run(images)
@@ -228,16 +228,16 @@ async def test_a_browser_cannot_write_where_it_may_read(world: World, token: str
     [name] = names_of(images).values()
     proxy = world.proxy
     headers = {"Content-Type": "image/png"} | ({"Authorization": f"Bearer {token}"} if token else {})
-    upload = f"{proxy.open_door}/upload/storage/v1/b/{proxy.public}/o"
+    upload = f"{proxy.open_url}/upload/storage/v1/b/{proxy.public}/o"
     async with httpx.AsyncClient(trust_env=False, headers=headers) as browser:
         answers = [
-            await browser.put(f"{proxy.open_door}/{proxy.public}/{name}", content=b"mine"),
+            await browser.put(f"{proxy.open_url}/{proxy.public}/{name}", content=b"mine"),
             await browser.post(upload, params={"uploadType": "media", "name": name}, content=b"mine"),
             await browser.put(upload, params={"name": "jobs/new.png"}, content=b"mine"),
-            await browser.delete(f"{proxy.open_door}/storage/v1/b/{proxy.public}/o/{name.replace('/', '%2F')}"),
+            await browser.delete(f"{proxy.open_url}/storage/v1/b/{proxy.public}/o/{name.replace('/', '%2F')}"),
         ]
-        read = await browser.get(f"{proxy.open_door}/{proxy.public}/{name}")
-        hidden = await browser.get(f"{proxy.open_door}/{proxy.public}/")
+        read = await browser.get(f"{proxy.open_url}/{proxy.public}/{name}")
+        hidden = await browser.get(f"{proxy.open_url}/{proxy.public}/")
 
     # There is no such call as the first, for whoever shows who he is.
     assert answers[0].status_code in (401, 404)

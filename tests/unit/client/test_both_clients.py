@@ -16,8 +16,8 @@ from calotype.job.v1 import job_pb2
 from cli.stack.ports import free_port
 from tests.support.clients import KINDS, client
 from tests.support.fake_job_service import FakeJobService, refusal, serving
-from tests.support.lines import line_to
-from tests.support.names import name_server
+from tests.support.lines import stalling_proxy
+from tests.support.names import dns_server
 from tests.support.patience import PATIENCE
 
 AWAY = refusal(grpc.StatusCode.UNAVAILABLE, "SERVICE_UNAVAILABLE")
@@ -125,7 +125,7 @@ def test_a_name_is_asked_for_again_after_two_seconds_and_not_after_thirty() -> N
 async def test_a_service_that_comes_back_elsewhere_is_found(kind: str, service: Service) -> None:
     job, port = service.add(tenant="acme"), free_port()
     async with AsyncExitStack() as stack, asyncio.timeout(PATIENCE):
-        authority, names = await stack.enter_async_context(name_server("127.0.0.2"))
+        authority, names = await stack.enter_async_context(dns_server("127.0.0.2"))
         jobs = await stack.enter_async_context(client(kind, f"{authority}/job.test:{port}"))
         async with serving(service, f"127.0.0.2:{port}"):
             waiting = asyncio.create_task(jobs.wait(job.id, timeout=PATIENCE))
@@ -142,11 +142,11 @@ async def test_a_service_that_comes_back_elsewhere_is_found(kind: str, service: 
 async def test_a_connection_that_died_silently_is_replaced(address: str, service: Service) -> None:
     job = service.add(tenant="acme")
     async with AsyncExitStack() as stack:
-        line = await stack.enter_async_context(line_to(address))
+        line = await stack.enter_async_context(stalling_proxy(address))
         both = [await stack.enter_async_context(client(kind, line.address)) for kind in KINDS]
         waiting = [asyncio.create_task(jobs.wait(job.id, timeout=PATIENCE)) for jobs in both]
         await service.until(lambda service: service.watching == 2)
-        line.die()
+        line.stall()
         service.move(job.id, status=job_pb2.STATUS_COMPLETED)
         async with asyncio.timeout(PATIENCE):
             ended = await asyncio.gather(*waiting)

@@ -16,7 +16,7 @@ from common.grpc_server import serve
 from common.health import Readiness
 from tests.support.certificates import LOCAL, Authority
 from tests.support.fake_job_service import FakeJobService, serving
-from tests.support.identities import door_for, entry, write
+from tests.support.identities import entry, security_for, write
 
 PAGE = (Path(__file__).parents[3] / "docs/client.md").read_text(encoding="utf-8")
 
@@ -37,7 +37,7 @@ class Painter(FakeJobService):
 async def test_the_page_runs_as_it_stands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     painter, server = Painter(), Authority(tmp_path / "pki").give("server", *LOCAL)
     identities = write(tmp_path / "identities.yaml", entry("acme", "client", tenants=["acme"]))
-    door = door_for(identities, grpc_tls_cert_file=server.certificate, grpc_tls_key_file=server.key)
+    door = security_for(identities, grpc_tls_cert_file=server.certificate, grpc_tls_key_file=server.key)
     (tmp_path / "token").write_text("acme\n", encoding="ascii")
     async with AsyncExitStack() as stack:
         inside = await stack.enter_async_context(serving(painter))

@@ -38,7 +38,7 @@ async def _ask(
     if answer.status_code == 401:
         assert answer.headers["www-authenticate"].startswith("Bearer")
         assert answer.json()["reason"] == "UNAUTHENTICATED"
-    return answer.status_code, service.asked[0].tenant if service.asked else None
+    return answer.status_code, service.requests[0].tenant if service.requests else None
 
 
 async def test_a_known_key_names_the_tenant() -> None:

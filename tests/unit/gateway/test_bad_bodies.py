@@ -7,7 +7,7 @@ import httpx
 import pytest
 from calotype.job.v1 import job_service_pb2
 
-from tests.support.bodies import PICTURE, raw
+from tests.support.bodies import PNG_BASE64, raw
 from tests.support.fake_job_service import FakeJobService
 
 
@@ -64,7 +64,7 @@ async def test_a_body_that_cannot_be_read_is_malformed(
     problem = answer.json()
     assert (answer.status_code, problem["reason"], problem["errors"]) == (400, "MALFORMED", []), problem
     assert answer.headers["content-type"] == "application/problem+json"
-    assert not service.asked
+    assert not service.requests
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ GOOD: list[dict[str, Any]] = [
     {"prompt": "a", "metadata": {"k" * 40: "v" * 500, "e": ""}},
     {"prompt": "a", "metadata": {str(i): "v" for i in range(16)}},
     {"prompt": "a", "end_user": "ü" * 128},
-    {"prompt": "a", "input_images": [{"data": PICTURE, "content_type": "image/png"}] * 8},
+    {"prompt": "a", "input_images": [{"data": PNG_BASE64, "content_type": "image/png"}] * 8},
     {"prompt": "a", "input_images": [{"url": "http://a.example:8080/x?y=@z#f"}, {"url": "https://[2001:db8::1]/x"}]},
     {"prompt": "a", "provider_options": {"a": 2**53, "b": [None, True, 1.5, {"c": "x"}]}},
     {"prompt": "a", "provider_options": json.loads(_deep(22))},

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.bodies import PICTURE, raw
+from tests.support.bodies import PNG_BASE64, raw
 from tests.support.fake_job_service import FakeJobService
 
 
@@ -127,13 +127,13 @@ INVALID: list[tuple[bytes, str]] = [
     # input pictures
     (_with(input_images=None), "input_images"),
     (_with(input_images={}), "input_images"),
-    (_with(input_images=[{"data": PICTURE}] * 17), "input_images"),
+    (_with(input_images=[{"data": PNG_BASE64}] * 17), "input_images"),
     (_with(input_images=["https://a.example/x.png"]), "input_images.0"),
     (_with(input_images=[{}]), "input_images.0"),
-    (_with(input_images=[{"data": PICTURE}, {"url": "https://a.example", "data": PICTURE}]), "input_images.1"),
+    (_with(input_images=[{"data": PNG_BASE64}, {"url": "https://a.example", "data": PNG_BASE64}]), "input_images.1"),
     (_with(input_images=[{"content_type": "image/png"}]), "input_images.0"),
     (_with(input_images=[{"url": None, "data": None}]), "input_images.0"),
-    (_with(input_images=[{"data": PICTURE, "sha256": "x"}]), "input_images.0.sha256"),
+    (_with(input_images=[{"data": PNG_BASE64, "sha256": "x"}]), "input_images.0.sha256"),
     (_with(input_images=[{"data": ""}]), "input_images.0.data"),
     (_with(input_images=[{"data": "####"}]), "input_images.0.data"),
     (_with(input_images=[{"data": "iVBORw"}]), "input_images.0.data"),
@@ -141,9 +141,9 @@ INVALID: list[tuple[bytes, str]] = [
     (_with(input_images=[{"data": "data:image/png;base64,iVBORw=="}]), "input_images.0.data"),
     (_with(input_images=[{"data": "äöüß"}]), "input_images.0.data"),
     (_with(input_images=[{"data": 7}]), "input_images.0.data"),
-    (_with(input_images=[{"data": PICTURE, "content_type": "text/html"}]), "input_images.0.content_type"),
-    (_with(input_images=[{"data": PICTURE, "content_type": "image/png\n"}]), "input_images.0.content_type"),
-    (_with(input_images=[{"data": PICTURE, "content_type": 1}]), "input_images.0.content_type"),
+    (_with(input_images=[{"data": PNG_BASE64, "content_type": "text/html"}]), "input_images.0.content_type"),
+    (_with(input_images=[{"data": PNG_BASE64, "content_type": "image/png\n"}]), "input_images.0.content_type"),
+    (_with(input_images=[{"data": PNG_BASE64, "content_type": 1}]), "input_images.0.content_type"),
     (_with(input_images=[{"url": ""}]), "input_images.0.url"),
     (_with(input_images=[{"url": 7}]), "input_images.0.url"),
     (_with(input_images=[{"url": "a.example/x.png"}]), "input_images.0.url"),
@@ -165,7 +165,7 @@ INVALID: list[tuple[bytes, str]] = [
     (raw('"input_images": [{"url": "https://a.example", "url": "https://b.example"}]'), "input_images.0.url"),
     (_with(mask="x"), "mask"),
     (_with(mask={}), "mask"),
-    (_with(mask=[{"data": PICTURE}]), "mask"),
+    (_with(mask=[{"data": PNG_BASE64}]), "mask"),
     (_with(mask={"data": "!"}), "mask.data"),
     (_with(mask={"url": "gopher://a.example"}), "mask.url"),
     # options
@@ -236,7 +236,7 @@ async def test_a_wrong_field_is_named_as_the_client_wrote_it(
     problem = answer.json()
     assert (answer.status_code, problem["reason"]) == (422, "INVALID_INPUT"), problem
     assert field in [one["field"] for one in problem["errors"]], problem
-    assert not service.asked
+    assert not service.requests
 
 
 async def test_every_wrong_field_is_named_at_once_and_no_value_repeated(client: httpx.AsyncClient) -> None:

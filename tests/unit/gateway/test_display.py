@@ -12,7 +12,7 @@ from gateway.schemas.jobs import Stage, Status
 from gateway.views.display import JobCondition, display, poll_after_ms
 from gateway.views.ui_states import STATES
 from tests.support import ui_states
-from tests.support.standings import failed, standings
+from tests.support.standings import failed, job_conditions
 
 FAILED = [one for one in failed() if not one.retry_needs_consent]
 #: Failures that will come again for as long as the request is the same.
@@ -58,7 +58,7 @@ def test_that_something_went_wrong_is_said_of_a_defect_of_ours_alone(standing: J
 
 
 def test_every_state_can_be_shown_and_every_standing_has_one() -> None:
-    shown = {(standing.status, display(standing, age_seconds=0).key) for standing in standings()}
+    shown = {(standing.status, display(standing, age_seconds=0).key) for standing in job_conditions()}
 
     assert shown == {(state.when.status, state.key) for state in STATES}
 

@@ -12,7 +12,7 @@ from gateway.views import locales
 from gateway.views.display import JobCondition
 from gateway.views.ui_states import STATES
 from tests.support.fake_job_service import FakeJobService, failure
-from tests.support.standings import standings
+from tests.support.standings import job_conditions
 
 
 def _job_at(standing: JobCondition) -> dict[str, Any]:
@@ -80,7 +80,7 @@ async def test_a_client_is_told_in_its_language(client: httpx.AsyncClient) -> No
 
 
 async def test_no_title_and_no_message_is_left_in_english(client: httpx.AsyncClient, service: FakeJobService) -> None:
-    for standing in standings():
+    for standing in job_conditions():
         service.add(**_job_at(standing))
 
     async def told_in(locale: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -121,8 +121,8 @@ async def test_an_unavailable_answer_is_asked_again_under_one_key(
 ) -> None:
     service.refusals["CreateJob"].append(refusal(grpc.StatusCode.UNAVAILABLE, "SERVICE_UNAVAILABLE"))
     answer = await client.post("/v1/jobs", json={"prompt": "a"})
-    keys = {one.idempotency_key for one in service.asked}
-    assert (answer.status_code, len(service.asked), len(keys)) == (202, 2, 1)
+    keys = {one.idempotency_key for one in service.requests}
+    assert (answer.status_code, len(service.requests), len(keys)) == (202, 2, 1)
     assert "" not in keys
 
 

@@ -19,7 +19,7 @@ from services.generator.adapters.images.size import size_of
 from services.generator.domain.jobs import MaskForm
 from services.generator.domain.provider_results import StageError
 from tests.support.bombs import IMAGES, encoded, jpeg_that_claims, png_of, webp_that_claims
-from tests.support.paid_provider import bomb, picture
+from tests.support.paid_provider import bomb, png
 from tests.support.patience import PATIENCE
 
 MIB = 1024 * 1024
@@ -50,7 +50,7 @@ def children(strangers: set[int]) -> list[psutil.Process]:
 
 async def frozen(decoder: DecodingProcesses, strangers: set[int]) -> psutil.Process:
     """The one process, which does nothing any more."""
-    await decoder.inspect(picture(), lane=RESULTS)
+    await decoder.inspect(png(), lane=RESULTS)
     [child] = children(strangers)
     child.suspend()
     return child
@@ -61,8 +61,8 @@ async def test_a_process_that_is_killed_in_the_midst_of_an_image_loses_nothing(
 ) -> None:
     async with asyncio.timeout(PATIENCE):
         child = await frozen(decoder, strangers)
-        looking = asyncio.create_task(decoder.inspect(picture(), lane=RESULTS))
-        waiting = asyncio.create_task(decoder.inspect(picture(), lane=INPUTS))
+        looking = asyncio.create_task(decoder.inspect(png(), lane=RESULTS))
+        waiting = asyncio.create_task(decoder.inspect(png(), lane=INPUTS))
         await asyncio.sleep(0)
         assert decoder.held > 0
         child.kill()
@@ -73,7 +73,7 @@ async def test_a_process_that_is_killed_in_the_midst_of_an_image_loses_nothing(
 async def test_a_process_that_is_killed_while_it_is_sent_an_image_loses_nothing(
     decoder: DecodingProcesses, strangers: set[int]
 ) -> None:
-    large = picture() + bytes(8 * MIB)
+    large = png() + bytes(8 * MIB)
     async with asyncio.timeout(PATIENCE):
         child = await frozen(decoder, strangers)
         looking = asyncio.create_task(decoder.inspect(large, lane=RESULTS))
@@ -87,14 +87,14 @@ async def test_a_process_that_is_killed_while_it_is_sent_an_image_loses_nothing(
 async def test_processes_that_are_killed_while_they_wait_for_work_fail_no_image(strangers: set[int]) -> None:
     opened = DecodingProcesses(processes=3)
     async with asyncio.timeout(PATIENCE):
-        await asyncio.gather(*(opened.inspect(picture(), lane=RESULTS) for _ in range(3)))
+        await asyncio.gather(*(opened.inspect(png(), lane=RESULTS) for _ in range(3)))
         waiting = children(strangers)
         for child in waiting:
             child.kill()
         while any(child.status() != psutil.STATUS_ZOMBIE for child in waiting):
             await pause_until(asyncio.Event(), seconds=0.01)
 
-        assert (await opened.inspect(picture(), lane=RESULTS)).width == 96
+        assert (await opened.inspect(png(), lane=RESULTS)).width == 96
     await opened.close()
     assert len(waiting) == 3
 
@@ -108,7 +108,7 @@ async def test_an_image_that_takes_more_time_than_it_may_is_refused_and_the_next
             await decoder.mask(SLOW, MaskForm.TWO_WAY)
         monkeypatch.undo()
 
-        assert (await decoder.inspect(picture(), lane=RESULTS)).width == 96
+        assert (await decoder.inspect(png(), lane=RESULTS)).width == 96
     assert refusal.value.reason == "INVALID_IMAGE"
 
 
@@ -119,7 +119,7 @@ async def test_a_process_that_hangs_is_ended(
         child = await frozen(decoder, strangers)
         monkeypatch.setattr(processes, "MAX_SECONDS", 0.01)
         with pytest.raises(StageError) as refusal:
-            await decoder.inspect(picture(), lane=RESULTS)
+            await decoder.inspect(png(), lane=RESULTS)
     assert refusal.value.reason == "INVALID_IMAGE"
     assert not child.is_running()
 
@@ -127,14 +127,14 @@ async def test_a_process_that_hangs_is_ended(
 async def test_whoever_gives_up_gives_back_what_was_his(decoder: DecodingProcesses, strangers: set[int]) -> None:
     async with asyncio.timeout(PATIENCE):
         child = await frozen(decoder, strangers)
-        looking = asyncio.create_task(decoder.inspect(picture(), lane=RESULTS))
+        looking = asyncio.create_task(decoder.inspect(png(), lane=RESULTS))
         await asyncio.sleep(0)
         assert decoder.held > 0
         looking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await looking
 
-        assert (await decoder.inspect(picture(), lane=RESULTS)).width == 96
+        assert (await decoder.inspect(png(), lane=RESULTS)).width == 96
     assert decoder.held == 0
     assert not child.is_running()
 
@@ -143,11 +143,11 @@ async def test_without_processes_an_image_is_looked_at_later(monkeypatch: pytest
     decoder = DecodingProcesses(processes=1)
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(StageError) as refusal:
-        await decoder.inspect(picture(), lane=RESULTS)
+        await decoder.inspect(png(), lane=RESULTS)
     monkeypatch.undo()
 
     assert (refusal.value.reason, refusal.value.retryable) == ("SERVICE_UNAVAILABLE", True)
-    assert (await decoder.inspect(picture(), lane=RESULTS)).width == 96
+    assert (await decoder.inspect(png(), lane=RESULTS)).width == 96
     await decoder.close()
 
 
@@ -160,7 +160,7 @@ async def test_what_claims_too_many_pixels_is_refused_before_they_are_made(
     decoder: DecodingProcesses, strangers: set[int], data: bytes
 ) -> None:
     async with asyncio.timeout(PATIENCE):
-        await decoder.inspect(picture(), lane=RESULTS)
+        await decoder.inspect(png(), lane=RESULTS)
         [child] = children(strangers)
         before = child.memory_info().rss
         with pytest.raises(StageError):
@@ -188,7 +188,7 @@ async def test_what_would_be_written_larger_than_is_sent_is_refused_as_that(
 ) -> None:
     monkeypatch.setattr(processes, "MAX_IMAGE_BYTES", 10)
     with pytest.raises(StageError) as refusal:
-        await decoder.rewritten(picture())
+        await decoder.rewritten(png())
     assert refusal.value.reason == "TOO_LARGE"
 
 
@@ -196,7 +196,7 @@ async def test_nothing_of_the_service_is_in_a_process(
     decoder: DecodingProcesses, strangers: set[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PAID_API_KEY", "sk-a-secret-of-the-operator")
-    await decoder.inspect(picture(), lane=RESULTS)
+    await decoder.inspect(png(), lane=RESULTS)
     [child] = children(strangers)
 
     assert set(child.environ()) <= {"LD_LIBRARY_PATH", "MALLOC_ARENA_MAX", "LC_CTYPE"}

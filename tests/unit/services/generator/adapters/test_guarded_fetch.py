@@ -13,10 +13,10 @@ from common.memory import STEP, Memory
 from services.generator.adapters.images.guarded_fetch import COPIES, Bounds, GuardedFetch
 from services.generator.adapters.network.addresses import is_public
 from services.generator.domain.provider_results import FetchError, StageError
-from tests.support.paid_provider import picture
+from tests.support.paid_provider import png
 from tests.support.tcp_servers import tcp_server
 
-PICTURE = picture()
+PICTURE = png()
 
 PUBLIC = ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946", "1.1.1.1"]
 PRIVATE = [

@@ -258,7 +258,7 @@ async def test_a_claim_that_has_used_up_its_time_buys_nothing() -> None:
 
 
 async def test_once_a_call_has_begun_the_claim_has_the_time_for_generating() -> None:
-    world = World(Provider(made(), most=1))
+    world = World(Provider(made(), max_images=1))
     job = job_of(n=2, max_seconds=2 * PATIENCE)
     slot = slot_of(job)
     world.desk.when_begun = lambda: setattr(slot, "claimed_at", time.monotonic() - PATIENCE)
@@ -304,7 +304,7 @@ def phases(told: Sequence[WorkerReport | Sequence[Outcome]]) -> list[list[CallPh
 
 
 async def test_the_last_seeds_of_all_stay_within_their_bounds() -> None:
-    world = World(Provider(made(), most=1))
+    world = World(Provider(made(), max_images=1))
     await world.run(job_of(n=2, request=Request(prompt="x", seed=2**63 - 1)))
 
     assert [provider_request.seed for provider_request in world.provider.submitted] == [2**63 - 1, 0]

@@ -13,7 +13,17 @@ from common.memory import Memory
 from services.generator.application.run_job import Generator
 from services.generator.domain.jobs import CallPhase, InputImage, MaskForm, Request, Route
 from services.generator.domain.provider_results import Acceptance
-from tests.support.generation import Desk, Facts, Provider, Reader, Staging, call_of, job_of, made, provider_error
+from tests.support.generation import (
+    Facts,
+    LedgerJobService,
+    Provider,
+    Reader,
+    Staging,
+    call_of,
+    job_of,
+    made,
+    provider_error,
+)
 
 ROUTES = (Route(provider="paid", model="m"), Route(provider="spare", model="s"))
 AWAY = provider_error(Acceptance.NOT_ACCEPTED)
@@ -48,7 +58,7 @@ class World:
     def __init__(self, paid: Provider | None, spare: Provider) -> None:
         spare.name = "spare"
         known = {"spare": spare} | ({"paid": paid} if paid else {})
-        self.desk, self.facts, self.spare = Desk(*known.values()), Facts(), spare
+        self.desk, self.facts, self.spare = LedgerJobService(*known.values()), Facts(), spare
         self._generator = Generator(
             job_service=self.desk,
             facts=self.facts,
@@ -138,7 +148,7 @@ async def test_when_all_fail_the_job_is_told_what_gives_most_hope() -> None:
 
 async def test_the_images_that_are_left_are_bought_where_the_last_one_was_sold() -> None:
     paid = Provider(AWAY)
-    world = World(paid, Provider(made(), most=1))
+    world = World(paid, Provider(made(), max_images=1))
     await world.run(n=3)
 
     assert (len(paid.submitted), len(world.spare.submitted)) == (1, 3)

@@ -44,7 +44,7 @@ async def test_a_synchronous_call_becomes_staged_images() -> None:
 
 
 async def test_many_images_are_bought_in_as_many_calls_as_it_takes() -> None:
-    world = World(Provider(made(), most=1))
+    world = World(Provider(made(), max_images=1))
     await world.run(job_of(n=3, request=Request(prompt="x", seed=10)))
 
     assert world.desk.begun == [(0,), (1,), (2,)]
@@ -180,7 +180,7 @@ async def test_what_was_made_before_the_lease_was_lost_is_told_to_the_ledger() -
         slot.outcome = Renewal.LOST
         slot.ended.set()
 
-    world = World(Provider(made(), most=1, hook=lose))
+    world = World(Provider(made(), max_images=1, hook=lose))
     await world.run(job, slot)
 
     assert (world.facts.kinds, world.facts.indexes) == (["ledger_settled"], [0])
@@ -203,7 +203,7 @@ async def test_inputs_are_read_once_and_in_order() -> None:
         InputImage(index=0, url="http://x/a.png", content_type=""),
         InputImage(index=-1, url=None, content_type=""),
     )
-    world = World(Provider(made(), most=1))
+    world = World(Provider(made(), max_images=1))
     await world.run(job_of(n=2, request=Request(prompt="x", inputs=inputs)))
 
     assert [provider_request.inputs for provider_request in world.provider.submitted] == [
@@ -313,7 +313,7 @@ async def test_a_run_that_is_cut_short_tells_what_it_knows_though_the_desk_is_aw
             return await super().submit(provider_request)
 
     called = asyncio.Event()
-    world = World(Hanging(made(), most=1))
+    world = World(Hanging(made(), max_images=1))
     world.desk.refusals["release"] = AWAY
     run = asyncio.create_task(world.run(job_of(n=2)))
     await called.wait()
@@ -404,7 +404,7 @@ async def test_a_call_under_a_key_stays_open_to_be_sent_again_under_it(monkeypat
 
 
 async def test_an_image_that_will_not_do_does_not_keep_others_from_being_bought() -> None:
-    world = World(Provider(made(b"bad"), made(b"good"), most=1))
+    world = World(Provider(made(b"bad"), made(b"good"), max_images=1))
     await world.run(job_of(n=3))
 
     assert world.desk.begun == [(0,), (1,), (2,)]
@@ -413,7 +413,7 @@ async def test_an_image_that_will_not_do_does_not_keep_others_from_being_bought(
 
 async def test_a_refused_prompt_is_not_sent_again_for_the_next_image() -> None:
     refused = provider_error(Acceptance.ACCEPTED, code=Code.PERMANENT, reason=Reason.CONTENT_POLICY, retryable=False)
-    world = World(Provider(refused, most=1))
+    world = World(Provider(refused, max_images=1))
     await world.run(job_of(n=3))
 
     assert (world.desk.begun, world.facts.error.reason) == ([(0,)], "CONTENT_POLICY")
@@ -421,7 +421,7 @@ async def test_a_refused_prompt_is_not_sent_again_for_the_next_image() -> None:
 
 async def test_a_refused_image_of_a_prompt_that_brought_others_is_one_that_is_missing() -> None:
     refused = provider_error(Acceptance.ACCEPTED, code=Code.PERMANENT, reason=Reason.CONTENT_POLICY, retryable=False)
-    world = World(Provider(made(), refused, made(), most=1))
+    world = World(Provider(made(), refused, made(), max_images=1))
     await world.run(job_of(n=3))
 
     assert (world.facts.error.reason, world.facts.indexes) == ("CONTENT_POLICY", [0, 2])
@@ -429,7 +429,7 @@ async def test_a_refused_image_of_a_prompt_that_brought_others_is_one_that_is_mi
 
 
 async def test_a_provider_in_trouble_is_not_asked_for_the_next_image() -> None:
-    world = World(Provider(made(), provider_error(Acceptance.NOT_ACCEPTED), most=1))
+    world = World(Provider(made(), provider_error(Acceptance.NOT_ACCEPTED), max_images=1))
     await world.run(job_of(n=3))
 
     assert (world.desk.begun, world.facts.indexes) == ([(0,), (1,)], [0])

@@ -14,7 +14,7 @@ from services.generator.application.run_job import Generator
 from services.generator.domain.provider_results import Acceptance, Generated, ImageSource, Operation, StageError
 from services.generator.domain.settlements import Outcome
 from services.generator.ports import ImageProvider, ProviderRequest
-from tests.support.generation import Desk, Facts, Provider, Reader, Staging, job_of, made, provider_error
+from tests.support.generation import Facts, LedgerJobService, Provider, Reader, Staging, job_of, made, provider_error
 from tests.support.patience import PATIENCE
 from tests.support.virtual_time import in_virtual_time
 
@@ -52,7 +52,7 @@ async def run(memory: Memory, provider: Provider, *, n: int = 1, facts: Facts | 
     """One claim to its end; what was told."""
     facts = facts or Facts()
     generator = Generator(
-        job_service=Desk(provider),
+        job_service=LedgerJobService(provider),
         facts=facts,
         staging=Staging(),
         reader=FetchingReader(),

@@ -20,14 +20,14 @@ class Broker:
     """Away, until it is back."""
 
     def __init__(self) -> None:
-        self.is_back, self.asked, self.has_heard = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.is_back, self.requests, self.has_heard = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.heard: list[str] = []
         self.tried: list[str] = []
 
     async def publish(self, fact_id: str) -> None:
         """Hear a fact."""
         self.tried.append(fact_id)
-        self.asked.set()
+        self.requests.set()
         if not self.is_back.is_set():
             raise BrokerUnavailable("away")
         self.heard.append(fact_id)
@@ -44,7 +44,7 @@ class DistantFacts(Facts):
     async def stage_failed(self, fact_id: str, **about: Any) -> None:
         """The claim ended badly."""
         await self._broker.publish(fact_id)
-        self.told.append(("stage_failed", about))
+        self.published.append(("stage_failed", about))
 
 
 async def test_a_paid_calls_end_is_told_though_the_job_is_another_workers_and_its_slot_is_free() -> None:
@@ -54,7 +54,7 @@ async def test_a_paid_calls_end_is_told_though_the_job_is_another_workers_and_it
     slot = slot_of(job_of())
     running = asyncio.create_task(world.run(slot.work, slot))
     async with asyncio.timeout(PATIENCE):
-        await broker.asked.wait()
+        await broker.requests.wait()
         end(slot, Renewal.LOST)
         await running
         broker.is_back.set()
@@ -66,7 +66,7 @@ async def test_a_paid_calls_end_is_told_though_the_job_is_another_workers_and_it
 async def test_a_fact_outlives_the_lease_under_its_own_id_and_does_not_keep_the_slot() -> None:
     broker, publisher, lease_ended = Broker(), BackgroundPublisher(), asyncio.Event()
     publishing = asyncio.create_task(publisher.publish(broker.publish, lease_ended=lease_ended))
-    await broker.asked.wait()
+    await broker.requests.wait()
     assert not publishing.done()
     lease_ended.set()
     async with asyncio.timeout(PATIENCE):

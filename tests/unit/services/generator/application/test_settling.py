@@ -18,8 +18,8 @@ from services.generator.domain.settlements import Outcome, Settlement
 from tests.support.clocks import put_into
 from tests.support.generation import (
     AWAY,
-    Desk,
     Facts,
+    LedgerJobService,
     Provider,
     Reader,
     Staging,
@@ -58,12 +58,12 @@ async def looked(
     provider: Provider,
     slot: Slot[Settlement],
     *,
-    desk: Desk | None = None,
+    desk: LedgerJobService | None = None,
     staging: Staging | None = None,
     reader: Reader | None = None,
-) -> tuple[Desk, Facts]:
+) -> tuple[LedgerJobService, Facts]:
     """Whom one look told what."""
-    desk, facts = desk or Desk(), Facts()
+    desk, facts = desk or LedgerJobService(), Facts()
     settler = Settler(
         job_service=desk,
         facts=facts,
@@ -111,7 +111,7 @@ async def test_one_look_is_all_and_what_has_not_ended_is_given_back(answer: Any,
 
     said = CancelOutcome.CONFIRMED if cancel else None
     assert desk.postponed == [("call_old", said, provider.poll_interval_seconds)]
-    assert (facts.told, len(provider.polled)) == ([], 1)
+    assert (facts.published, len(provider.polled)) == ([], 1)
 
 
 @pytest.mark.parametrize(
@@ -174,15 +174,15 @@ async def test_a_call_that_is_another_workers_by_now_is_left_alone() -> None:
 
     desk, facts = await looked(Provider(Pending(), hook=lose), slot)
 
-    assert (desk.postponed, facts.told) == ([], [])
+    assert (desk.postponed, facts.published) == ([], [])
 
 
 async def test_a_call_that_cannot_be_given_back_is_left_to_its_lease() -> None:
-    desk = Desk()
+    desk = LedgerJobService()
     desk.refusals["postpone_settlement"] = AWAY
     _, facts = await looked(Provider(Pending()), slot_of(), desk=desk)
 
-    assert (desk.postponed, facts.told) == ([], [])
+    assert (desk.postponed, facts.published) == ([], [])
 
 
 async def test_an_operation_that_has_not_ended_within_its_day_is_unknown_for_good() -> None:

@@ -19,7 +19,7 @@ from services.generator.domain.jobs import InputImage, Request
 from services.generator.domain.provider_results import CancelOutcome, Operation, ProviderError
 from services.generator.ports import ProviderRequest
 from tests.support.patience import PATIENCE
-from tests.support.wire import Wire
+from tests.support.wire import HandlerTransport
 
 ORDER = ProviderRequest(
     call_id="call_1", idempotency_key="call_1", model="xl", count=1, request=Request(prompt="a harbour")
@@ -58,7 +58,7 @@ class Server:
 async def sent(order: ProviderRequest, **told: Any) -> tuple[str, dict[str, Any]]:
     """Path and body of the request that an order becomes."""
     server = Server()
-    provider = A1111Provider(entry(**told), api_key="", transport=Wire(server.take))
+    provider = A1111Provider(entry(**told), api_key="", transport=HandlerTransport(server.take))
     try:
         await provider.submit(order)
     finally:
@@ -165,7 +165,7 @@ async def test_a_picture_of_another_checkpoint_is_not_passed_off_as_the_one_that
     named: str, drawn: dict[str, str], fits: bool
 ) -> None:
     server = Server(txt2img=DONE | {"info": json.dumps(drawn)})
-    provider = A1111Provider(entry(models=[{"name": named}]), api_key="", transport=Wire(server.take))
+    provider = A1111Provider(entry(models=[{"name": named}]), api_key="", transport=HandlerTransport(server.take))
     try:
         if fits:
             assert (await provider.submit(replace(ORDER, model=named))).images

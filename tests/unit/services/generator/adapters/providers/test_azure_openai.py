@@ -20,8 +20,8 @@ from services.generator.domain import untrusted_text
 from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import Acceptance, Generated, ProviderError
 from services.generator.ports import ProviderRequest
-from tests.support.scripted_http import Answer, scripted_server
-from tests.support.wire import Wire
+from tests.support.scripted_http import ScriptedResponse, scripted_server
+from tests.support.wire import HandlerTransport
 
 BASE = "https://pictures.openai.azure.com/openai/v1"
 ORDER = ProviderRequest(
@@ -44,18 +44,18 @@ class Resource:
     """Takes one secret after the other: each answer but the last says no."""
 
     answers: list[httpx.Response]
-    asked: list[httpx.Request] = field(default_factory=list)
+    requests: list[httpx.Request] = field(default_factory=list)
     meanwhile: Callable[[], object] = lambda: None
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         """The next answer."""
-        self.asked.append(request)
+        self.requests.append(request)
         self.meanwhile()
         return self.answers.pop(0)
 
     def sent(self, header: str) -> list[str]:
         """What came as the header of each request."""
-        return [request.headers.get(header, "") for request in self.asked]
+        return [request.headers.get(header, "") for request in self.requests]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ async def test_a_token_that_was_renewed_in_its_file_is_used_by_the_next_request(
     file.write_text("token-of-the-morning\n", encoding="utf-8")
     resource = Resource(answers=[GOOD, GOOD])
     told = entry(api_key_file=str(file), settings={"auth": "token"})
-    provider = AzureOpenAIProvider(told, api_key=told.api_key({}), transport=Wire(resource))
+    provider = AzureOpenAIProvider(told, api_key=told.api_key({}), transport=HandlerTransport(resource))
     await ask(provider)
     file.write_text("token-of-the-evening\n", encoding="utf-8")
     await ask(provider)
@@ -108,7 +108,7 @@ async def test_a_live_check_shows_the_token(tmp_path: Path) -> None:
     resource = Resource(answers=[httpx.Response(200, json={"data": []})])
     told = entry(api_key_file=str(file), settings={"auth": "token"})
 
-    found, _ = await check_live(told, environ={}, transport=Wire(resource))
+    found, _ = await check_live(told, environ={}, transport=HandlerTransport(resource))
 
     assert found is LiveCheck.PASSED
     assert resource.sent("authorization") == ["Bearer token-of-the-morning"]
@@ -123,7 +123,7 @@ async def test_a_refusal_while_the_token_is_renewed_is_asked_again_with_the_new_
 
     resource = Resource(answers=[DENIED, GOOD], meanwhile=renew)
     told = entry(api_key_file=str(file), settings={"auth": "token"})
-    provider = AzureOpenAIProvider(told, api_key=told.api_key({}), transport=Wire(resource))
+    provider = AzureOpenAIProvider(told, api_key=told.api_key({}), transport=HandlerTransport(resource))
     await ask(provider)
     await provider.close()
 
@@ -135,7 +135,7 @@ async def test_a_key_that_is_refused_and_was_not_renewed_is_not_sent_again(tmp_p
     file.write_text("key-that-is-wrong", encoding="utf-8")
     resource = Resource(answers=[DENIED])
     told = entry(api_key_file=str(file))
-    provider = AzureOpenAIProvider(told, api_key=told.api_key({}), transport=Wire(resource))
+    provider = AzureOpenAIProvider(told, api_key=told.api_key({}), transport=HandlerTransport(resource))
     with pytest.raises(ProviderError) as error:
         await ask(provider)
     await provider.close()
@@ -149,7 +149,7 @@ async def test_a_file_that_is_just_being_written_costs_no_job(tmp_path: Path) ->
     file.write_text("key-until-now", encoding="utf-8")
     resource = Resource(answers=[GOOD, GOOD])
     told = entry(api_key_file=str(file))
-    provider = AzureOpenAIProvider(told, api_key=told.api_key({}), transport=Wire(resource))
+    provider = AzureOpenAIProvider(told, api_key=told.api_key({}), transport=HandlerTransport(resource))
     file.write_text("", encoding="utf-8")
     await ask(provider)
     file.unlink()
@@ -168,7 +168,7 @@ async def test_tokens_of_an_identity_are_asked_for_the_scope_and_asked_anew_when
 
     resource = Resource(answers=[GOOD, DENIED, GOOD])
     told = entry(settings={"auth": "identity", "scope": "https://ai.azure.com/.default"})
-    provider = AzureOpenAIProvider(told, api_key="", transport=Wire(resource), identity=source)
+    provider = AzureOpenAIProvider(told, api_key="", transport=HandlerTransport(resource), identity=source)
     await ask(provider)
     await ask(provider)
     await provider.close()
@@ -187,8 +187,10 @@ async def test_a_managed_identity_of_azure_gives_the_token(monkeypatch: pytest.M
         monkeypatch.setenv("IDENTITY_HEADER", "proof")
         monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")
         query = "?api-version=2019-08-01&resource=https://cognitiveservices.azure.com"
-        machine.expect("GET", f"/token{query}", Answer(body=body), headers={"X-IDENTITY-HEADER": "proof"})
-        provider = AzureOpenAIProvider(entry(settings={"auth": "identity"}), api_key="", transport=Wire(resource))
+        machine.expect("GET", f"/token{query}", ScriptedResponse(body=body), headers={"X-IDENTITY-HEADER": "proof"})
+        provider = AzureOpenAIProvider(
+            entry(settings={"auth": "identity"}), api_key="", transport=HandlerTransport(resource)
+        )
         await ask(provider)
         await provider.close()
 
@@ -211,7 +213,7 @@ async def test_an_identity_that_gives_no_token_sends_nothing(failure: str, code:
 
     resource = Resource(answers=[])
     told = entry(settings={"auth": "identity"})
-    provider = AzureOpenAIProvider(told, api_key="", transport=Wire(resource), identity=Refusing)
+    provider = AzureOpenAIProvider(told, api_key="", transport=HandlerTransport(resource), identity=Refusing)
     with pytest.raises(ProviderError) as error:
         await ask(provider)
     await provider.close()
@@ -219,7 +221,7 @@ async def test_an_identity_that_gives_no_token_sends_nothing(failure: str, code:
     assert (error.value.code, error.value.reason) == (code, reason)
     assert error.value.acceptance is Acceptance.NOT_ACCEPTED
     assert "AADSTS700016" in error.value.vendor.message
-    assert resource.asked == []
+    assert resource.requests == []
 
 
 async def test_tokens_are_in_no_text_and_those_of_yesterday_take_no_time(tmp_path: Path) -> None:
@@ -227,7 +229,7 @@ async def test_tokens_are_in_no_text_and_those_of_yesterday_take_no_time(tmp_pat
     file.write_text("token-number-0", encoding="utf-8")
     told = entry(api_key_file=str(file), settings={"auth": "token"})
     resource = Resource(answers=[GOOD] * 4)
-    provider = AzureOpenAIProvider(told, api_key=told.api_key({}), transport=Wire(resource))
+    provider = AzureOpenAIProvider(told, api_key=told.api_key({}), transport=HandlerTransport(resource))
     for number in range(4):
         file.write_text(f"token-number-{number}", encoding="utf-8")
         await ask(provider)

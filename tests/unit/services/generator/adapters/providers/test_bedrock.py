@@ -20,7 +20,7 @@ from services.generator.domain.jobs import InputImage, Request
 from services.generator.domain.provider_results import Acceptance, Generated, ImageSource, ProviderError
 from services.generator.ports import ProviderRequest
 from tests.support.aws_signature import signature_of
-from tests.support.wire import Wire
+from tests.support.wire import HandlerTransport
 
 NOVA = "amazon.nova-canvas-v1:0"
 CORE = "stability.stable-image-core-v1:1"
@@ -109,7 +109,7 @@ def denied(code: str = "ExpiredTokenException") -> httpx.Response:
 async def ask(told: BedrockEntry, wanted: ProviderRequest, *answers: httpx.Response, **more: Any) -> tuple[Any, Vendor]:
     """What a call comes to, and the vendor that was asked."""
     vendor = Vendor(*answers)
-    provider = BedrockProvider(told, **({"api_key": "key-of-bedrock"} | more), transport=Wire(vendor))
+    provider = BedrockProvider(told, **({"api_key": "key-of-bedrock"} | more), transport=HandlerTransport(vendor))
     try:
         return await provider.submit(wanted), vendor
     finally:
@@ -194,7 +194,7 @@ async def test_credentials_that_are_refused_and_are_still_the_same_are_not_used_
     vendor = Vendor(denied(code))
     told = entry(settings={"auth": "iam"})
     provider = BedrockProvider(
-        told, api_key="", transport=Wire(vendor), find_credentials=finding(Credentials("AK", SECRET))
+        told, api_key="", transport=HandlerTransport(vendor), find_credentials=finding(Credentials("AK", SECRET))
     )
     with pytest.raises(ProviderError) as error:
         await provider.submit(order())
@@ -231,7 +231,7 @@ async def test_a_key_that_was_renewed_in_its_file_is_tried_before_the_call_fails
             return super().__call__(request)
 
     vendor = Renewing(denied(), made())
-    provider = BedrockProvider(told, api_key=told.api_key({}), transport=Wire(vendor))
+    provider = BedrockProvider(told, api_key=told.api_key({}), transport=HandlerTransport(vendor))
     await provider.submit(order())
     await provider.close()
 

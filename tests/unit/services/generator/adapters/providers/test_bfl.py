@@ -12,7 +12,7 @@ from services.generator.adapters.providers.entry_fields import ModelEntry
 from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import Acceptance, Generated, Operation, Pending, ProviderError
 from services.generator.ports import ProviderRequest
-from tests.support.wire import Wire
+from tests.support.wire import HandlerTransport
 
 KEY = "the-secret-key"
 OWN = "https://proxy.example:8443/bfl/get_result?id=t1"
@@ -37,7 +37,7 @@ class Vendor:
     def __init__(self) -> None:
         self.asked: list[httpx.Request] = []
         self.answer = httpx.Response(200)
-        self.provider = BFLProvider(ENTRY, api_key=KEY, transport=Wire(self._take))
+        self.provider = BFLProvider(ENTRY, api_key=KEY, transport=HandlerTransport(self._take))
 
     def _take(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(request)

@@ -13,7 +13,7 @@ from services.generator.adapters.providers.kinds import ProviderFile
 from services.generator.domain.jobs import InputImage, Request
 from services.generator.domain.provider_results import Acceptance, Generated, Operation, Pending, ProviderError
 from services.generator.ports import ProviderRequest
-from tests.support.wire import Wire
+from tests.support.wire import HandlerTransport
 
 OWN = "https://api.bfl.ai/v1/get_result?id=t1"
 PICTURE, MASK = b"\x89PNG\r\n\x1a\n", b"\x89PNG\r\n\x1a\nmask"
@@ -51,7 +51,7 @@ async def sent(model: str, *, images: int = 0, mask: bool = False, seed: int | N
         return httpx.Response(200, json={"id": "t1", "polling_url": OWN})
 
     settings = request.pop("settings", {})
-    speaking = provider(model, transport=Wire(take), **settings)
+    speaking = provider(model, transport=HandlerTransport(take), **settings)
     places = [*range(images), *([-1] if mask else [])]
     inputs = tuple(InputImage(index=place, url=None, content_type="image/png") for place in places)
     order = ProviderRequest(
@@ -182,7 +182,9 @@ def test_who_wants_no_pictures_needs_no_fields() -> None:
 
 async def looks(**told: Any) -> Generated | Pending:
     """A look at a task."""
-    speaking = provider("flux-3-image", transport=Wire(lambda _: httpx.Response(200, json={"id": "t1"} | told)))
+    speaking = provider(
+        "flux-3-image", transport=HandlerTransport(lambda _: httpx.Response(200, json={"id": "t1"} | told))
+    )
     try:
         return await speaking.poll(Operation(id="t1", state={"polling_url": OWN, "cost_micros": "50000"}))
     finally:

@@ -18,7 +18,7 @@ from services.generator.domain.jobs import MaskForm, Request
 from services.generator.domain.provider_results import CancelOutcome, Generated, Operation, ProviderError
 from services.generator.ports import ProviderRequest
 from tests.support.decoding import decoder
-from tests.support.wire import Wire
+from tests.support.wire import HandlerTransport
 
 ENTRY: dict[str, Any] = {
     "name": "fal",
@@ -54,7 +54,7 @@ class Vendor:
     def __init__(self) -> None:
         self.asked: list[httpx.Request] = []
         [entry] = ProviderFile.model_validate({"providers": [ENTRY]}).providers
-        made = [FalProvider(one, api_key="k", transport=Wire(self._take)) for one in self._entries(entry)]
+        made = [FalProvider(one, api_key="k", transport=HandlerTransport(self._take)) for one in self._entries(entry)]
         self.provider = ModelProviders(made[0], {FIRST: made[1], SECOND: made[2]})
 
     @staticmethod

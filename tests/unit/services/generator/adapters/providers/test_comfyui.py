@@ -23,7 +23,7 @@ from services.generator.domain.provider_results import (
     ProviderError,
 )
 from services.generator.ports import ProviderRequest
-from tests.support.wire import Wire
+from tests.support.wire import HandlerTransport
 
 WORKFLOW: dict[str, Any] = {
     "3": {"class_type": "KSampler", "inputs": {"seed": 1, "positive": ["6", 0]}},
@@ -117,7 +117,7 @@ class Server:
 
 async def asked_of(server: Server, work: Callable[[ComfyUIProvider], Any], *, api_key: str = "") -> Any:
     """What the adapter makes of a server."""
-    provider = ComfyUIProvider(entry(), api_key=api_key, transport=Wire(server.take))
+    provider = ComfyUIProvider(entry(), api_key=api_key, transport=HandlerTransport(server.take))
     try:
         return await work(provider)
     finally:
@@ -346,7 +346,7 @@ MODELS = [{"name": "photo"}, {"name": "ink"}]
 async def queued(order: ProviderRequest, server: Server | None = None) -> dict[str, Any]:
     """The workflow that an order becomes."""
     server = server or Server(post_prompt={"prompt_id": "p1"}, post_upload=[{"name": f"{n}.png"} for n in range(3)])
-    provider = ComfyUIProvider(entry(CHOOSING, models=MODELS), api_key="", transport=Wire(server.take))
+    provider = ComfyUIProvider(entry(CHOOSING, models=MODELS), api_key="", transport=HandlerTransport(server.take))
     try:
         await provider.submit(order)
     finally:
@@ -415,7 +415,7 @@ async def test_what_the_workflow_takes_of_pictures_is_offered() -> None:
 async def test_a_key_goes_into_the_header_that_the_file_names() -> None:
     server = Server(post_prompt={"prompt_id": "p1"})
     named = entry(SETTINGS | {"api_key_header": "X-API-Key"})
-    provider = ComfyUIProvider(named, api_key="a-secret-key", transport=Wire(server.take))
+    provider = ComfyUIProvider(named, api_key="a-secret-key", transport=HandlerTransport(server.take))
     await provider.submit(ORDER)
     await provider.close()
     [asked] = server.asked
@@ -471,7 +471,7 @@ async def test_without_a_key_a_picture_is_left_to_who_reads_the_others() -> None
 )
 async def test_a_prompt_is_canceled_by_its_id_wherever_the_api_begins(base: str, path: str) -> None:
     server = Server(post_api={"cancelled": True})
-    provider = ComfyUIProvider(entry(base_url=base), api_key="", transport=Wire(server.take))
+    provider = ComfyUIProvider(entry(base_url=base), api_key="", transport=HandlerTransport(server.take))
     outcome = await provider.cancel(OPERATION)
     await provider.close()
 

@@ -24,7 +24,7 @@ from services.generator.domain.provider_results import (
 )
 from services.generator.ports import ProviderRequest
 from tests.support.decoding import decoder
-from tests.support.wire import Wire
+from tests.support.wire import HandlerTransport
 
 WORKFLOW: dict[str, Any] = {
     "3": {"class_type": "KSampler", "inputs": {"seed": 1, "positive": ["6", 0]}},
@@ -70,7 +70,7 @@ async def asked_of(
     server: Server, work: Callable[[ComfyUIV2Provider], Any], *, price: int | None = None, key: str = KEY
 ) -> Any:
     """What the adapter makes of a server."""
-    provider = ComfyUIV2Provider(entry(price=price), api_key=key, transport=Wire(server.take))
+    provider = ComfyUIV2Provider(entry(price=price), api_key=key, transport=HandlerTransport(server.take))
     try:
         return await work(provider)
     finally:

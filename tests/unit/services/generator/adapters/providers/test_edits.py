@@ -16,7 +16,7 @@ from services.generator.adapters.providers.replicate import provider as replicat
 from services.generator.domain.jobs import InputImage, MaskForm, Request
 from services.generator.domain.provider_results import Acceptance, ProviderError
 from services.generator.ports import ProviderRequest
-from tests.support.wire import Wire
+from tests.support.wire import HandlerTransport
 
 KEY = "the-secret-key"
 PNG, JPEG, MASK = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\nmask"
@@ -33,7 +33,7 @@ class Vendor:
         told = {"name": "paid", "kind": kind, "models": [{"name": MODELS[kind]}], "settings": settings} | entry
         [read] = ProviderFile.model_validate({"providers": [told]}).providers
         make: Callable[..., RemoteProvider] = {"fal": fal.FalProvider, "replicate": replicate.ReplicateProvider}[kind]
-        self.provider = make(read, api_key=KEY, transport=Wire(self._take))
+        self.provider = make(read, api_key=KEY, transport=HandlerTransport(self._take))
         self.asked: list[httpx.Request] = []
         self._upload = upload
         self._kind = kind

@@ -13,7 +13,7 @@ from services.generator.adapters.providers.fal.provider import FalProvider
 from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import Acceptance, Generated, Operation, ProviderError
 from services.generator.ports import ProviderRequest
-from tests.support.wire import Wire
+from tests.support.wire import HandlerTransport
 
 OWN = "https://queue.fal.run/fal-ai/flux/requests/r1"
 STATE = {"status_url": f"{OWN}/status", "response_url": OWN, "cancel_url": f"{OWN}/cancel", "model": "fal-ai/flux/dev"}
@@ -38,7 +38,7 @@ def provider(script: Script, **settings: Any) -> FalProvider:
     entry = FalEntry(
         name="paid", kind="fal", models=(ModelEntry(name="fal-ai/flux/dev"),), settings=FalSettings(**settings)
     )
-    return FalProvider(entry, api_key="the-key", transport=Wire(script))
+    return FalProvider(entry, api_key="the-key", transport=HandlerTransport(script))
 
 
 def order(model: str = "fal-ai/flux/dev", **request: Any) -> ProviderRequest:

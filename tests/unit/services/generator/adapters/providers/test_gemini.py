@@ -14,7 +14,7 @@ from services.generator.adapters.providers.option_rules import OptionRule
 from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import ProviderError
 from services.generator.ports import ProviderRequest
-from tests.support.wire import Wire
+from tests.support.wire import HandlerTransport
 
 TOKENS = TokenPrices(text_input=500_000, image_input=500_000, image_output=60_000_000, text_output=3_000_000)
 MODEL = ModelEntry(
@@ -45,7 +45,7 @@ async def cost(model: ModelEntry, usage: Any, asked: list[Any] | None = None, **
             asked.append(request)
         return httpx.Response(200, json=told)
 
-    wire = Wire(take)
+    wire = HandlerTransport(take)
     provider = GeminiProvider(entry, api_key="sk-secret", transport=wire)
     wanted = Request(**({"prompt": "a harbour"} | request))
     try:
@@ -59,7 +59,7 @@ async def test_the_last_image_of_an_answer_is_the_finished_one_and_the_others_ar
     parts = [{"inlineData": {"mimeType": "image/png", "data": data}} for data in ("MA==", "MQ==")]
     answer = httpx.Response(200, json={"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]})
     entry = GeminiEntry(name="gemini", kind="gemini", models=(MODEL,))
-    provider = GeminiProvider(entry, api_key="sk-secret", transport=Wire(lambda request: answer))
+    provider = GeminiProvider(entry, api_key="sk-secret", transport=HandlerTransport(lambda request: answer))
     order = ProviderRequest(call_id="c", idempotency_key="c", model=MODEL.name, count=1, request=Request(prompt="x"))
     made = await provider.submit(order)
     await provider.close()

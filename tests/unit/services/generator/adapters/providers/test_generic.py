@@ -21,7 +21,7 @@ from services.generator.domain.provider_results import (
 )
 from services.generator.ports import ProviderRequest
 from tests.support.forms import form_of
-from tests.support.wire import Wire
+from tests.support.wire import HandlerTransport
 
 KEY = "key-of-the-vendor"
 BASE = "https://vendor.test/v1"
@@ -81,7 +81,7 @@ class Vendor:
 async def submitted(settings: dict[str, Any], wanted: ProviderRequest, *answers: httpx.Response, **told: Any) -> Any:
     """What a submission comes to, and the request."""
     vendor = Vendor(*(answers or (httpx.Response(200, json={"data": [{"url": "https://a.test/0"}]}),)))
-    provider = GenericProvider(entry(settings, **told), api_key=KEY, transport=Wire(vendor))
+    provider = GenericProvider(entry(settings, **told), api_key=KEY, transport=HandlerTransport(vendor))
     try:
         return await provider.submit(wanted), vendor.asked[0]
     finally:
@@ -249,7 +249,7 @@ async def test_an_address_that_is_only_a_path_is_one_of_the_vendors_own() -> Non
 @pytest.mark.parametrize("named", ["../admin", "a/b", "..", "a?b=c", "a#b", "%2e%2e"])
 async def test_an_id_is_one_part_of_the_path_whatever_it_says(named: str) -> None:
     vendor = Vendor(httpx.Response(200, json={"state": "busy"}))
-    provider = GenericProvider(entry(POLLED), api_key=KEY, transport=Wire(vendor))
+    provider = GenericProvider(entry(POLLED), api_key=KEY, transport=HandlerTransport(vendor))
     await provider.poll(Operation(id=named))
     await provider.close()
 
@@ -266,7 +266,7 @@ async def test_an_id_is_one_part_of_the_path_whatever_it_says(named: str) -> Non
 )
 async def test_a_cancel_is_confirmed_by_the_statuses_that_say_so_alone(status: int, outcome: CancelOutcome) -> None:
     vendor = Vendor(httpx.Response(status))
-    provider = GenericProvider(entry(POLLED), api_key=KEY, transport=Wire(vendor))
+    provider = GenericProvider(entry(POLLED), api_key=KEY, transport=HandlerTransport(vendor))
 
     assert await provider.cancel(Operation(id="o1")) is outcome
     assert (vendor.asked[0].method, vendor.asked[0].url.path) == ("DELETE", "/v1/images/o1")
@@ -275,7 +275,7 @@ async def test_a_cancel_is_confirmed_by_the_statuses_that_say_so_alone(status: i
 
 
 async def test_a_wish_to_cancel_that_is_not_answered_is_repeated() -> None:
-    provider = GenericProvider(entry(POLLED), api_key=KEY, transport=Wire(Vendor(httpx.Response(503))))
+    provider = GenericProvider(entry(POLLED), api_key=KEY, transport=HandlerTransport(Vendor(httpx.Response(503))))
     with pytest.raises(ProviderError) as error:
         await provider.cancel(Operation(id="o1"))
     await provider.close()
@@ -293,7 +293,7 @@ async def test_a_wish_to_cancel_that_is_not_answered_is_repeated() -> None:
 )
 async def test_a_failed_operation_is_read_by_its_words(words: str, reason: str, retryable: bool) -> None:
     answer = httpx.Response(200, json={"state": "failed", "error": {"message": words}})
-    provider = GenericProvider(entry(POLLED), api_key=KEY, transport=Wire(Vendor(answer)))
+    provider = GenericProvider(entry(POLLED), api_key=KEY, transport=HandlerTransport(Vendor(answer)))
     with pytest.raises(ProviderError) as error:
         await provider.poll(Operation(id="o1"))
     await provider.close()
@@ -316,7 +316,7 @@ async def test_an_operation_ends_as_its_words_and_codes_say(told: dict[str, Any]
     meanings = {"means": {7: "rate_limit"}, "phrases": {"not enough tokens": "quota"}}
     settings = POLLED | {"status": status, "errors": meanings}
     vendor = Vendor(httpx.Response(200, json=told))
-    provider = GenericProvider(entry(settings), api_key=KEY, transport=Wire(vendor))
+    provider = GenericProvider(entry(settings), api_key=KEY, transport=HandlerTransport(vendor))
     with pytest.raises(ProviderError) as error:
         await provider.poll(Operation(id="o1"))
     await provider.close()
@@ -328,7 +328,7 @@ async def test_an_operation_ends_as_its_words_and_codes_say(told: dict[str, Any]
 @pytest.mark.parametrize("told", [{"state": "paused"}, {}, {"state": None}, {"state": True}, {"state": ["done"]}])
 async def test_a_word_that_no_setting_names_says_nothing_of_the_bill(told: dict[str, Any]) -> None:
     vendor = Vendor(httpx.Response(200, json=told))
-    provider = GenericProvider(entry(POLLED), api_key=KEY, transport=Wire(vendor))
+    provider = GenericProvider(entry(POLLED), api_key=KEY, transport=HandlerTransport(vendor))
     with pytest.raises(ProviderError) as error:
         await provider.poll(Operation(id="o1"))
     await provider.close()
@@ -346,7 +346,7 @@ async def test_a_request_that_is_not_done_and_cannot_be_polled_is_kept_as_eviden
 
 
 async def test_without_operations_nothing_can_be_followed_or_stopped() -> None:
-    provider = GenericProvider(entry(SYNC), api_key=KEY, transport=Wire(Vendor()))
+    provider = GenericProvider(entry(SYNC), api_key=KEY, transport=HandlerTransport(Vendor()))
     offers = provider.describe(is_default=False).capabilities
 
     assert not provider.traits.resumable

@@ -12,7 +12,7 @@ from services.generator.adapters.providers.kinds import ProviderFile
 from services.generator.domain.jobs import InputImage, Request
 from services.generator.domain.provider_results import Acceptance, Generated, ImageSource, ProviderError
 from services.generator.ports import ProviderRequest
-from tests.support.wire import Wire
+from tests.support.wire import HandlerTransport
 
 PNG = b"\x89PNG\r\n\x1a\n"
 ROUTER = "https://router.huggingface.co"
@@ -53,7 +53,7 @@ async def ask(
         return answer
 
     listed = told.model_copy(update={"default_model": wanted.model})
-    provider = HuggingFaceProvider(listed, api_key="hf_of_the_test", transport=Wire(take))
+    provider = HuggingFaceProvider(listed, api_key="hf_of_the_test", transport=HandlerTransport(take))
     try:
         return await provider.submit(wanted), asked[0]
     finally:

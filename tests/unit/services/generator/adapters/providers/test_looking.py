@@ -6,7 +6,7 @@ import pytest
 from services.generator.adapters.providers.check import LiveCheck, check_live
 from services.generator.adapters.providers.entry import RemoteEntry
 from services.generator.adapters.providers.kinds import ProviderFile
-from tests.support.wire import Wire
+from tests.support.wire import HandlerTransport
 
 KEY = "key-of-the-provider"
 MODELS = {"replicate": "owner/name", "stability": "core"}
@@ -34,7 +34,7 @@ async def found_by(kind: str, answer: httpx.Response) -> tuple[LiveCheck, str, l
         asked.append(request)
         return answer
 
-    found, words = await check_live(entry_of(kind), environ={"KEY": KEY}, transport=Wire(told))
+    found, words = await check_live(entry_of(kind), environ={"KEY": KEY}, transport=HandlerTransport(told))
     return found, words, asked
 
 
@@ -85,7 +85,7 @@ async def test_who_cannot_be_reached_is_not_said_to_be_wrong() -> None:
     def away(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")
 
-    found, words = await check_live(entry_of("openai"), environ={"KEY": KEY}, transport=Wire(away))
+    found, words = await check_live(entry_of("openai"), environ={"KEY": KEY}, transport=HandlerTransport(away))
 
     assert found is LiveCheck.INCONCLUSIVE
     assert "https://api.test/v1/models cannot be reached" in words

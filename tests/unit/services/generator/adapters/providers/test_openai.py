@@ -20,7 +20,7 @@ from services.generator.adapters.providers.option_rules import OptionRule
 from services.generator.domain.jobs import InputImage, MaskForm, Request
 from services.generator.domain.provider_results import Acceptance, ImageSource, ProviderError
 from services.generator.ports import ProviderRequest
-from tests.support.wire import Wire
+from tests.support.wire import HandlerTransport
 
 BASE = "https://api.example/v1"
 KEY = "sk-secret"
@@ -57,7 +57,7 @@ async def ask(answer: Answer, wanted: ProviderRequest, entry: OpenAIEntry = ENTR
         asked.append(request)
         return answer if isinstance(answer, httpx.Response) else answer(request)
 
-    provider = OpenAIProvider(entry, api_key=KEY, transport=Wire(take))
+    provider = OpenAIProvider(entry, api_key=KEY, transport=HandlerTransport(take))
     try:
         return await provider.submit(wanted), asked[0]
     finally:

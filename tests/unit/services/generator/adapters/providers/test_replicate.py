@@ -23,7 +23,7 @@ from services.generator.domain.provider_results import (
     ProviderError,
 )
 from services.generator.ports import ProviderRequest
-from tests.support.wire import Wire
+from tests.support.wire import HandlerTransport
 
 BASE = "https://api.example/v1"
 MODEL = "black-forest-labs/flux-schnell"
@@ -62,7 +62,7 @@ class Script:
 
 def provider(script: Script, entry: ReplicateEntry = ENTRY) -> ReplicateProvider:
     """The adapter in front of a script."""
-    return ReplicateProvider(entry, api_key=KEY, transport=Wire(script))
+    return ReplicateProvider(entry, api_key=KEY, transport=HandlerTransport(script))
 
 
 def order(*, model: str = MODEL, **request: Any) -> ProviderRequest:

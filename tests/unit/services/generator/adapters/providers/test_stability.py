@@ -12,7 +12,7 @@ from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import Generated, ProviderError
 from services.generator.ports import ProviderRequest
 from tests.support.forms import form_of
-from tests.support.wire import Wire
+from tests.support.wire import HandlerTransport
 
 MOST_SEED = 4_294_967_294
 KEY = "sk-secret"
@@ -35,7 +35,7 @@ async def ask(
         asked.append(came)
         return httpx.Response(200, json=answer, headers={"x-request-id": "req_1"})
 
-    provider = StabilityProvider(entry(model, allowed_options="any"), api_key=KEY, transport=Wire(take))
+    provider = StabilityProvider(entry(model, allowed_options="any"), api_key=KEY, transport=HandlerTransport(take))
     wanted = Request(prompt="a harbour", **request)
     order = ProviderRequest(call_id="c", idempotency_key="c", model=model, count=1, request=wanted, seed=seed)
     try:

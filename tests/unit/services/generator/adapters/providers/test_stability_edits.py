@@ -14,7 +14,7 @@ from services.generator.domain.jobs import InputImage, Request
 from services.generator.domain.provider_results import Acceptance, Generated, Operation, Pending, ProviderError
 from services.generator.ports import ProviderRequest
 from tests.support.forms import form_of
-from tests.support.wire import Wire
+from tests.support.wire import HandlerTransport
 
 KEY = "sk-secret"
 PICTURE, OTHER, MASK = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\nmask"
@@ -52,7 +52,7 @@ class Vendor:
         priced = [{"name": name, "price_micros_per_image": 1000} for name in models]
         entry = StabilityEntry.model_validate(told | {"models": priced})
         self.asked: list[httpx.Request] = []
-        self.provider = StabilityProvider(entry, api_key=KEY, transport=Wire(self._take))
+        self.provider = StabilityProvider(entry, api_key=KEY, transport=HandlerTransport(self._take))
         self._answers = answers or [httpx.Response(200, json=MADE | {"id": "g1"})]
 
     async def asks(
