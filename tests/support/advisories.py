@@ -1,7 +1,7 @@
 """Compares the lock files with advisories that are kept in the repository, without a network.
 
-`python -m tests.support.advisories` names what is affected; with a folder of files in OSV's format it first takes over
-those that concern a locked package.
+`python -m tests.support.advisories` prints the affected packages; with a folder of files in OSV's format it first
+stores the advisories that concern a locked package.
 """
 
 import json
@@ -60,7 +60,7 @@ def _package_of(affected_package: Mapping[str, Any]) -> str | None:
 
 
 def _is_within(events: Iterable[Mapping[str, str]], version: Version) -> bool:
-    """Whether a version lies in a range: the last event at or before it says so."""
+    """Returns whether a version lies in a range; the last event at or before it decides."""
     is_within = False
     for event in sorted(events, key=lambda event: _version(next(iter(event.values())))):
         [(kind, version_text)] = event.items()
@@ -85,7 +85,7 @@ def _name(text: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Take over what is given, then compare."""
+    """Stores the advisories of a given folder, then compares; returns the exit code."""
     packages = locked()
     if arguments:
         lines = ",\n".join(f"  {json.dumps(advisory)}" for advisory in relevant(Path(arguments[0]), packages))

@@ -1,4 +1,4 @@
-"""What becomes of answers on their way from a vendor: by name, and by a seed."""
+"""Alterations of a provider's responses: by name, and random ones by a seed."""
 
 import base64
 import gzip
@@ -118,7 +118,7 @@ def _around_json(before: bytes, after: bytes = b"") -> Alteration:
     return lambda response: replace(response, body=before + response.body + after) if response.is_json else response
 
 
-#: What a careful reader does not even notice: the job has its picture all the same.
+#: Alterations that a correct reader ignores: the job gets its image.
 HARMLESS: Mapping[str, Alteration] = {
     "as it is": lambda response: response,
     "a header in another alphabet": lambda response: response.with_header("x-routed-via", "маляр/кисть v2".encode()),
@@ -140,7 +140,7 @@ HARMLESS: Mapping[str, Alteration] = {
     "base64 without padding": _encoded(lambda text: text.rstrip(b"=")),
 }
 
-#: In place of the answer to the purchase: nothing can be had of it, and whoever looks finds what was said.
+#: Instead of the response to the purchase: it has no image, and the job keeps what was returned.
 USELESS: Mapping[str, RawResponse] = {
     "a gateway's binary": RawResponse(status=502, body=bytes(range(256)) * 4),
     "a gateway's packed page": RawResponse(status=502, body=gzip.compress(b"<html>502 Bad Gateway</html>")),
@@ -163,7 +163,7 @@ USELESS: Mapping[str, RawResponse] = {
 
 
 class Mutations:
-    """Alterations of one job's answers, all of them of one seed."""
+    """Random alterations of the responses to one job, determined by a seed."""
 
     def __init__(self, seed: str, *, steps: int) -> None:
         self._random = random.Random(seed)
@@ -171,7 +171,7 @@ class Mutations:
         self._steps = {self._random.randrange(steps) for _ in range(often)}
 
     def __call__(self, number: int, response: RawResponse) -> RawResponse:
-        """The answer of a step, altered or not."""
+        """Returns the response of a step, altered or not."""
         if number not in self._steps:
             return response
         for _ in range(self._random.choice((1, 1, 1, 2, 4))):

@@ -20,7 +20,7 @@ def png_of(width: int, height: int) -> bytes:
 
 
 def jpeg_that_claims(width: int, height: int) -> bytes:
-    """A JPEG whose header tells of other pixels than there are."""
+    """Returns a JPEG whose header states another size than its pixels have."""
     data = bytearray(encoded("JPEG"))
     offset = data.index(b"\xff\xc0")
     struct.pack_into(">HH", data, offset + 5, height, width)
@@ -28,7 +28,7 @@ def jpeg_that_claims(width: int, height: int) -> bytes:
 
 
 def webp_that_claims(width: int, height: int) -> bytes:
-    """A WebP whose canvas is larger than its picture."""
+    """Returns a WebP whose canvas is larger than its image."""
     inner = encoded("WEBP", lossless=True)[12:]
     canvas = bytes(4) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     body = b"WEBPVP8X" + struct.pack("<I", len(canvas)) + canvas + inner

@@ -1,4 +1,4 @@
-"""A real browser on a page of the tests' own server; what the page tells arrives in a queue."""
+"""A real browser on a page of the tests' own server; the page's reports arrive in a queue."""
 
 import json
 import queue
@@ -18,7 +18,7 @@ _OPTIONS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disa
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """A server with files by path; a page sends what it has to say to `/told`, as JSON."""
+    """A server with files by path; a page posts its reports to `/told`, as JSON."""
 
     origin: str
     reports: "queue.Queue[Any]" = field(default_factory=queue.Queue)
@@ -39,7 +39,7 @@ def _handler(files: Mapping[str, str], reports: "queue.Queue[Any]") -> type[Base
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Logs nothing."""
 
     return Handler
 

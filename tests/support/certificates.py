@@ -1,4 +1,4 @@
-"""An authority of a test's own, and the certificates that it gives: as RFC 5280 wants them, so strict checks pass."""
+"""A certificate authority for tests; its certificates follow RFC 5280, so that strict checks pass."""
 
 import ipaddress
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ class Leaf:
 
 @dataclass
 class Authority:
-    """Signs whatever it is asked to; its files lie in `folder`."""
+    """Signs every requested certificate; its files lie in `folder`."""
 
     folder: Path
     name: str = "authority"

@@ -1,4 +1,4 @@
-"""Both Python clients, asked alike: the one for threads works beside the loop."""
+"""Both Python clients behind one asynchronous interface; the one for threads runs beside the loop."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -11,7 +11,7 @@ KINDS = ("asyncio", "threads")
 
 
 class Threaded:
-    """The client for threads, as a coroutine asks it."""
+    """The client for threads, with asynchronous methods."""
 
     def __init__(self, jobs: JobClient) -> None:
         self._jobs = jobs

@@ -1,4 +1,4 @@
-"""A clock that goes on as it does, and that a test can put forward: a deadline passes when it is to, and not before."""
+"""Clocks that run on and that a test can advance, so that a deadline passes exactly when the test needs it."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from common.postgres import driver_url
 
 
 class AheadClock:
-    """What a module knows as `time`, as far as it asks for `monotonic`."""
+    """Replaces the module `time` where only `monotonic` is used."""
 
     def __init__(self) -> None:
         self._ahead = 0.0
@@ -57,11 +57,11 @@ class DatabaseClock:
         self._run(self.SET_UP)
 
     def stand(self) -> None:
-        """It stands still, but for what the test puts it forward."""
+        """Stops the clock; from now on only the test advances it."""
         self._run("UPDATE skew.clock SET stands_at = pg_catalog.clock_timestamp(), ahead = '0 s'")
 
     def go(self) -> None:
-        """It goes on, and right."""
+        """Lets the clock run on, with the right time."""
         self._run("UPDATE skew.clock SET stands_at = NULL, ahead = '0 s'")
 
     def pass_by(self, seconds: float) -> None:

@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 
 @dataclass(frozen=True, kw_only=True)
 class SeenSpan:
-    """A span, as far as tests look at it."""
+    """The fields of a span that tests read."""
 
     service: str
     name: str
@@ -33,7 +33,7 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
         self.url = ""
 
     def Export(self, request: Any, context: Any) -> Any:
-        """Take spans."""
+        """Stores spans."""
         with self._changed:
             for resource in request.resource_spans:
                 attributes = {attribute.key: attribute.value.string_value for attribute in resource.resource.attributes}
@@ -45,7 +45,7 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
         return trace_service_pb2.ExportTraceServiceResponse()
 
     def hold(self, text: str, *, seconds: float = 0.0) -> bool:
-        """Whether these words stand anywhere in what came: names, attributes, events, statuses."""
+        """Returns whether a text occurs anywhere in the spans: in names, attributes, events, statuses."""
         with self._changed:
             return self._changed.wait_for(lambda: any(text.encode() in raw for raw in self._raw), timeout=seconds)
 

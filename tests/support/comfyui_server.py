@@ -24,9 +24,9 @@ Play = Callable[[ServerConnection], Awaitable[None]]
 
 
 class ComfyUIServer:
-    """Its one prompt is in the queue, then has ended once `ended` is set.
+    """Has one prompt, which is in the queue until `ended` is set.
 
-    `play` is what happens on a websocket. `refusal` is what is answered instead of opening one.
+    `play` runs on each websocket. `refusal` is the response to a handshake instead of a websocket.
     """
 
     def __init__(self, play: Play) -> None:
@@ -42,7 +42,7 @@ class ComfyUIServer:
 
     @property
     def clients(self) -> list[str]:
-        """Who opened a websocket."""
+        """Client ids of all websocket handshakes."""
         return [parse_qs(urlsplit(handshake.path).query)["clientId"][0] for handshake in self.handshakes]
 
     @property

@@ -22,7 +22,7 @@ def prompts() -> list[str]:
 
 
 def sheet(captions: list[str]) -> Image.Image:
-    """A page with one picture for each prompt and the prompt under it."""
+    """Returns a page with one image for each prompt and the prompt under it."""
     rows = -(-len(captions) // _COLUMNS)
     width = _GAP + _COLUMNS * (_SIDE + _GAP)
     page = Image.new("RGB", (width, _GAP + rows * (_SIDE + _CAPTION + _GAP)), _PAPER)

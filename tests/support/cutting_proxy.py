@@ -1,6 +1,6 @@
-"""Stands before an HTTP server and cuts connections: once a whole request went through, or all that are open.
+"""A proxy of an HTTP server that cuts connections: after a whole request was forwarded, or all open ones.
 
-It may say that the server is away, too.
+It can respond that the server is unavailable, too.
 """
 
 import re
@@ -18,10 +18,10 @@ _AWAY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: c
 
 @dataclass
 class CuttingProxy:
-    """Cuts the next `cuts` connections, each once `is_taken(number)` returned: nothing comes back on them.
+    """Cuts the next `cuts` connections, each once `on_request(number)` has returned: no response arrives on them.
 
-    The next `refusals` requests are told 503. The heads of first requests that went on are in `seen`, the time of the
-    last byte that a client sent in `last_sent`, as the monotonic clock has it.
+    The next `refusals` requests get 503. `seen` has the heads of forwarded first requests, `last_sent` the monotonic
+    time of the last byte that a client sent.
     """
 
     upstream: str
@@ -44,7 +44,7 @@ class CuttingProxy:
             return True
 
     def is_refused(self) -> bool:
-        """Whether the next request is told that the server is away."""
+        """Returns whether the next request gets the response that the server is unavailable."""
         with self.lock:
             self.refusals -= 1
             return self.refusals >= 0

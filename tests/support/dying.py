@@ -1,4 +1,4 @@
-"""A generator on the real ledger, with a vendor that keeps books, that dies or is not answered at any moment."""
+"""A generator on the real ledger that crashes or loses responses at any call, with a provider that records calls."""
 
 import asyncio
 from collections import Counter
@@ -55,7 +55,7 @@ SELECT FROM provider_calls AS call JOIN jobs ON jobs.id = call.job_id
 WHERE call.phase IN ('intended', 'accepted') AND jobs.state IN ('completed', 'failed', 'canceled')
 """
 AWAY = ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason=Reason("UNAVAILABLE"), message="away")
-#: Fates of what is sold; what is slow has not ended at the first looks, and what is bad is no image.
+#: Fates of accepted calls; a slow one runs during the first polls, and the result of a bad one is no image.
 SOLD, SLOW_POLLS = ("good", "slow", "bad"), 2
 #: What readers of tests know to be no image.
 BAD = b"bad"
@@ -68,7 +68,7 @@ NOT_SOLD = {
 
 
 class BookkeepingProvider(Provider):
-    """Sells by a script of fates (then all is well) and books each request that it delivers, by its call."""
+    """Handles calls by a script of fates, then successfully, and records each request that it fulfils, by its call."""
 
     def __init__(self, name: str, moments: FaultPoints, fates: Sequence[str], *, resumable: bool, free: bool) -> None:
         super().__init__(None, resumable=resumable, free=free, max_images=2)
@@ -81,22 +81,22 @@ class BookkeepingProvider(Provider):
         self._fates = list(fates)
         self._operations: dict[str, tuple[ProviderRequest, str]] = {}
 
-    async def submit(self, provider_request: ProviderRequest) -> Generated | Operation:
-        """Sell, or not."""
-        return await self._moments.run(lambda: self._sell(provider_request), away=provider_error(Acceptance.UNKNOWN))
+    async def submit(self, order: ProviderRequest) -> Generated | Operation:
+        """Accepts or refuses a call."""
+        return await self._moments.run(lambda: self._sell(order), away=provider_error(Acceptance.UNKNOWN))
 
     async def poll(self, operation: Operation) -> Generated | Pending:
-        """How an operation stands."""
+        """Returns the state of an operation."""
         away = provider_error(Acceptance.UNKNOWN)
         return await self._moments.run(lambda: self._poll(operation), away=away)
 
     async def cancel(self, operation: Operation) -> CancelOutcome:
-        """Stop what has not ended; whoever asks again hears the same."""
+        """Stops an operation that has not ended; a repeated call returns the same."""
         away = provider_error(Acceptance.UNKNOWN)
         return await self._moments.run(lambda: self._stop(operation), away=away)
 
     def available_operations(self) -> set[str]:
-        """Operations whose result is had, now or later, by whoever asks for it."""
+        """Returns the operations whose result can be fetched, now or later."""
         sold = {name for name, (_, fate) in self._operations.items() if fate in SOLD and fate != "bad"}
         return sold - self.stopped
 
@@ -137,7 +137,7 @@ class BookkeepingProvider(Provider):
 
 
 class WatchedStaging(Staging):
-    """A bucket in memory whose answers come through a moment each."""
+    """A bucket in memory; each of its calls is a fault point."""
 
     def __init__(self, moments: FaultPoints) -> None:
         super().__init__()
@@ -150,7 +150,7 @@ class WatchedStaging(Staging):
         )
 
     async def of_call(self, job_id: str, call_id: str) -> tuple[list[StagedImage], int]:
-        """Look."""
+        """Lists images."""
         return await self._moments.run(
             lambda: super(WatchedStaging, self).of_call(job_id, call_id), away=StorageUnavailable("away")
         )
@@ -162,7 +162,7 @@ class WatchedStaging(Staging):
         )
 
     async def raw_of_call(self, job_id: str, call_id: str) -> list[RawResult]:
-        """Look for what is no image."""
+        """Lists objects that are no images."""
         return await self._moments.run(
             lambda: super(WatchedStaging, self).raw_of_call(job_id, call_id), away=StorageUnavailable("away")
         )
@@ -200,17 +200,17 @@ class _Inline:
         return self.desk.run(work)
 
     def wake(self) -> None:
-        """Nobody waits."""
+        """Does nothing: no loop waits."""
 
     async def wake_generators(self) -> None:
-        """Nobody waits."""
+        """Does nothing: no loop waits."""
 
     async def publish(self, subject: str, body: bytes, **_: Any) -> None:
-        """A fact is folded as soon as it is safe."""
+        """Applies a fact as soon as it is stored."""
         await self.moments.run(lambda: self._apply(body), away=BrokerUnavailable("away"))
 
     async def publish_core(self, *_: Any, **__: Any) -> None:
-        """Nobody listens to progress."""
+        """Drops progress: there is no subscriber."""
 
     async def _apply(self, body: bytes) -> None:
         fact = fact_pb2.Fact.FromString(body)
@@ -221,7 +221,7 @@ class _Inline:
 
 
 class World:
-    """One job, its generators one after the other, and the vendors' books."""
+    """One job, its generators one after the other, and the providers' records."""
 
     def __init__(
         self, desk: JobUseCases, faults: Mapping[int, Fault], fates: Sequence[str], *, resumable: bool, **request: Any
@@ -237,7 +237,7 @@ class World:
         self.id = desk.create(provider="paid", **request).job.id
 
     async def claim(self) -> bool:
-        """One claim to its end, whatever that is; tells whether there was something to claim."""
+        """Runs one claim to its end; returns whether there is something left to claim."""
         desk, others = self._process()
         generator = Generator(job_service=desk, **others)
         self.jobs.sql("UPDATE jobs SET run_at = clock_timestamp() WHERE state = 'queued'")
@@ -246,7 +246,7 @@ class World:
         return bool(self.jobs.sql("SELECT 1 FROM jobs WHERE state = 'queued'"))
 
     async def settle(self) -> bool:
-        """One look of settle work, whatever ends it; tells whether there is more to look at."""
+        """Runs one poll of settle work to its end; returns whether there is more settle work."""
         desk, others = self._process()
         settler = Settler(job_service=desk, **others)
         for statement in SETTLING_IS_DUE:
@@ -269,20 +269,20 @@ class World:
             self.jobs.apply(stored(claimed.job))
 
     def obtainable_images(self) -> set[int]:
-        """Images that open calls have in staging, or that the vendor shows to whoever knows their operation."""
+        """Images that open calls have in staging, or that the provider returns for a known operation."""
         open_calls = self.jobs.sql("SELECT * FROM provider_calls WHERE phase IN ('intended', 'accepted')")
         ids, available = {call.id for call in open_calls}, self.providers["paid"].available_operations()
         here = {image.index for image, _ in self.staging.objects.values() if image.call_id in ids}
         return here.union(*(call.image_indexes for call in open_calls if call.operation_id in available))
 
     def state(self) -> object:
-        """What there is for whoever comes next: the job, its calls, and what is in staging."""
+        """Returns the state that the next claim finds: the job, its calls, and what is in staging."""
         calls = "SELECT phase, operation_id, image_indexes FROM provider_calls ORDER BY created_at, id"
         images = sorted(image.index for image, _ in self.staging.objects.values())
         return self.jobs.job(self.id).state, self.jobs.sql(calls), images
 
     def _process(self) -> tuple[GrpcJobService, dict[str, Any]]:
-        """A generator's process: its desk, and whatever else it works with."""
+        """Returns the parts of a generator's process: its client of job-service, and all others."""
         inline: Any = _Inline(desk=self.jobs, moments=self.moments)
         desk = GrpcJobService(_NoChannel(), worker_name="g", providers=list(self.providers))  # type: ignore[arg-type]
         desk._stub = _Stub(WorkerService(inline, inline, self.jobs.limits), self.moments)  # type: ignore[assignment]
@@ -307,7 +307,7 @@ class World:
             await self._cancel_tasks()
 
     def delivered_counts(self) -> Counter[int]:
-        """How often each image was delivered by whom it is paid for."""
+        """Returns how often each paid image was delivered."""
         covers = {call.id: call.image_indexes for call in self.jobs.sql("SELECT id, image_indexes FROM provider_calls")}
         return Counter(index for call_id in self.providers["paid"].delivered for index in covers[call_id])
 

@@ -1,4 +1,4 @@
-"""Reads server-sent events as the HTML standard says, comments too."""
+"""Reads server-sent events, comments too, as the HTML standard defines them."""
 
 import json
 from collections.abc import AsyncIterator

@@ -41,7 +41,7 @@ CALLS: Mapping[str, Call] = {
     "getAnyJob": Call(method="GET", path="/v1/admin/jobs/{job}"),
     "listProviderUse": Call(method="GET", path="/v1/admin/providers"),
     "listSpend": Call(method="GET", path="/v1/admin/spend"),
-    # Streams begin at once; what is held would be held for as long as somebody is away.
+    # Streams begin at once; a held request would last as long as an outage.
     "generateImages": Call(method="POST", path="/v1/images/generations", request={"json": _PROMPT | {"stream": True}}),
     "editImages": Call(
         method="POST",

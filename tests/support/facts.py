@@ -1,4 +1,4 @@
-"""Facts as nobody in their right mind would tell them: every field at its extremes, about jobs that are there."""
+"""Random facts that no worker would publish: every field at its extremes, about existing jobs."""
 
 import random
 from collections.abc import Sequence

@@ -22,7 +22,7 @@ def job(status: str, title: str, **fields: Any) -> dict[str, Any]:
 
 
 class FakeGateway:
-    """What it answers, and the bodies that it got, by method and path."""
+    """The responses of the gateway, and the bodies that it received, by method and path."""
 
     def __init__(self) -> None:
         self.job: dict[str, Any] = job("queued", "In the queue")
@@ -74,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
     fake: FakeGateway
 
     def do_GET(self) -> None:
-        """Answer a read."""
+        """Responds to a read."""
         path = self.path.partition("?")[0]
         if self._refuses("GET", path):
             return
@@ -88,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_json(self.fake.job)
 
     def do_POST(self) -> None:
-        """Answer a submit or an action."""
+        """Responds to a submission or an action."""
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.fake.bodies.setdefault(("POST", self.path), []).append(json.loads(body))
         if not self._refuses("POST", self.path):
@@ -100,7 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-        """Say nothing."""
+        """Logs nothing."""
 
     def _stream(self) -> None:
         self.send_response(200)

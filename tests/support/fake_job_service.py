@@ -48,7 +48,7 @@ class FakeJobService(job_service_pb2_grpc.JobServiceServicer):
         self._watchers: dict[str, list[asyncio.Queue[Change | None]]] = defaultdict(list)
         self._changed = asyncio.Event()
 
-    # What tests do to it.
+    # Controls for tests.
 
     def add(self, *, tenant: str = "default", **fields: Any) -> job_pb2.Job:
         """A job that is there already."""
@@ -70,7 +70,7 @@ class FakeJobService(job_service_pb2_grpc.JobServiceServicer):
         return job
 
     def move(self, job_id: str, **fields: Any) -> job_pb2.Job:
-        """The next version of a job; watchers hear of it, without its request."""
+        """Adds the next version of a job; watchers get it without its request."""
         job = job_pb2.Job()
         job.CopyFrom(self.history[job_id][-1])
         job.MergeFrom(job_pb2.Job(**fields, sequence=job.sequence + 1))
@@ -102,7 +102,7 @@ class FakeJobService(job_service_pb2_grpc.JobServiceServicer):
             name="calotype.job.v1.JobService", add=job_service_pb2_grpc.add_JobServiceServicer_to_server, servicer=self
         )
 
-    # What clients ask of it.
+    # Calls of clients.
 
     async def CreateJob(self, request: Any, context: Any) -> Any:
         """The job of the key, or a new one."""
@@ -178,8 +178,8 @@ class FakeJobService(job_service_pb2_grpc.JobServiceServicer):
         return job_service_pb2.ListProvidersResponse(providers=self.providers)
 
     async def ListFinalEvents(self, request: Any, context: Any) -> Any:
-        """Nothing; the gateway does not ask."""
-        raise AssertionError("nobody asks for final events here")
+        """Fails: the gateway does not call it."""
+        raise AssertionError("the gateway does not call ListFinalEvents")
 
     async def WatchJob(self, request: Any, context: Any) -> AsyncIterator[Any]:
         """What is later, then what comes."""

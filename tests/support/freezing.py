@@ -1,4 +1,4 @@
-"""Servers that are stopped where they stand: they take connections and answer none, the worst way to be away."""
+"""Frozen servers: they accept connections and never respond, the worst kind of outage."""
 
 import signal
 from collections.abc import Iterator

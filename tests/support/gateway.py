@@ -1,4 +1,4 @@
-"""The gateway on a given job-service: as an application in this process, or behind a real HTTP server."""
+"""The gateway in front of a job-service: as an application in this process, or behind a real HTTP server."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -31,7 +31,7 @@ LARGEST = 48 * 1024 * 1024
 
 @dataclass
 class Clock:
-    """A clock that stands."""
+    """A clock that does not advance."""
 
     now: datetime = NOON
 
@@ -41,7 +41,7 @@ class Clock:
 
 
 def free_use(*providers: provider_pb2.Provider) -> FreeUse:
-    """Of these providers, by default of one that is free; nobody is asked for them."""
+    """Returns the free use of these providers, by default of one that is free; makes no calls."""
 
     async def catalogue() -> Sequence[provider_pb2.Provider]:
         return providers or (provider(),)
@@ -57,7 +57,7 @@ def provider(kind: str = "procedural", *, free: bool = True, **fields: Any) -> p
 
 @asynccontextmanager
 async def assembled(address: str, **parts: Any) -> AsyncIterator[tuple[FastAPI, Dependencies]]:
-    """The application and its parts; any part may be given.
+    """Yields the application and its dependencies, some of which may be passed in.
 
     Its calls to job-service have more time than in production: a busy machine is not an outage.
     """

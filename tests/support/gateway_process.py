@@ -1,4 +1,4 @@
-"""The gateway as a process of its own, started as anybody would start it."""
+"""The gateway as a process, started as an operator would start it."""
 
 import asyncio
 import hashlib
@@ -27,9 +27,9 @@ async def start(**settings: str) -> asyncio.subprocess.Process:
 
 
 class GatewayProcess:
-    """A gateway that runs.
+    """A running gateway.
 
-    All that it writes is read at once: each request makes a line, and a process whose pipe is full stands still.
+    All of its output is read at once: each request writes a line, and a process whose pipe is full stops.
     """
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:

@@ -1,4 +1,4 @@
-"""A generator's surroundings, played: a desk on a ledger in memory, facts that are kept, a staging bucket in memory."""
+"""Fakes around a generator: job-service with a ledger in memory, recorded facts, a staging bucket in memory."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -193,7 +193,7 @@ class LedgerJobService:
             yield chunk
 
     async def release(self, job: Job, *, report: WorkerReport) -> None:
-        """Take a job back."""
+        """Releases a job."""
         self._refuse("release")
         self.ledger.settle(self._domain_job(job), _known(job, report))
         self.released.append(report)
@@ -209,14 +209,14 @@ class LedgerJobService:
     async def postpone_settlement(
         self, settlement: Settlement, *, cancel_outcome: CancelOutcome | None, shortest_pause: float
     ) -> None:
-        """Take a call back."""
+        """Postpones the settling of a call."""
         self._refuse("postpone_settlement")
         self.postponed.append((settlement.call.id, cancel_outcome, shortest_pause))
 
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """As job-service's API says no."""
+    """Converts refusals of the domain to errors of the gRPC API."""
     try:
         yield
     except Refusal as refusal:
@@ -277,7 +277,7 @@ def _written_down(call: ledger.ProviderCall) -> Call:
 
 
 class Facts:
-    """Keeps what was told, by kind."""
+    """Records published facts, by kind."""
 
     def __init__(self) -> None:
         self.published: list[tuple[str, dict[str, Any]]] = []
@@ -291,17 +291,17 @@ class Facts:
 
     @property
     def kinds(self) -> list[str]:
-        """Kinds in the order told."""
+        """Kinds in the order of publication."""
         return [kind for kind, _ in self.published]
 
     @property
     def last(self) -> dict[str, Any]:
-        """What the last fact says."""
+        """Fields of the last fact."""
         return self.published[-1][1]
 
     @property
     def phases(self) -> list[CallPhase]:
-        """How calls ended, as the last fact says."""
+        """Phases of the calls in the last fact."""
         outcomes: Sequence[Outcome] = self.last["calls"]
         return [outcome.phase for outcome in outcomes]
 
@@ -312,13 +312,13 @@ class Facts:
 
     @property
     def error(self) -> StageError:
-        """The failure that the last fact tells."""
+        """The failure in the last fact."""
         error: StageError = self.last["error"]
         return error
 
 
 class Staging:
-    """A bucket in memory; the first so many `outages` writes fail, by default as if the store were away."""
+    """A bucket in memory; the first `outages` writes fail, by default because the store is unavailable."""
 
     def __init__(self, *, outages: int = 0, problem: Exception | None = None) -> None:
         self.objects: dict[str, tuple[StagedImage, int]] = {}
@@ -371,7 +371,7 @@ class Staging:
 
 
 class Reader:
-    """Takes every image for one, but for `bad` and `unseen`; URLs fail as `failures` say, then are bytes."""
+    """Accepts every image except `bad` and `unseen`; URLs fail by the list `failures`, then are bytes."""
 
     def __init__(self, *failures: StageError) -> None:
         self.failures = list(failures)
@@ -389,7 +389,7 @@ class Reader:
         return url.encode()
 
     async def prepare_input(self, data: bytes) -> PreparedInput:
-        """As it is; `ledger_known` is what more than its pixels says."""
+        """Returns the input unchanged; the text `told` stands for metadata that is removed."""
         return PreparedInput(data=data, lost_metadata=b"told" in data)
 
     async def mask(self, data: bytes, form: MaskForm) -> bytes:
@@ -408,17 +408,17 @@ class Reader:
         """As it is."""
         return data, await self.inspect(data)
 
-    async def images_in(self, body: bytes, *, limit: int) -> Sequence[ImageSource]:
-        """One that is all of the answer."""
+    async def found_in(self, body: bytes, *, limit: int) -> Sequence[ImageSource]:
+        """Returns one image, the whole response."""
         return [ImageSource(data=body)] if body == b"good" else []
 
     def may_hold_images(self, body: bytes) -> bool:
-        """Whether it says so."""
+        """Returns whether the body contains `image`."""
         return b"image" in body
 
 
 class Provider:
-    """Does what the script says: each answer is returned, or raised, in its turn; the last one again and again."""
+    """Runs a script: each result is returned or raised in its turn, the last one repeatedly."""
 
     name = "paid"
     poll_interval_seconds = 0.001
@@ -454,17 +454,17 @@ class Provider:
         return self.max_images_per_call
 
     def mask_form(self, model: str) -> MaskForm:
-        """What the test says."""
+        """Returns the form that the test has set."""
         return self.masks
 
-    async def submit(self, provider_request: ProviderRequest) -> Generated | Operation:
-        """The next answer."""
-        self.submitted.append(provider_request)
+    async def submit(self, order: ProviderRequest) -> Generated | Operation:
+        """Returns the next result."""
+        self.submitted.append(order)
         result: Generated | Operation = self._next()
         return result
 
     async def poll(self, operation: Operation) -> Generated | Pending:
-        """The next answer."""
+        """Returns the next result."""
         self.polled.append(operation.id)
         result: Generated | Pending = self._next()
         return result
@@ -482,7 +482,7 @@ class Provider:
         return self.cancels
 
     def credential_for(self, url: str) -> Mapping[str, str]:
-        """Nobody wants one."""
+        """Returns none: no URL needs one."""
         return {}
 
     def price(self, model: str, count: int) -> int | None:
@@ -493,7 +493,7 @@ class Provider:
         """Nothing is held."""
 
     def then(self, *script: Any) -> None:
-        """Say this from now on."""
+        """Replaces the script."""
         self._script = list(script)
 
     def _next(self) -> Any:

@@ -1,4 +1,4 @@
-"""All that a process of generator-service talks to, and what it told."""
+"""All servers that a process of generator-service connects to, and the messages that it published."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -77,7 +77,7 @@ class World:
         return fact_pb2.Fact.FromString(messages[0].data)
 
     async def progress_of(self, job_id: str) -> asyncio.Queue[bytes]:
-        """What is told of a job's progress from now on."""
+        """Returns a queue of the messages about a job's progress from now on."""
         received: asyncio.Queue[bytes] = asyncio.Queue()
 
         async def on_message(subject: str, body: bytes) -> None:
@@ -87,7 +87,7 @@ class World:
         return received
 
     async def unread_facts(self) -> int:
-        """Facts that nobody has read."""
+        """Returns the number of unread facts."""
         return int((await self.broker.context.stream_info(FACTS.stream)).state.messages)
 
 
@@ -112,6 +112,6 @@ async def opened(
 
 
 async def stop(child: Child) -> int | None:
-    """Ask a process to end, and wait; its exit status."""
+    """Stops a process, and waits; returns its exit status."""
     await asyncio.to_thread(child.stop, PATIENCE)
     return child.exit_status

@@ -1,6 +1,6 @@
-"""Golden conversations: per provider kind, exact requests and the answers to them, and what a call has to come to.
+"""Golden conversations: per provider kind, exact requests, the responses to them, and the result of a call.
 
-A golden is data, `tests/conformance/providers/goldens/KIND.yaml`; here it is read and played against an adapter.
+A golden is data, `tests/conformance/providers/goldens/KIND.yaml`; this module reads it and plays it against an adapter.
 """
 
 import asyncio
@@ -24,9 +24,9 @@ from tests.support.scripted_http import Manner, Request, ScriptedResponse, Scrip
 from tests.support.subjects import KEY, REMOTE, DescribedProvider
 
 FOLDER = Path(__file__).parents[1] / "conformance" / "providers" / "goldens"
-#: Headers of the client's own, which say nothing to the vendor.
+#: Headers of the HTTP client, which the provider ignores.
 _OWN = frozenset({"accept-encoding", "connection", "content-length", "host", "user-agent"})
-#: What a client says that takes any answer.
+#: The header of a client that accepts any response.
 _ANY = ("accept", "*/*")
 _IMAGES = {"png": b"\x89PNG\r\n\x1a\n", "jpeg": b"\xff\xd8\xff", "mask": b"\x89PNG\r\n\x1a\nmask"}
 
@@ -52,13 +52,13 @@ def kinds() -> list[str]:
 
 
 def provider_of(golden: Golden, url: str, transport: httpx.AsyncBaseTransport | None = None) -> DescribedProvider:
-    """The adapter, made of the golden's entry, with a vendor at `url`."""
+    """Returns the adapter of the golden's entry, with a server at `url`."""
     [entry] = ProviderFile.model_validate({"providers": [_at(golden.entry, url)]}).providers
     return REMOTE[golden.kind](entry, api_key=KEY, transport=transport)
 
 
 class GoldenFixture:
-    """Speaks to a script in the dialect of a golden: its cases `good`, and `n` for more than one image."""
+    """Expects the requests of a golden: its cases `good`, and `n` for more than one image."""
 
     def __init__(self, golden: Golden, server: ScriptedServer) -> None:
         self.provider = provider_of(golden, server.url)
@@ -71,13 +71,13 @@ class GoldenFixture:
         return replace(order, call_id=call_id, count=count, request=replace(order.request, **request))
 
     def expect_success(self, order: ProviderRequest) -> None:
-        """The answers of a case, in their order."""
+        """Adds the steps of a case to the script."""
         for step in script_of(self._golden, "good" if order.count == 1 else "n", self._server.url):
             self._server.expect(*step)
 
 
 def order_of(golden: Golden, case: Mapping[str, Any]) -> ProviderRequest:
-    """The call of a case, as its job's request comes to the adapter; pictures are named, `mask` is the mask's."""
+    """Returns the call of a case, as the adapter gets it from the job's request; images are given by name."""
     body: dict[str, Any] = {"prompt": "a harbour"} | case.get("job", {})
     named, mask = body.get("input_images", []), body.get("mask")
     body |= {"input_images": [_image(name) for name in named]}
@@ -99,7 +99,7 @@ def _image(name: str) -> dict[str, str]:
 
 
 def script_of(golden: Golden, name: str, url: str) -> list[tuple[str, str, ScriptedResponse]]:
-    """Method, path and answer of every step of a case, for a vendor at `url`."""
+    """Returns method, path and response of every step of a case, for a server at `url`."""
     steps = _at(golden.cases[name]["steps"], url)
     return [(step["request"]["method"], step["request"]["path"], _response(step["answer"])) for step in steps]
 
@@ -107,9 +107,9 @@ def script_of(golden: Golden, name: str, url: str) -> list[tuple[str, str, Scrip
 async def play(
     golden: Golden, name: str, *, first: ScriptedResponse | None = None, resumes: bool = False
 ) -> dict[str, Any]:
-    """Play a case, its first answer replaced by `first`, which ends it; what it came to.
+    """Plays a case and returns its result; `first` replaces the first response and ends the case.
 
-    `resumes`: the process that submits dies, and another follows what the ledger has of the operation.
+    `resumes`: the process that submits ends, and another follows the operation by its state in the ledger.
 
     Raises `AssertionError` for a request that is not exactly the golden's.
     """
@@ -128,7 +128,7 @@ async def play(
                     came_to = await _carried_out(provider, order, cancels=case.get("cancels", False))
         finally:
             await provider.close()
-        # Before the bodies: a request that the script refused is told first.
+        # Before the bodies: a request that the script refused is reported first.
         server.verify()
         _compare(server, steps)
         ending: dict[str, Any] = _replaced(came_to, {server.url: "{url}"})
@@ -136,12 +136,12 @@ async def play(
 
 
 async def check(golden: Golden, name: str) -> None:
-    """A case comes to exactly what the golden says."""
+    """Fails unless the result of a case is exactly that of the golden."""
     compare(golden, name, await play(golden, name))
 
 
 def compare(golden: Golden, name: str, came_to: Mapping[str, Any]) -> None:
-    """Whether that is what the golden says."""
+    """Fails unless the result is that of the golden."""
     expected = golden.cases[name]["comes_to"]
     assert came_to == expected, f"{golden.kind}, {name}: it came to {came_to} instead of {expected}"
 
@@ -232,7 +232,7 @@ def _response(step: Mapping[str, Any]) -> ScriptedResponse:
 
 
 def _at(value: Any, url: str) -> Any:
-    """The golden, with the vendor's address where it says so."""
+    """Returns the golden with the server's address and the key filled in."""
     return _replaced(value, {"{url}": url, "{key}": KEY})
 
 

@@ -1,4 +1,4 @@
-"""What nobody well-meaning sends, as bytes on a connection, and what may be answered."""
+"""Hostile requests, as bytes on a connection, and the statuses that may be returned for them."""
 
 import asyncio
 import gzip
@@ -23,9 +23,9 @@ _STRANGER = "a-key-of-a-strangers-own-0123456789abcdef"
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A gateway, a caller's key, a job of the caller's with tokens that read it, and a job of somebody else's.
+    """A gateway, a caller's key, a job of the caller with tokens that read it, and a job of another tenant.
 
-    `token` is good, `expired` was.
+    `token` is valid, `expired` was.
     """
 
     host: str
@@ -39,7 +39,7 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Attack:
-    """Bytes to send, made anew each time, and the statuses that are a clear answer; 0 is a closed connection."""
+    """Bytes to send, made anew each time, and the expected statuses; 0 is a closed connection."""
 
     name: str
     expected_statuses: frozenset[int]
@@ -229,11 +229,11 @@ ATTACKS: Sequence[Attack] = (
 
 
 async def send(target: Target, sent: bytes) -> tuple[int, bytes]:
-    """The status and the head and body of the answer; 0 for none. Raises `TimeoutError`."""
+    """Returns the status and the head and body of the response; 0 for none. Raises `TimeoutError`."""
     async with asyncio.timeout(PATIENCE):
         reader, writer = await asyncio.open_connection(target.host, target.port)
         try:
-            # The other side may answer, and close, before it has taken all.
+            # The server may respond, and close, before it has received everything.
             with suppress(ConnectionError):
                 writer.write(sent)
                 await writer.drain()
@@ -283,7 +283,7 @@ async def stand_idle(target: Target, seconds: float) -> int:
 
 
 def target_of(stack: StackState, folder: Path) -> Target:
-    """A running stack as a target: somebody else becomes a tenant of it."""
+    """Returns a running stack as a target, with a second tenant."""
     set_tenant(folder, "stranger", role="tenant", key=_STRANGER)
     where = urlsplit(stack.http)
     assert where.hostname

@@ -14,12 +14,12 @@ OPERATOR = "on-call"
 
 
 def digest(token: str) -> str:
-    """What the file says of a token."""
+    """Returns the digest of a token, as the file has it."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def entry(name: str, *roles: str, token: str | None = None, **more: Any) -> dict[str, Any]:
-    """An identity; its token is its name unless told otherwise, "" for none."""
+    """Returns an identity; `token` None: its token is its name; empty: it has none."""
     token = name if token is None else token
     return {"name": name, "roles": list(roles), "token_sha256": [digest(token)] if token else []} | more
 
@@ -32,6 +32,6 @@ def write(path: Path, *entries: dict[str, Any]) -> Path:
 
 
 def security_for(path: Path, **settings: Any) -> ServerSecurity:
-    """The door of a service with that file."""
+    """Returns the server security of a service with that file."""
     chosen = ServerSettings(grpc_identities_file=path, **settings)
     return server_security(chosen, roles=permissions.ACCEPTED, policy=permissions.policy, changes=permissions.changes)

@@ -15,8 +15,6 @@ from common.postgres import Database
 from services.job.loops.job_watchers import Watchers
 from tests.support.patience import PATIENCE
 
-Ask = job_service_pb2
-
 
 @dataclass(frozen=True)
 class Api:
@@ -29,27 +27,33 @@ class Api:
     database: Database
 
     async def create(self, prompt: str = "a harbour", *, key: str = "", **fields: Any) -> Any:
-        """Submit a job; returns the whole answer."""
-        request = Ask.CreateJobRequest(
+        """Submits a job; returns the whole response."""
+        request = job_service_pb2.CreateJobRequest(
             tenant="acme", idempotency_key=key, request=job_pb2.JobRequest(prompt=prompt, **fields)
         )
         return await call(self.jobs.CreateJob, request, timeout=PATIENCE)
 
     async def get(self, job_id: str) -> Any:
         """Read a job."""
-        return (await call(self.jobs.GetJob, Ask.GetJobRequest(tenant="acme", job_id=job_id), timeout=PATIENCE)).job
+        return (
+            await call(self.jobs.GetJob, job_service_pb2.GetJobRequest(tenant="acme", job_id=job_id), timeout=PATIENCE)
+        ).job
 
     async def cancel(self, job_id: str) -> Any:
         """Cancel a job."""
-        return await call(self.jobs.CancelJob, Ask.CancelJobRequest(tenant="acme", job_id=job_id), timeout=PATIENCE)
+        return await call(
+            self.jobs.CancelJob, job_service_pb2.CancelJobRequest(tenant="acme", job_id=job_id), timeout=PATIENCE
+        )
 
     async def page(self, **fields: Any) -> Any:
         """Read a page."""
-        return await call(self.jobs.ListJobs, Ask.ListJobsRequest(tenant="acme", **fields), timeout=PATIENCE)
+        return await call(
+            self.jobs.ListJobs, job_service_pb2.ListJobsRequest(tenant="acme", **fields), timeout=PATIENCE
+        )
 
     def watch(self, job_id: str, after: int | None = None) -> Any:
         """Follow a job."""
-        request = Ask.WatchJobRequest(tenant="acme", job_id=job_id, after_sequence=after)
+        request = job_service_pb2.WatchJobRequest(tenant="acme", job_id=job_id, after_sequence=after)
         return aclosing(stream(self.jobs.WatchJob, request))
 
     async def claim(self, *tokens: str) -> Any:
@@ -61,7 +65,7 @@ class Api:
 
 
 async def refusal_of(call: Any) -> ServiceError:
-    """The no that something is answered with."""
+    """Returns the error of a call that must fail."""
     with pytest.raises(ServiceError) as refused:
         await call
     return refused.value

@@ -1,4 +1,4 @@
-"""What holds of job-service's tables after every step, whatever is done in whatever order: the chaos rules, at once."""
+"""Invariants of job-service's tables after every step, in any order of steps; the rules of the chaos test, at once."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
@@ -79,7 +79,7 @@ def broken(desk: JobUseCases, seen: Seen) -> list[str]:
         *(f"{row.id} is not its last event" for row in desk.sql(NOT_ITS_LAST_EVENT)),
         *(f"{row.id} has other attempts than claims" for row in desk.sql(OTHER_ATTEMPTS)),
         *(f"{row.id} goes on without images" for row in desk.sql(WITHOUT_IMAGES)),
-        *(f"{row.id} waits where no claim looks" for row in desk.sql(WITHOUT_A_LANE)),
+        *(f"{row.id} waits in no lane of a claim" for row in desk.sql(WITHOUT_A_LANE)),
         *_consents(desk, jobs_by_id, seen),
         *(problem for job in jobs_by_id.values() for problem in _row(job)),
         *_views(desk, jobs_by_id, seen),
@@ -100,7 +100,7 @@ def _read(connection: Any) -> Any:
 
 
 def _paths(desk: JobUseCases) -> Iterator[str]:
-    """Events tell a legal path without gaps, and each has left a row in the outbox."""
+    """Events form a legal path without gaps, and each has a row in the outbox."""
     paths: dict[str, list[Any]] = defaultdict(list)
     for row in desk.sql(EVENTS):
         paths[row.job_id].append(row)
@@ -131,9 +131,9 @@ def _consents(desk: JobUseCases, jobs_by_id: Mapping[str, Job], seen: Seen) -> I
 def _row(job: Job) -> Iterator[str]:
     """A lease is where a worker is, and each time where its state is."""
     if job.state in AT_GENERATOR and job.lease is None:
-        yield f"{job.id} is {job.state} in nobody's hands"
+        yield f"{job.id} is {job.state} without a lease"
     if job.state not in (*AT_GENERATOR, State.UPLOADING) and job.lease is not None:
-        yield f"{job.id} is {job.state} in somebody's hands"
+        yield f"{job.id} is {job.state} with a lease"
     if (job.state is State.FAILED) != (job.failure is not None):
         yield f"{job.id} is {job.state} with the failure {job.failure}"
     if (job.state in AT_GENERATOR) != (job.generating_since is not None):
@@ -163,7 +163,7 @@ def _staged_images(jobs_by_id: Mapping[str, Job], staged: Mapping[str, int], see
 
 
 def _warnings(desk: JobUseCases, jobs_by_id: Mapping[str, Job]) -> Iterator[str]:
-    """A job that goes on without some of its images has a warning for each."""
+    """A job that continues without some of its images has a warning for each."""
     going_on = [
         job for job in jobs_by_id.values() if job.state in (State.UPLOADING, State.COMPLETED) and not job.deleted_at
     ]
@@ -171,16 +171,16 @@ def _warnings(desk: JobUseCases, jobs_by_id: Mapping[str, Job]) -> Iterator[str]
     for job in going_on:
         here = {image.image_index for image in images.get(job.id, [])}
         if untold := set(range(job.image_count)) - here - {warning.image_index for warning in job.warnings}:
-            yield f"{job.id} is {job.state} and says nothing of images {untold}"
+            yield f"{job.id} is {job.state} and has no warning for images {untold}"
 
 
 def forgotten(desk: JobUseCases) -> set[str]:
-    """Calls of jobs that are over of which nobody has told for so long that nobody will."""
+    """Returns calls of final jobs that are open past their time to be settled."""
     return {row.id for row in desk.sql(FORGOTTEN)}
 
 
 def ledger(desk: JobUseCases) -> dict[str, tuple[CallPhase, State]]:
-    """How each call stands, and its job."""
+    """Returns the phase of each call, and the state of its job."""
     statement = "SELECT call.id, phase, state FROM provider_calls AS call JOIN jobs ON jobs.id = call.job_id"
     return {row.id: (CallPhase(row.phase), State(row.state)) for row in desk.sql(statement)}
 

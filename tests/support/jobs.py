@@ -1,4 +1,4 @@
-"""job-service's use cases, as one worker after the other would ask for them; each call is one transaction."""
+"""job-service's use cases, each call as one transaction."""
 
 import threading
 import time
@@ -71,7 +71,7 @@ class JobUseCases:
     dispose: Callable[[], None] = lambda: None
 
     def on(self, connection: Connection) -> "JobUseCases":
-        """The same inside a transaction that somebody else ends."""
+        """Returns the use cases inside an open transaction, which the caller ends."""
         return replace(self, run=lambda work: work(connection))
 
     def register(self, *known: Provider, is_starting: bool = False, worker: str = "worker") -> None:
@@ -79,7 +79,7 @@ class JobUseCases:
         self.run(lambda c: provider_limits.register(c, worker, known or (FREE, PAID), is_starting=is_starting))
 
     def allow(self, tenant: str = "acme", **allowance: Any) -> None:
-        """Say what a tenant may use and spend; nothing is everything."""
+        """Sets what a tenant may use and spend; without arguments: no limits."""
         self.run(lambda c: spending.set_limits(c, {tenant: Allowance(**allowance)}))
 
     def create(self, *, tenant: str = "acme", key: str = "", fingerprint: str = "", **request: Any) -> Snapshot:
@@ -97,7 +97,7 @@ class JobUseCases:
         input_images: Mapping[int, bytes] | None = None,
         **request: Any,
     ) -> submission.ActionResult:
-        """What job-service makes of a wish for pictures."""
+        """Submits a job; returns the whole result."""
         new = submission.NewJob(
             tenant=tenant,
             idempotency_key=key,
@@ -136,7 +136,7 @@ class JobUseCases:
         return self.run(lambda c: provider_calls.follow_provider_call(c, fence_of(job), call_id, WorkerReport())).call
 
     def apply(self, *facts: JobFact) -> apply_facts.ApplyResult:
-        """Fold facts in one batch."""
+        """Applies facts in one batch."""
         return self.run(lambda c: apply_facts.apply_facts(c, facts, limits=self.limits))
 
     def cancel(self, job_id: str, *, tenant: str = "acme", key: str = "") -> Snapshot:
@@ -183,7 +183,7 @@ class JobUseCases:
         return job
 
     def sql(self, statement: str, **parameters: Any) -> list[Any]:
-        """Whatever a test wants to know or to spoil."""
+        """Runs a statement and returns its rows; for what a test checks or corrupts."""
 
         def work(connection: Connection) -> list[Any]:
             result = connection.execute(text(statement), parameters)
@@ -192,10 +192,10 @@ class JobUseCases:
         return self.run(work)
 
     def await_blocked(self, count: int = 1) -> None:
-        """Return once so many in this database wait for others' locks."""
+        """Returns once `count` transactions of this database wait for locks."""
         deadline = time.monotonic() + PATIENCE
         while len(self.sql(BLOCKED)) < count:
-            assert time.monotonic() < deadline, "nobody waited for a lock"
+            assert time.monotonic() < deadline, "no transaction waited for a lock"
 
     def generate(self, **request: Any) -> tuple[Job, ProviderCall]:
         """A job whose call is under way."""
@@ -229,7 +229,7 @@ def use_cases_at(url: str, limits: StageTimeouts | None = None) -> Iterator[JobU
 
 @contextmanager
 def open_transaction(desk: JobUseCases, work: Callable[[Connection], object]) -> Iterator[Future[None]]:
-    """A transaction that did its work and is not over before the block is; whoever made it says nothing meanwhile."""
+    """Holds a transaction open, after its work, until the block ends."""
     worked, go_on = threading.Event(), threading.Event()
 
     def stay(connection: Connection) -> None:
@@ -248,7 +248,7 @@ def open_transaction(desk: JobUseCases, work: Callable[[Connection], object]) ->
 
 
 def purchase_of(job: Job, *indexes: int, provider: str | None = None) -> provider_calls.Purchase:
-    """A wish to buy images of a held job: all of them unless some are named."""
+    """Returns the purchase of images of a held job: all of them unless indexes are given."""
     return provider_calls.Purchase(
         fence=fence_of(job),
         call_id=f"call_{uuid4().hex}",

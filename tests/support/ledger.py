@@ -1,7 +1,7 @@
 """The ledger of one job in memory: job-service's own rules, without its database.
 
-Whatever it decides is decided by `services.job.domain`; `tests/integration/job/test_ledger_in_memory.py` holds it
-against the ledger in PostgreSQL. Every asker is taken to hold the job.
+`services.job.domain` makes all decisions; `tests/integration/job/test_ledger_in_memory.py` compares it with the ledger
+in PostgreSQL. Every caller is assumed to hold the job.
 """
 
 from collections.abc import Collection, Iterable
@@ -26,7 +26,7 @@ class MemoryLedger:
     staged: set[int] = field(default_factory=set)
 
     def settle(self, job: Job, report: WorkerReport) -> None:
-        """Take what a worker of the job's claim knows."""
+        """Applies what a worker of the job's claim knows."""
         for outcome in report.calls:
             self._settle(outcome, job.claim_number)
         self.staged |= {

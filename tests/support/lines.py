@@ -1,4 +1,4 @@
-"""Connections that die as a broken network lets them: nothing comes any more, and nobody says so."""
+"""Connections that stall as in a broken network: no more data arrives, and no end is signalled."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,7 +8,7 @@ from tests.support.tcp_servers import connection, tcp_server
 
 
 class StallingProxy:
-    """Forwards what goes to and fro, but for connections that were open at the last `stall`."""
+    """Forwards data in both directions, except on connections that were open at the last `stall`."""
 
     def __init__(self, upstream: str) -> None:
         self.address = ""

@@ -1,4 +1,4 @@
-"""FaultPoints: whatever a process waits for of others, and how it may die or not be answered there."""
+"""Fault points: every call that a process makes to others, at which it may crash or lose the response."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,7 +14,7 @@ class Killed(BaseException):
 
 
 class Fault(Enum):
-    """What happens at a moment: to the process, or to the answer."""
+    """What happens at a fault point: to the process, or to the response."""
 
     KILLED_BEFORE = "killed before"
     KILLED_AFTER = "killed after"
@@ -26,14 +26,14 @@ class Fault(Enum):
 
 @dataclass(kw_only=True)
 class FaultPoints:
-    """Counts whatever a generator waits for of others; faults by the number of the moment, of all claims together."""
+    """Counts the calls that a generator makes to others; faults by the number of the call, over all claims."""
 
     faults: Mapping[int, Fault] = field(default_factory=dict)
     number: int = 0
     is_dead: bool = False
 
     async def run(self, act: Callable[[], Awaitable[T]], *, away: Exception) -> T:
-        """One moment: it is done, not done, or done and not heard of."""
+        """Runs one call: it is executed, not executed, or executed with its response lost."""
         await asyncio.sleep(0)
         if self.is_dead:
             raise Killed

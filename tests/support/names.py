@@ -1,4 +1,4 @@
-"""A name server for tests of names that stand for servers which come and go."""
+"""A DNS server for tests of servers whose address changes."""
 
 import asyncio
 import socket
@@ -11,7 +11,7 @@ ADDRESS_RECORD = 1
 
 
 class DnsServer(asyncio.DatagramProtocol):
-    """A name server that knows one address; once `moved`, it tells the old one a last time, as caches do."""
+    """Knows one address; after `moved`, it returns the old one once more, as caches do."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -38,7 +38,7 @@ class DnsServer(asyncio.DatagramProtocol):
 
 @asynccontextmanager
 async def dns_server(address: str) -> AsyncIterator[tuple[str, DnsServer]]:
-    """Serve it; yields what names begin with that are to be asked of it, and the server."""
+    """Serves DNS; yields the prefix of targets that use this server, and the server."""
     loop = asyncio.get_running_loop()
     transport, server = await loop.create_datagram_endpoint(lambda: DnsServer(address), local_addr=("127.0.0.1", 0))
     try:

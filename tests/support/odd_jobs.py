@@ -1,4 +1,4 @@
-"""A job from its request to the facts that end it, with a vendor that answers oddly: what came of it, and was it right.
+"""Runs a job from its request to its last fact with a faulty provider, and checks the outcome.
 
 The adapter, the reader, the generator and the facts are the real ones; the ledger decides by job-service's own rules.
 """
@@ -35,7 +35,7 @@ from tests.support.hops import as_generator_sees
 from tests.support.odd_vendor import FaultyProvider, Framing, RawResponse, Script
 from tests.support.patience import PATIENCE
 
-#: How long a job of an altered answer may take: an operation that never ends is left after that.
+#: Time limit of a job with altered responses, in seconds: an operation that never ends is left then.
 SHORT = 4.0
 #: Events that say that something broke which is made to bear anything.
 BROKEN = frozenset({"adapter.broke", "job.broke", "watch.broke", "fact.cut"})
@@ -53,7 +53,7 @@ def png() -> bytes:
 
 @dataclass(frozen=True, kw_only=True)
 class JobOutcome:
-    """What a job came to: the fact that ended it, what is staged, what the vendor said, and what broke meanwhile."""
+    """The end of a job: the fact that ended it, staged objects, the provider's responses, and errors meanwhile."""
 
     fact: facts.JobFact | None
     handed_back: bool
@@ -65,7 +65,7 @@ class JobOutcome:
 
     @property
     def is_delivered(self) -> bool:
-        """Whether the job has its picture."""
+        """Whether the job has its image."""
         return isinstance(self.fact, facts.ImagesGenerated)
 
     @property
@@ -75,7 +75,7 @@ class JobOutcome:
 
 
 class Recorder:
-    """Takes facts as bytes."""
+    """Records facts as bytes."""
 
     max_message_bytes = 1024 * 1024
 
@@ -87,7 +87,7 @@ class Recorder:
         self.facts.append(body)
 
     async def publish_core(self, subject: str, body: bytes) -> None:
-        """Nobody listens."""
+        """Drops progress: there is no subscriber."""
 
 
 @dataclass(kw_only=True)
@@ -102,7 +102,7 @@ class FaultyProviderRuns:
     memory: Memory = field(default_factory=lambda: Memory(256 * 1024 * 1024))
 
     async def run(self, golden: Golden, case: str, alter: Callable[[int, RawResponse], RawResponse]) -> JobOutcome:
-        """Run the job of a golden's case, each answer altered; the answers are numbered, the picture's own is last."""
+        """Runs the job of a golden's case with each response altered; responses are numbered, the image's is last."""
         name = uuid.uuid4().hex
         script = self._script(golden, case, alter, url=f"{self.server.url}/{name}")
         url = self.server.play(name, script)
@@ -198,23 +198,23 @@ def captured_events() -> Iterator[None]:
 
 
 def faults(ending: JobOutcome, *, image: bytes, free: bool) -> list[str]:
-    """What is wrong with how a job ended, whatever its vendor said."""
+    """Returns what is wrong with the end of a job, whatever its provider returned."""
     problems = [f"{name}" for name in ending.events if name in BROKEN]
     if ending.fact is None and not ending.handed_back:
-        problems.append("nothing was told of its end")
+        problems.append("no fact reports its end")
     if ending.reason in ("INTERNAL", "ADAPTER_BROKE"):
         problems.append(f"it failed with {ending.reason}")
     if any("\x00" in text for text in ending.texts):
         problems.append("a fact holds a NUL, which PostgreSQL does not take")
     if not ending.is_delivered and not free and _was_accepted(ending) and _reports_no_purchase(ending):
-        problems.append("a call that the vendor took is told as one that bought nothing")
+        problems.append("a call that the provider accepted is reported as not charged")
     if ending.fact is not None and not ending.is_delivered and not free and _is_lost(ending, image):
-        problems.append("a picture that was in hand is neither delivered nor staged")
+        problems.append("an image that was received is neither delivered nor staged")
     return problems
 
 
 def _is_lost(ending: JobOutcome, image: bytes) -> bool:
-    """Whether the whole picture came with a success, and is not in staging."""
+    """Returns whether the whole image arrived with a success, and is not in staging."""
     digest = sha256(image)
     came = any(_contains(response.plain, image) for _, _, response in ending.responses if _is_received(response))
     is_staged = any(staged.sha256 == digest for staged in ending.staged.values())
@@ -231,7 +231,7 @@ def _contains(body: bytes, image: bytes) -> bool:
 
 
 def _was_accepted(ending: JobOutcome) -> bool:
-    """Whether the vendor answered the purchase with a success."""
+    """Returns whether the provider's response to the purchase was a success."""
     purchases = [response for method, _, response in ending.responses if method == "POST"]
     return bool(purchases) and 200 <= purchases[-1].status < 300
 

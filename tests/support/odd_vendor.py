@@ -1,4 +1,4 @@
-"""A vendor on a port of its own that answers as a script says, byte for byte, framing included."""
+"""A provider's server that sends scripted responses, byte for byte, framing included."""
 
 import asyncio
 import gzip
@@ -14,7 +14,7 @@ from tests.support.tcp_servers import tcp_server
 
 
 class Framing(Enum):
-    """How a body's end is told."""
+    """How the end of a body is marked."""
 
     LENGTH = auto()
     CHUNKED = auto()
@@ -29,7 +29,7 @@ class Framing(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class RawResponse:
-    """An answer: header names and values are bytes as they are."""
+    """A response; header names and values are bytes, sent unchanged."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...] = ()
@@ -46,7 +46,7 @@ class RawResponse:
         return True
 
     def with_json(self, value: Any) -> "RawResponse":
-        """The same with another body, whatever its strings hold."""
+        """Returns the response with another JSON body."""
         return replace(self, body=json.dumps(value).encode())
 
     def with_header(self, name: str, value: bytes) -> "RawResponse":
@@ -80,9 +80,9 @@ class RawResponse:
 
 @dataclass(kw_only=True)
 class Script:
-    """The answers to one job: per method and path in their order, the last one again and again.
+    """The responses to one job: per method and path in their order, the last one repeatedly.
 
-    Any other GET is answered with `image`, or not found where there is none.
+    Any other GET gets `image`, or 404 where there is none.
     """
 
     responses: Mapping[tuple[str, str], Sequence[RawResponse]]
@@ -90,7 +90,7 @@ class Script:
     sent: list[tuple[str, str, RawResponse]] = field(default_factory=list)
 
     def next_response(self, method: str, path: str) -> RawResponse:
-        """The next answer."""
+        """Returns the next response."""
         responses = self.responses.get((method, path)) or (self.image if method == "GET" else ())
         before = sum((method, path) == (request[0], request[1]) for request in self.sent)
         response = responses[min(before, len(responses) - 1)] if responses else RawResponse(status=404)
@@ -99,7 +99,7 @@ class Script:
 
 
 class FaultyProvider:
-    """Plays many scripts at once: the first part of each path says which."""
+    """Plays many scripts at once; the first part of each path selects one."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -132,7 +132,7 @@ class FaultyProvider:
                 writer.write(response.on_the_wire())
                 await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
-            # A client that goes in the midst of an answer is part of the test.
+            # Tests include clients that close the connection within a response.
             pass
         finally:
             writer.close()

@@ -1,9 +1,9 @@
-"""A paid, asynchronous provider in Replicate's shape, that does what the prompt says and keeps its own books.
+"""A paid, asynchronous provider with Replicate's API, controlled by the prompt, that records all requests.
 
-Prompts: `good`, `slow` (until told to finish), `hangs` (not even answered until told to), `drops` (never answered, as
-the connection breaks), `refused`, `failed`, and what its result is: `private`, `redirect`, `text`, `bomb`, `huge`,
-`gone`. Edits, in OpenAI's shape, are done at once. At an address under `/says/`, whoever asks is turned away with the
-status, or OpenAI's code, that it names.
+Prompts: `good`, `slow` (until `finish` is set), `hangs` (no response until `release_hanging`), `drops` (the connection
+breaks without a response), `refused`, `failed`, and the kind of result: `private`, `redirect`, `text`, `bomb`, `huge`,
+`gone`. Edits, with OpenAI's API, are done at once. A path under `/says/` returns the status, or OpenAI's error code,
+that it names.
 """
 
 import base64
@@ -27,7 +27,7 @@ KEY = "key-of-the-paid-provider-5d41"
 
 
 class Books:
-    """What the provider was asked, and what it is to do."""
+    """The requests that the provider received, and its controls."""
 
     def __init__(self) -> None:
         self.created: list[dict[str, Any]] = []
@@ -42,7 +42,7 @@ class Books:
         self.url = ""
 
     def create(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Book a prediction."""
+        """Records a prediction."""
         with self.changed:
             prediction = {"id": f"p{len(self.created)}", "prompt": body["input"]["prompt"]}
             self.created.append(prediction)
@@ -52,33 +52,35 @@ class Books:
     def wait_for_create(self, prompt: str, *, seconds: float = PATIENCE) -> None:
         """Wait until such a prompt was bought."""
         with self.changed:
-            assert self.changed.wait_for(lambda: self.count(prompt) > 0, timeout=seconds), f"nobody bought {prompt!r}"
+            assert self.changed.wait_for(lambda: self.count(prompt) > 0, timeout=seconds), (
+                f"no request for {prompt!r} arrived"
+            )
 
     def hang(self, prompt: str) -> None:
-        """Take a request, and answer it only when told to."""
+        """Holds the response to a prompt with `hangs` until `release_hanging`."""
         if "hangs" in prompt:
             self._hanging.wait(PATIENCE)
 
     def release_hanging(self) -> None:
-        """Let requests that hang be answered."""
+        """Releases requests that hang."""
         self._hanging.set()
 
     def wait_for_edit(self) -> None:
         """Wait until an edit was bought."""
         with self.changed:
-            assert self.changed.wait_for(lambda: bool(self.edits), timeout=PATIENCE), "nobody bought an edit"
+            assert self.changed.wait_for(lambda: bool(self.edits), timeout=PATIENCE), "no edit arrived"
 
     def wait_for_cancel(self, *, seconds: float = PATIENCE) -> None:
-        """Wait until somebody canceled."""
+        """Waits for a cancellation."""
         with self.changed:
-            assert self.changed.wait_for(lambda: bool(self.canceled), timeout=seconds), "nobody canceled"
+            assert self.changed.wait_for(lambda: bool(self.canceled), timeout=seconds), "no cancellation arrived"
 
     def count(self, prompt: str) -> int:
         """How often such a prompt was bought."""
         return sum(prompt in prediction["prompt"] for prediction in self.created)
 
     def prediction_body(self, prediction: dict[str, Any]) -> dict[str, Any]:
-        """How a prediction stands."""
+        """Returns the state of a prediction, as the API has it."""
         own = f"{self.url}/predictions/{prediction['id']}"
         body: dict[str, Any] = {"id": prediction["id"], "urls": {"get": own, "cancel": f"{own}/cancel"}}
         prompt = prediction["prompt"]

@@ -1,11 +1,10 @@
-"""Two paid providers in one process, one synchronous and one asynchronous, that keep their own books.
+"""Two paid providers in one process, one synchronous and one asynchronous, that record every purchase in a file.
 
     python -m tests.support.paid_server PORT BOOKS SEED
 
-They speak the APIs of the kinds `openai` and `replicate`. What happens to a purchase (slow, failed, refused, hanging,
-its answer lost, its operation gone) is a function of the seed and the purchase, and of the prompt: one that asks for it
-is carried out slowly. Whatever is bought is one line of JSON in the books before anybody is answered, and another when
-the request has been carried out.
+They have the APIs of the kinds `openai` and `replicate`. The fate of a purchase (slow, failed, refused, hanging, its
+response lost, its operation gone) is a function of the seed and the purchase, and of the prompt, which can make it
+slow. Each purchase is one line of JSON in the file before the response, and another when the request was carried out.
 """
 
 import base64
@@ -43,15 +42,15 @@ FATES = {
 #: Fates that only a provider with operations knows.
 OF_OPERATIONS = frozenset({"failed", "gone", "expires"})
 NOT_BOUGHT = frozenset({"rate_limit", "refused", "invalid"})
-#: What is late comes after so long: an answer after its client has given up, an operation's end after its timeout.
+#: Delay of a late response or operation in seconds: longer than the client's or the operation's timeout.
 LATE_SECONDS = {"sync": 12.0, "async": 40.0}
 #: Seconds for which the address of an image is good that expires.
 ADDRESS_SECONDS = 1.5
-#: Out of a hundred answers with words of the vendor in them, so many have a megabyte and a half of them.
+#: Out of a hundred responses with a message of the provider, how many have one of a megabyte and a half.
 WORDY, LONG_MESSAGE = 5, "a harbour, " * 140_000
 #: A word in a prompt, and how long an operation takes whose prompt has it.
 SLOWLY, SLOW_SECONDS = "slowly", 25.0
-#: Seconds for which an operation can be asked for after its end.
+#: Seconds for which an operation is known after its end.
 OPERATION_SECONDS = 600.0
 
 
@@ -79,13 +78,13 @@ class Purchase:
 
     @property
     def images(self) -> list[bytes]:
-        """What it makes; as many as were asked for, if its fate is no other."""
+        """The images that it makes; as many as requested unless its fate changes the number."""
         made = {"fewer": max(self.count - 1, 1), "more": self.count + 1}.get(self.fate, self.count)
         return [png(f"{self.id}/{index}") for index in range(made)]
 
     @property
     def message(self) -> str:
-        """What the vendor says in words."""
+        """The provider's text in the response."""
         return LONG_MESSAGE if random.Random(self.id).randrange(100) < WORDY else "a harbour"
 
     @property
@@ -95,7 +94,7 @@ class Purchase:
 
 
 class Shop:
-    """Sells, and writes everything down."""
+    """Carries out purchases and records them."""
 
     def __init__(self, books: Path, seed: int) -> None:
         self._books = books.open("a", encoding="utf-8")
@@ -106,7 +105,7 @@ class Shop:
         self.bought: dict[str, Purchase] = {}
 
     def buy(self, shape: str, prompt: str, count: int, request: Mapping[str, Any]) -> Purchase:
-        """Book a request, whatever becomes of it."""
+        """Records a request, whatever its fate."""
         with self._lock:
             self._number += 1
             number = self._number
@@ -134,7 +133,7 @@ class Shop:
         return made
 
     def note(self, event: str, purchase: Purchase, **more: Any) -> None:
-        """One line in the books."""
+        """Writes one line to the file."""
         entry = {
             "event": event,
             "time": time.time(),
@@ -188,7 +187,7 @@ class _Handler(BaseHTTPRequestHandler):
         purchase = self.shop.buy(shape, prompt, int(count), request)
         if shape == "sync" and purchase.fate not in NOT_BOUGHT | {"broken", "lost"}:
             time.sleep(max(0.0, purchase.done_at - time.time()))
-        # Before the answer: whoever hears it may ask for more at once.
+        # Before the response: its receiver may send the next request at once.
         self.shop.note("end", purchase)
         self._respond(purchase)
 

@@ -11,5 +11,5 @@ PATIENCE = 240.0
 
 
 async def pause() -> None:
-    """Between two looks at what gives no signal; short, and long enough to leave the processor to others."""
+    """Waits between two checks of a state that gives no signal; long enough to leave the processor to others."""
     await asyncio.sleep(0.02)

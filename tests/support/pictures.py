@@ -1,4 +1,4 @@
-"""Pictures as tests look at them: drawn small, decoded, averaged, compared."""
+"""Images as tests compare them: drawn small, decoded, averaged, compared."""
 
 import io
 from typing import Any
@@ -11,7 +11,7 @@ from services.generator.adapters.providers.procedural.drawing import render
 
 
 def draw(prompt: str, **changes: Any) -> bytes:
-    """A small PNG of the prompt, with whatever else a test changes."""
+    """Returns a small PNG of the prompt; `changes` are further arguments of `render`."""
     arguments: dict[str, Any] = {
         "prompt": prompt,
         "negative_prompt": None,
@@ -31,17 +31,17 @@ def opened(file: bytes) -> Image.Image:
 
 
 def thumbnail(file: bytes) -> NDArray[np.float64]:
-    """The picture as 32 by 32 by 3 numbers in 0..255."""
+    """Returns the image as 32 by 32 by 3 numbers in 0..255."""
     small = opened(file).convert("RGB").resize((32, 32), Image.Resampling.BOX)
     return np.asarray(small, dtype=np.float64)
 
 
 def distance(a: bytes, b: bytes) -> float:
-    """How far two pictures are apart: mean absolute difference of their 32x32 RGB thumbnails, 0..255."""
+    """Returns how much two images differ: mean absolute difference of their 32x32 RGB thumbnails, 0..255."""
     return float(np.abs(thumbnail(a) - thumbnail(b)).mean())
 
 
 def mean_color(file: bytes) -> tuple[float, float, float]:
-    """Mean red, green and blue of a picture."""
+    """Returns mean red, green and blue of an image."""
     red, green, blue = thumbnail(file).mean(axis=(0, 1))
     return float(red), float(green), float(blue)

@@ -1,6 +1,6 @@
-"""A proxy as nginx is with `proxy_pass` and nothing else: it says of itself and of its clients nothing at all.
+"""A proxy like nginx with only `proxy_pass`: it adds no header about itself or its clients.
 
-By its documented defaults Host becomes that of the other side, the connection is closed, the version is 1.0.
+As nginx documents its defaults, Host becomes that of the upstream server, the connection is closed, the version is 1.0.
 """
 
 import asyncio

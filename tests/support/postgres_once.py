@@ -1,8 +1,8 @@
-"""Starts PostgreSQL in a folder, asks it what it may do with a file that is not its own, and stops it.
+"""Starts PostgreSQL in a folder, tries to read and write files outside it, and stops it.
 
     python -P -m tests.support.postgres_once FOLDER FILE
 
-Prints what PostgreSQL says of reading FILE, then of writing beside it; a failure to start is one line and exit code 1.
+Prints PostgreSQL's results of reading FILE, then of writing beside it; a failure to start is one line and exit code 1.
 """
 
 import sys

@@ -50,7 +50,7 @@ def minimal_file(kind: str) -> str:
 
 
 def described(kind: str, renderers: Renderers) -> provider_pb2.Provider:
-    """What the catalogue would say of the minimal entry."""
+    """Returns the catalogue's description of the minimal entry."""
     with tempfile.TemporaryDirectory() as folder:
         text = minimal_file(kind)
         for name, written in _files_of(text).items():

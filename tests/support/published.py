@@ -1,4 +1,4 @@
-"""A broker that notes what a relay publishes, and stalls or refuses where a test says so."""
+"""A broker that records what a relay publishes, and stalls or refuses as a test sets."""
 
 import asyncio
 from collections import defaultdict

@@ -39,9 +39,9 @@ def _send(line: str) -> None:
 
 @cache
 def _listener() -> IO[str]:
-    """One per run, in a session of its own: Ctrl-C and the run's end must not take it along."""
+    """Returns the listener of this run, in a session of its own: Ctrl-C and the run's end must not end it."""
     process = subprocess.Popen([sys.executable, "-c", CODE], stdin=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdin is not None
-    # It ends after this process has: nobody will wait for it.
+    # It ends after this process; so no process waits for it.
     process.returncode = 0
     return process.stdin

@@ -14,7 +14,7 @@ from tests.support.jobs import JobUseCases, T
 
 @contextmanager
 def rehearsal(url: str, limits: StageTimeouts | None = None) -> Iterator[JobUseCases]:
-    """A desk with both providers whose transactions are savepoints of one that is taken back at the end."""
+    """Yields use cases with both providers whose transactions are savepoints of one that is rolled back at the end."""
     engine = create_engine(driver_url(url), isolation_level="READ COMMITTED", poolclass=NullPool)
     event.listen(engine, "after_cursor_execute", _stay_connected)
     with engine.connect() as connection, connection.begin() as whole:

@@ -1,4 +1,4 @@
-"""Stands before a NATS server and resets connections: those that are open, and new ones just after the greeting."""
+"""A proxy of a NATS server that resets connections: open ones, and new ones right after the greeting."""
 
 import asyncio
 import socket

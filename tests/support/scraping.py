@@ -5,7 +5,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 
 class Scraped:
-    """What one scrape told."""
+    """The metrics of one scrape."""
 
     def __init__(self, response: httpx.Response) -> None:
         assert response.status_code == 200, response.text
@@ -25,5 +25,5 @@ class Scraped:
 
 
 async def scrape(admin: httpx.AsyncClient) -> Scraped:
-    """What the admin port tells now."""
+    """Returns the metrics of the admin port as they are now."""
     return Scraped(await admin.get("/metrics"))

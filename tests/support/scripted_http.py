@@ -1,7 +1,6 @@
-"""An HTTP server that plays a script: each request must be the one that is expected next, and gets its answer.
+"""An HTTP server that plays a script: each request must be the expected next one, and gets its response.
 
-Anything else is refused with 599 and remembered; at the end, a surprise, or an expectation that nobody met, fails the
-test.
+Any other request gets 599 and is recorded; at the end, an unexpected request or a missing one fails the test.
 """
 
 import asyncio
@@ -19,7 +18,7 @@ _ANYTHING = object()
 
 
 class Manner(Enum):
-    """How an answer is given."""
+    """How a response is sent."""
 
     WHOLE = auto()
     """As it should be."""
@@ -37,7 +36,7 @@ class Manner(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class ScriptedResponse:
-    """What is answered: `body` is bytes as they are, or anything else as JSON."""
+    """A response: `body` is bytes, sent unchanged, or any other value as JSON."""
 
     status: int = 200
     body: Any = b""
@@ -125,15 +124,15 @@ class ScriptedServer:
         self._expected += [expected] * times
 
     def forget(self) -> None:
-        """Expect no longer what nobody has asked for yet."""
+        """Drops all expected requests that have not arrived yet."""
         self._expected.clear()
 
     def count(self, method: str, path: str) -> int:
-        """How often somebody asked so."""
+        """Returns how many such requests arrived."""
         return sum((request.method, request.path) == (method, path) for request in self.requests)
 
     async def wait_for(self, times: int = 1) -> None:
-        """Wait until somebody has asked so often."""
+        """Waits until that many requests have arrived."""
         async with asyncio.timeout(PATIENCE), self._changed:
             await self._changed.wait_for(lambda: len(self.requests) >= times)
 
@@ -141,7 +140,7 @@ class ScriptedServer:
         """Fail unless all that was expected came, and nothing else."""
         missing = [f"{expected.method} {expected.path}" for expected in self._expected]
         assert not self.surprises, self.surprises
-        assert not missing, f"nobody asked for {missing}"
+        assert not missing, f"these requests did not arrive: {missing}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, one request."""
@@ -150,13 +149,13 @@ class ScriptedServer:
             if request is not None:
                 await self._send(await self._response_to(request), writer)
         except ConnectionError:
-            # A client that goes in the midst of an answer is part of the test.
+            # Tests include clients that close the connection within a response.
             pass
         finally:
             writer.close()
 
     def release(self) -> None:
-        """Let answers go that are held."""
+        """Releases held responses."""
         self._released.set()
 
     async def open(self) -> None:
@@ -164,7 +163,7 @@ class ScriptedServer:
         self.url = f"http://127.0.0.1:{await self._running.enter_async_context(tcp_server(self.serve))}"
 
     async def close(self) -> None:
-        """Let go of all connections, and take no more."""
+        """Closes all connections, and accepts no more."""
         self._over.set()
         self._released.set()
         await self._running.aclose()
@@ -221,7 +220,7 @@ async def _read(reader: asyncio.StreamReader) -> Request | None:
 
 @asynccontextmanager
 async def scripted_server() -> AsyncIterator[ScriptedServer]:
-    """Listen on a free port; the script is checked at the end of a test that went well."""
+    """Listens on a free port; checks the script at the end of a test without other failures."""
     script = ScriptedServer()
     await script.open()
     try:

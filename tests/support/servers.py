@@ -19,10 +19,10 @@ from tests.support.patience import PATIENCE
 from tests.support.reaper import reaped
 
 BUCKET_LIMIT = 2_000
-#: What services show to the object store, and whoever looks at all of it after a run.
+#: Tokens of the services for the object store, and of the judge that reads all of it after a run.
 JUDGE = "judge"
 STORAGE_TOKENS = {name: f"token-of-{name}" for name in ("uploader", "generator", JUDGE)}
-#: What users show to the broker.
+#: Passwords of the broker's users.
 NATS_PASSWORDS = {user.name: f"password-of-{user.name}" for user in (*USERS, MONITOR)}
 _NUMBERS, _BUCKETS = itertools.count(1), iter(range(1, BUCKET_LIMIT + 1))
 
@@ -46,7 +46,7 @@ def postgres_server(folder: Path) -> Iterator[Server]:
 
 @contextmanager
 def nats_server(folder: Path) -> Iterator[Server]:
-    """NATS with an empty store; the URL is the operator's, who may do everything."""
+    """Runs NATS with an empty store; the URL is the operator's, who may use every subject."""
     program, url = nats_program(folder / "data", log=folder / "nats.log")
     with _running(Child(program), url) as server:
         yield server
@@ -59,7 +59,7 @@ def nats_program(data: Path, *, log: Path, port: int | None = None) -> tuple[Pro
 
 
 def nats_settings(server: Server, user: str) -> dict[str, str]:
-    """What a service is told that shows itself to the broker as this user."""
+    """Returns the settings of a service that connects to the broker as this user."""
     return {
         "NATS_URL": f"nats://{urlsplit(server.url).netloc.rpartition('@')[2]}",
         "NATS_PASSWORD": NATS_PASSWORDS[user],
@@ -119,7 +119,7 @@ def copy_database(admin_url: str, template: str) -> str:
 
 
 def drop_database(admin_url: str, url: str) -> None:
-    """Drop a copy, whoever is still connected."""
+    """Drops a copy, even while it has connections."""
     _execute(admin_url, f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
 
 

@@ -16,15 +16,15 @@ from tests.support.patience import PATIENCE
 
 
 class RetryingTransport(httpx.HTTPTransport):
-    """Asks again, as a good client does, when it is told to come later: on a busy machine no call is always in time.
+    """Repeats requests that got 503, as a good client does: on a busy machine no call is always in time.
 
-    What a test says about an outage it says without this.
+    Tests of outages do not use it.
     """
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """The answer."""
+        """Returns the response."""
         if request.method == "POST":
-            # What was done though nobody heard of it in time is not done twice.
+            # A call whose response came too late must not be executed twice.
             request.headers.setdefault("Idempotency-Key", uuid4().hex)
         deadline = time.monotonic() + PATIENCE
         while True:
@@ -36,7 +36,7 @@ class RetryingTransport(httpx.HTTPTransport):
 
 
 def expire_lease(database_url: str, job_id: str) -> None:
-    """Whoever holds the job has held it for too long: it is rescued as if that time had passed."""
+    """Ends the lease of a job, so that it is rescued."""
     with closing(psycopg2.connect(database_url)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(
             "UPDATE jobs SET lease_expires_at = clock_timestamp() WHERE id = %s AND lease_expires_at IS NOT NULL",
@@ -45,9 +45,10 @@ def expire_lease(database_url: str, job_id: str) -> None:
 
 
 def let_time_pass(database_url: str, job_id: str, *, seconds: float, witness: str) -> None:
-    """A job stands as it does for so much longer; return once the monitor has looked at it and acted.
+    """Moves the times of a job back by `seconds`; returns once the monitor has checked it and acted.
 
-    The witness, at a generator as well, stands so for longer than any job may: it is put back in the same look.
+    The witness, also at a generator, is moved back further than any job may last: the same check returns it to the
+    queue.
     """
     column = "CASE id WHEN %(job)s THEN make_interval(secs => %(seconds)s) ELSE interval '1 day' END"
     passes = ", ".join(f"{name} = {name} - {column}" for name in ("generating_since", "uploading_since", "run_at"))
@@ -61,7 +62,7 @@ def let_time_pass(database_url: str, job_id: str, *, seconds: float, witness: st
         deadline = time.monotonic() + PATIENCE
         now = before
         while now == before:
-            assert time.monotonic() < deadline, "the monitor does not look"
+            assert time.monotonic() < deadline, "the monitor does not check"
             threading.Event().wait(0.1)
             cursor.execute(claims, parameters)
             [(now,)] = cursor.fetchall()
@@ -104,7 +105,7 @@ class Client:
     def follow(
         self, job_id: str, *, until: tuple[str, ...] = FINAL_STATUSES, seconds: float = PATIENCE
     ) -> dict[str, Any]:
-        """The job once it has one of the states; asked as a patient frontend asks, whatever is away meanwhile."""
+        """Returns the job once it has one of the states; repeats the request through outages."""
         deadline = time.monotonic() + seconds
         etag = ""
         while time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""Where a job can stand: what `display` must have words for. `test_standings` holds it against the services' code."""
+"""All conditions of a job for which `display` must have texts; a test compares them with the services' code."""
 
 from collections.abc import Mapping
 from typing import get_args
@@ -13,9 +13,9 @@ from gateway.views.display import JobCondition
 FAILURES: Mapping[Stage, frozenset[Reason]] = {
     "queued": frozenset(
         {
-            Reason.DEADLINE_EXCEEDED,
-            # A limit only ever defers a job; it is told when the job has waited for too long.
-            Reason.PROVIDER_BUSY,
+            "DEADLINE_EXCEEDED",
+            # A limit only ever defers a job; it is the reason when the job has waited for too long.
+            "PROVIDER_BUSY",
             # The causes of open breakers.
             Reason.PROVIDER_AUTH,
             Reason.PROVIDER_TIMEOUT,
@@ -24,11 +24,11 @@ FAILURES: Mapping[Stage, frozenset[Reason]] = {
     ),
     "processing": frozenset(
         {
-            Reason.DEADLINE_EXCEEDED,
-            Reason.FETCH_FAILED,
-            Reason.FORBIDDEN_ADDRESS,
-            # Never INVALID_IMAGE: a given picture that is none is the request's fault.
-            Reason.INVALID_INPUT,
+            "DEADLINE_EXCEEDED",
+            "FETCH_FAILED",
+            "FORBIDDEN_ADDRESS",
+            # Never INVALID_IMAGE: an invalid input image is an error of the request.
+            "INVALID_INPUT",
             # Of a call that was to begin: the API refuses a job for an unknown provider, this one has gone since.
             Reason.PROVIDER_NOT_FOUND,
             Reason.SERVICE_UNAVAILABLE,
@@ -79,12 +79,12 @@ FAILURES: Mapping[Stage, frozenset[Reason]] = {
     ),
     "persisting": frozenset({Reason.RESULT_MISMATCH}),
 }
-#: Statuses of which nothing more is known; pictures are shown of a completed job alone, so they are missing till then.
+#: Statuses of which nothing more is known; only a completed job shows images, so they are missing until then.
 _UNDER_WAY: tuple[Status, ...] = ("queued", "processing", "generating", "uploading")
 
 
 def failed() -> list[JobCondition]:
-    """Every way to have failed. Whether a retry may pay again is the ledger's to say, whatever the job failed with."""
+    """Returns every way to have failed. Whether a retry needs consent depends on the ledger, not on the failure."""
     return [
         JobCondition(
             status="failed",
@@ -101,8 +101,8 @@ def failed() -> list[JobCondition]:
 
 
 def job_conditions() -> list[JobCondition]:
-    """Everything that can occur. The database holds a failure for a failed job alone, a wish to cancel for a canceled
-    one.
+    """Returns every possible condition. The database allows a failure only for a failed job, a cancellation only for a
+    canceled one.
     """
     return [
         *(JobCondition(status=status, images_missing=True) for status in _UNDER_WAY),

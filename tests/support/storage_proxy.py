@@ -1,7 +1,7 @@
-"""The way to object storage, on which things go wrong: faults can be ordered for the next requests of a kind.
+"""A proxy of object storage that injects faults into the next requests of a kind.
 
-Each service has a door of its own (a port) that shows its credential: set STORAGE_EMULATOR_HOST to the door's URL.
-Through the open door everybody is who his own token says.
+Each service has its own URL (a port), which adds the service's credential: set STORAGE_EMULATOR_HOST to it. The open
+URL adds none, so that each caller sends its own token.
 """
 
 import json
@@ -23,7 +23,7 @@ from tests.support.patience import PATIENCE
 from tests.support.servers import STORAGE_TOKENS, new_buckets
 
 _OBJECT = r"/storage/v1/b/(?P<bucket>[^/]+)/o/(?P<name>[^/]+)"
-#: What a request asks for, by method and path; the first that fits.
+#: Kinds of requests, by method and path; the first match counts.
 _KINDS = (
     ("rewrite", "POST", re.compile(rf"^{_OBJECT}/rewriteTo/")),
     ("upload", "POST", re.compile(r"^/upload/storage/v1/b/(?P<bucket>[^/]+)/o$")),
@@ -74,7 +74,7 @@ class StorageProxy:
 
     @property
     def open_url(self) -> str:
-        """Where nobody is somebody without a token of his own."""
+        """The URL that adds no credential."""
         return self.urls["open"]
 
     def order(self, fault: Fault, *, on: str, times: int = 1) -> None:
@@ -98,13 +98,13 @@ class StorageProxy:
         return sum(request.kind == kind for request in self.requests)
 
     def wait_for(self, kind: str, *, times: int = 1) -> None:
-        """Wait until so many requests of a kind came."""
+        """Waits until that many requests of a kind arrived."""
         with self._changed:
             came = self._changed.wait_for(lambda: self.count(kind) >= times, timeout=PATIENCE)
-        assert came, f"nobody asked for {kind} {times} times: {self.requests}"
+        assert came, f"{kind} was not requested {times} times: {self.requests}"
 
     def note(self, request: StorageRequest) -> Fault | None:
-        """Book a request; the fault that it meets."""
+        """Records a request; returns the fault that it gets."""
         with self._changed:
             self.requests.append(request)
             ordered = next((order for order in self._faults if order[0] == request.kind), None)
@@ -113,7 +113,7 @@ class StorageProxy:
             self._changed.notify_all()
         fault = self._away or (ordered[1] if ordered else None)
         if fault is Fault.HOLD:
-            assert self._held.wait(PATIENCE), "nobody released the request"
+            assert self._held.wait(PATIENCE), "the request was not released"
             return None
         return fault
 
@@ -123,7 +123,7 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes in the midst of a request is none of our business."""
+        """Ignores clients that close the connection within a request."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -137,7 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
     url: str
 
     def log_message(self, *arguments: object) -> None:
-        """Say nothing."""
+        """Logs nothing."""
 
     def do_GET(self) -> None:
         """Any request."""
@@ -205,7 +205,7 @@ def _name_in(body: bytes) -> str:
 
 @contextmanager
 def storage_proxy(upstream: str) -> Iterator[StorageProxy]:
-    """Stand before a storage server, with two buckets that no other test uses."""
+    """Yields a proxy of a storage server, with two buckets that no other test uses."""
     public, staging = new_buckets()
     proxy = StorageProxy(upstream, public=public, staging=staging)
     with ExitStack() as stack:

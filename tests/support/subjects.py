@@ -1,4 +1,4 @@
-"""Providers under test, each in its vendor's dialect: what the conformance suites say of all of them at once.
+"""Providers under test, one fixture for each API, for the conformance suites that check all of them.
 
 A new adapter behind HTTP needs a line in `REMOTE` and a golden, to be held to the same contract.
 """
@@ -45,7 +45,7 @@ class DescribedProvider(ImageProvider, Protocol):
         """The entry."""
 
 
-#: Adapters behind HTTP by their kind: each has a golden, and is held to what the suite asks of all of them.
+#: Adapters behind HTTP by their kind: each has a golden, and every conformance test runs for it.
 REMOTE: Mapping[str, Callable[..., DescribedProvider]] = {
     "azure_openai": AzureOpenAIProvider,
     "bedrock": BedrockProvider,
@@ -67,7 +67,7 @@ LOCAL = frozenset({"procedural", "diffusers"})
 
 
 class ProviderFixture(Protocol):
-    """A provider, and the world that answers it."""
+    """A provider, and the server that it calls."""
 
     provider: DescribedProvider
 
@@ -79,25 +79,25 @@ class ProviderFixture(Protocol):
 
 
 class RemoteProviderFixture(ProviderFixture, Protocol):
-    """A provider behind HTTP, and its vendor: what it will answer to the next requests, in their order."""
+    """A provider behind HTTP, and the responses to its next requests, in their order."""
 
     def expect_submit(self, order: ProviderRequest, response: ScriptedResponse | None = None) -> None:
         """The request that buys; without `result` it is accepted."""
 
     def expect_running(self) -> None:
-        """A look: still working."""
+        """Expects a poll: the operation is running."""
 
     def expect_result(self, *names: str) -> None:
-        """A look: done, the pictures lie under these names on the vendor's own host."""
+        """Expects a poll: the operation has succeeded, with images of these names on the provider's own host."""
 
     def expect_failure(self, message: str) -> None:
-        """A look: failed for good, in the vendor's words."""
+        """Expects a poll: the operation has failed, with the provider's message."""
 
     def expect_poll(self, response: ScriptedResponse) -> None:
-        """A look that is answered so."""
+        """Expects a poll, with this response."""
 
     def expect_cancel(self, *, in_time: bool) -> None:
-        """A wish to cancel, which comes in time or too late."""
+        """Expects a cancellation, which comes in time or too late."""
 
 
 class ProceduralFixture:
@@ -107,7 +107,7 @@ class ProceduralFixture:
         self.provider = _built({"name": "drawn", "kind": "procedural", "timeout_seconds": 60}, renderers)
 
     def order(self, *, count: int = 1, call_id: str = "call_1", **request: Any) -> ProviderRequest:
-        """A small picture."""
+        """Returns a call for a small image."""
         return _order("drawn", count, call_id, {"size": "64x64"} | request)
 
     def expect_success(self, order: ProviderRequest) -> None:
@@ -115,7 +115,7 @@ class ProceduralFixture:
 
 
 class StubPipeline:
-    """A pipeline without a model: a picture is its seed, as a colour."""
+    """A pipeline without a model: an image has its seed as its colour."""
 
     def __call__(self, drawing: Drawing, step: Callable[[float], None]) -> list[Image.Image]:
         """Paint."""
@@ -133,7 +133,7 @@ class DiffusersFixture:
         self.provider: DescribedProvider = DiffusersProvider(entry, decoder(), load=StubPipeline)
 
     def order(self, *, count: int = 1, call_id: str = "call_1", **request: Any) -> ProviderRequest:
-        """A small picture."""
+        """Returns a call for a small image."""
         return _order("painted", count, call_id, {"size": "64x64"} | request)
 
     def expect_success(self, order: ProviderRequest) -> None:
@@ -141,7 +141,7 @@ class DiffusersFixture:
 
 
 class ReplicateFixture:
-    """Speaks to a script in Replicate's dialect."""
+    """Plays a script with Replicate's API."""
 
     model = "owner/name"
 
@@ -168,14 +168,14 @@ class ReplicateFixture:
         return _order(self.model, count, call_id, request)
 
     def expect_success(self, order: ProviderRequest) -> None:
-        """Take, work, be done."""
+        """Expects a submission, a poll while it runs, and a poll with the result."""
         self.expect_submit(order)
         self.expect_running()
         self.expect_result(*(f"{index}.png" for index in range(order.count)))
 
     @property
     def accepted(self) -> ScriptedResponse:
-        """The vendor's yes."""
+        """The response to an accepted submission."""
         return ScriptedResponse(status=201, body=self._prediction("starting"))
 
     def expect_submit(self, order: ProviderRequest, response: ScriptedResponse | None = None) -> None:
@@ -198,7 +198,7 @@ class ReplicateFixture:
         self.expect_result_at(*(f"{self._server.url}/files/{name}" for name in names))
 
     def expect_result_at(self, *addresses: str) -> None:
-        """`succeeded`, with pictures wherever."""
+        """Expects a poll with `succeeded` and images at any addresses."""
         self.expect_poll(ScriptedResponse(body=self._prediction("succeeded") | {"output": list(addresses)}))
 
     def expect_failure(self, message: str) -> None:
@@ -206,7 +206,7 @@ class ReplicateFixture:
         self.expect_poll(ScriptedResponse(body=self._prediction("failed") | {"error": message}))
 
     def expect_poll(self, response: ScriptedResponse) -> None:
-        """A look at the prediction's own address."""
+        """Expects a poll of the prediction's own address."""
         self._server.expect("GET", "/v1/predictions/p1", response, headers=self._headers, body=None)
 
     def expect_cancel(self, *, in_time: bool) -> None:
@@ -239,7 +239,7 @@ def _order(model: str, count: int, call_id: str, request: dict[str, Any]) -> Pro
 
 
 async def carry_out(provider: ImageProvider, order: ProviderRequest) -> Generated:
-    """Submit, and look until there is a result."""
+    """Submits, and polls until there is a result."""
     result = await provider.submit(order)
     if not isinstance(result, Operation):
         return result
@@ -248,7 +248,7 @@ async def carry_out(provider: ImageProvider, order: ProviderRequest) -> Generate
     return polled
 
 
-#: Answers that are no answer: whatever was asked for may have been done.
+#: Malformed responses: the request may have been executed.
 MALFORMED_RESPONSES = {
     "html": ScriptedResponse(status=201, body=b"<html>welcome</html>"),
     "empty": ScriptedResponse(status=201),

@@ -10,7 +10,7 @@ from cli.stack.keys import write_private
 
 
 def set_tenant(folder: Path, name: str, **entry: Any) -> None:
-    """Add a tenant to the keys file of the stack's folder, or change what is said of it; `key` is its only key."""
+    """Adds a tenant to the keys file of the stack's folder, or changes its entry; `key` is its only key."""
     file = folder / "keys.yaml"
     accepted = yaml.safe_load(file.read_text(encoding="utf-8"))
     if (key := entry.pop("key", None)) is not None:

@@ -46,7 +46,7 @@ def where(setup: str) -> list[str]:
 
 
 def require_python(beginning: list[str]) -> None:
-    """Skip the test where whoever a command begins as cannot run the Python that these tests run on."""
+    """Skips the test where a command's user cannot run the Python that these tests run on."""
     python = str(Path(sys.executable).resolve())
     require([*beginning, python, "-c", "pass"], reason="this Python lies where only root may go")
 

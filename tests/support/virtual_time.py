@@ -1,4 +1,4 @@
-"""Time that passes when nothing else is left to do: what a busy machine takes longer for is not longer."""
+"""Virtual time, which advances only when no callback is ready: a busy machine does not change durations."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -9,9 +9,9 @@ P = ParamSpec("P")
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """A loop whose clock stands while there is something to run, and then goes to the next timer at once.
+    """A loop whose clock stops while callbacks are ready, and then jumps to the next timer.
 
-    For what waits for timers and for itself alone: nothing comes from outside while the clock is moved.
+    Only for code that waits for timers and for itself: no event from outside may be awaited.
     """
 
     def __init__(self) -> None:

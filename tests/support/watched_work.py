@@ -1,4 +1,4 @@
-"""WorkerService as it is, on a real database, for processes of workers: a test sees what they ask, and may spoil it."""
+"""The real WorkerService on a real database, for worker processes; a test sees their requests and injects failures."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -33,9 +33,9 @@ _METHODS = list(worker.DESCRIPTOR.services_by_name["WorkerService"].methods_by_n
 
 
 class WatchedWorkerService(WorkerService):
-    """Keeps what was asked; loses answers and says no where it is told to, else it decides as ever.
+    """Records requests; loses responses or refuses calls as a test sets, otherwise decides as usual.
 
-    `jobs` are the same use cases for the test; users and time are played by it.
+    `jobs` are the use cases on the same database, for what users and time do in a test.
     """
 
     def __init__(self, database: Database, relay: OutboxRelay, jobs: JobUseCases) -> None:
@@ -43,7 +43,7 @@ class WatchedWorkerService(WorkerService):
         self.jobs = jobs
         self.address = ""
         self.requests: list[Any] = []
-        #: Claims that were made and of whose answers nobody hears.
+        #: Number of the next claims that are made and whose responses are lost.
         self.lose_claims = 0
         self.refuse: dict[str, grpc.StatusCode] = {}
         self._changed = asyncio.Condition()
@@ -73,7 +73,7 @@ class WatchedWorkerService(WorkerService):
         self.jobs.sql("UPDATE jobs SET run_at = clock_timestamp() WHERE id = :id", id=job_id)
 
     def holds(self, job_id: str, token: str) -> bool:
-        """Whether the job is in the hands of who has the token."""
+        """Returns whether the token's worker holds the job."""
         job: Job = self.jobs.job(job_id)
         return job.lease is not None and job.lease.token == UUID(token)
 

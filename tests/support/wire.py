@@ -1,4 +1,4 @@
-"""A vendor in the test's hands: what it answers comes as from the wire, byte for byte."""
+"""An HTTP transport that passes requests to a function of the test."""
 
 from collections.abc import Callable
 
@@ -6,13 +6,13 @@ import httpx
 
 
 class HandlerTransport(httpx.AsyncBaseTransport):
-    """Requests go to a function, and its answers back; a body that it packed stays packed."""
+    """Passes requests to a function and returns its responses; a compressed body stays compressed."""
 
     def __init__(self, respond: Callable[[httpx.Request], httpx.Response]) -> None:
         self._respond = respond
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """The answer, not read yet."""
+        """Returns the response, whose body is not read yet."""
         await request.aread()
         response = self._respond(request)
         return httpx.Response(

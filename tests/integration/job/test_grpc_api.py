@@ -6,8 +6,7 @@ from uuid import uuid4
 import grpc
 import pytest
 from calotype.error.v1 import error_pb2
-from calotype.job.v1 import job_pb2, worker_service_pb2
-from calotype.size_limits import INPUT_CHUNK_BYTES
+from calotype.job.v1 import job_pb2, job_service_pb2, worker_service_pb2
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
@@ -15,7 +14,8 @@ from common.errors import DOMAIN
 from common.grpc_client import call, stream
 from services.job.application.provider_calls import record_operation
 from services.job.domain.states import State
-from tests.support.job_api import Api, Ask, refusal_of
+from services.job.grpc_api.worker_service import INPUT_CHUNK_BYTES
+from tests.support.job_api import Api, refusal_of
 from tests.support.jobs import JobUseCases, failed, generated, stored
 from tests.support.patience import PATIENCE
 
@@ -39,12 +39,16 @@ async def test_a_replayed_key_says_so_and_gives_the_same_job(api: Api) -> None:
 
 REFUSED: dict[str, tuple[Any, grpc.StatusCode, str]] = {
     "no such job": (
-        lambda api: call(api.jobs.GetJob, Ask.GetJobRequest(tenant="acme", job_id="job_x"), timeout=PATIENCE),
+        lambda api: call(
+            api.jobs.GetJob, job_service_pb2.GetJobRequest(tenant="acme", job_id="job_x"), timeout=PATIENCE
+        ),
         grpc.StatusCode.NOT_FOUND,
         "JOB_NOT_FOUND",
     ),
     "a job id that cannot be": (
-        lambda api: call(api.jobs.GetJob, Ask.GetJobRequest(tenant="acme", job_id="job_\x00"), timeout=PATIENCE),
+        lambda api: call(
+            api.jobs.GetJob, job_service_pb2.GetJobRequest(tenant="acme", job_id="job_\x00"), timeout=PATIENCE
+        ),
         grpc.StatusCode.INVALID_ARGUMENT,
         "INVALID_INPUT",
     ),
@@ -76,7 +80,9 @@ REFUSED: dict[str, tuple[Any, grpc.StatusCode, str]] = {
         "INVALID_INPUT",
     ),
     "final events by less than nothing": (
-        lambda api: call(api.jobs.ListFinalEvents, Ask.ListFinalEventsRequest(page_size=-5), timeout=PATIENCE),
+        lambda api: call(
+            api.jobs.ListFinalEvents, job_service_pb2.ListFinalEventsRequest(page_size=-5), timeout=PATIENCE
+        ),
         grpc.StatusCode.INVALID_ARGUMENT,
         "INVALID_INPUT",
     ),
@@ -119,7 +125,7 @@ async def test_a_no_has_its_status_and_its_reason(api: Api, ask: Any, status: gr
 
 
 async def test_a_no_carries_exactly_one_error_info_and_names_its_fields(api: Api) -> None:
-    request = Ask.CreateJobRequest(tenant="acme", request=job_pb2.JobRequest(prompt="x", n=11, seed=-1))
+    request = job_service_pb2.CreateJobRequest(tenant="acme", request=job_pb2.JobRequest(prompt="x", n=11, seed=-1))
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await api.jobs.CreateJob(request)
     status = rpc_status.from_call(refused.value)
@@ -140,7 +146,7 @@ async def test_a_wrong_state_is_a_failed_precondition(api: Api, desk: JobUseCase
     job = desk.upload()
     desk.apply(stored(job))
     refusal = await refusal_of(
-        call(api.jobs.CancelJob, Ask.CancelJobRequest(tenant="acme", job_id=job.id), timeout=PATIENCE)
+        call(api.jobs.CancelJob, job_service_pb2.CancelJobRequest(tenant="acme", job_id=job.id), timeout=PATIENCE)
     )
 
     assert (refusal.status, refusal.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE")
@@ -210,7 +216,7 @@ async def test_final_events_are_listed_once_each_over_pages(api: Api, desk: JobU
     desk.create()
     found, token = [], ""
     while True:
-        request = Ask.ListFinalEventsRequest(page_size=2, page_token=token)
+        request = job_service_pb2.ListFinalEventsRequest(page_size=2, page_token=token)
         page = await call(api.jobs.ListFinalEvents, request, timeout=PATIENCE)
         found += [job.id for job in page.jobs]
         token = page.next_page_token
@@ -224,7 +230,9 @@ async def test_attempts_tell_their_calls(api: Api, desk: JobUseCases) -> None:
     job, made = desk.generate(provider="paid")
     desk.apply(generated(job, made, cost=5))
     desk.claim_uploads()
-    answer = await call(api.jobs.ListAttempts, Ask.ListAttemptsRequest(tenant="acme", job_id=job.id), timeout=PATIENCE)
+    answer = await call(
+        api.jobs.ListAttempts, job_service_pb2.ListAttemptsRequest(tenant="acme", job_id=job.id), timeout=PATIENCE
+    )
     generating, uploading = answer.attempts
 
     assert (generating.outcome, uploading.outcome) == ("succeeded", "")
