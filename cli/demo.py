@@ -29,7 +29,7 @@ PROMPT = "a lighthouse on a rocky coast at dusk, calm sea, first stars"
 def demo() -> int:
     """Start a stack, make one image, stop the stack."""
     signal.signal(signal.SIGTERM, _interrupt)
-    with _hold(FOLDER.resolve()) as folder:
+    with _lock_folder(FOLDER.resolve()) as folder:
         return _run(folder)
 
 
@@ -63,7 +63,7 @@ def _generate(state: StackState) -> int:
 
 
 @contextmanager
-def _hold(folder: Path) -> Iterator[Path]:
+def _lock_folder(folder: Path) -> Iterator[Path]:
     """Locks the folder and stops what a killed demo left there. Raises `CommandFailed` while another demo runs."""
     folder.mkdir(mode=0o700, exist_ok=True)
     with (folder / "demo.lock").open("w") as lock:

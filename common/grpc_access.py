@@ -12,7 +12,7 @@ from calotype.error_reasons import Reason
 from common.config import ConfigError
 from common.errors import ServiceError
 from common.grpc_tls import TlsSettings, server_credentials
-from common.identities import WHERE, Identities, Identity
+from common.identities import SETTING, Identities, Identity
 from common.loops import run_every
 
 #: Seconds between two checks of the identities file for changes.
@@ -71,14 +71,16 @@ class Authorizer:
             return self._of_header(headers)
         names = _certificate_names(context.auth_context())
         if names:
-            return _known(self.identities.of_certificate(names), "The certificate is not known to this service.")
+            return _require_identity(
+                self.identities.of_certificate(names), "The certificate is not known to this service."
+            )
         raise _unauthenticated("A token or a client certificate is required: send authorization: Bearer TOKEN.")
 
     def _of_header(self, headers: list[str | bytes]) -> Identity:
         scheme, _, token = str(headers[0]).partition(" ")
         if len(headers) > 1 or scheme.lower() != "bearer":
             raise _unauthenticated("Send exactly one token as authorization: Bearer TOKEN.")
-        return _known(self.identities.of_token(token.strip()), "The token is not known to this service.")
+        return _require_identity(self.identities.of_token(token.strip()), "The token is not known to this service.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +114,9 @@ def server_security(
     """Returns the security that the settings describe. Raises `ConfigError`, also without any access control."""
     # With authorities alone, every client with one of their certificates is trusted; the operator chose that.
     if settings.grpc_identities_file is None and settings.grpc_tls_ca_file is None:
-        raise ConfigError(f"{WHERE} is not set: the file that lists who may call this service; see docs/operations.md.")
+        raise ConfigError(
+            f"{SETTING} is not set: the file that lists who may call this service; see docs/operations.md."
+        )
     return ServerSecurity(
         authorizer=_authorizer(settings, roles, policy), changes=changes, credentials=server_credentials(settings)
     )
@@ -124,7 +128,7 @@ def _authorizer(settings: ServerSettings, roles: Collection[str], policy: Access
     return Authorizer(Identities(settings.grpc_identities_file, roles=roles), policy)
 
 
-def _known(identity: Identity | None, message: str) -> Identity:
+def _require_identity(identity: Identity | None, message: str) -> Identity:
     if identity is None:
         raise _unauthenticated(message)
     return identity

@@ -18,7 +18,7 @@ from common.config import ConfigError
 from common.errors import DependencyUnavailable
 
 #: The setting that names the file; error messages begin with it.
-WHERE = "CALOTYPE_GRPC_IDENTITIES_FILE"
+SETTING = "CALOTYPE_GRPC_IDENTITIES_FILE"
 #: Size limit of the file in bytes.
 MAX_FILE_BYTES = 4 * 1024 * 1024
 _Name = Annotated[str, StringConstraints(pattern=re.compile(r"^[A-Za-z0-9_-]{1,64}$"))]
@@ -113,9 +113,9 @@ def _content(path: Path) -> bytes:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise ConfigError(f"{WHERE} names {path}, which cannot be read.") from error
+        raise ConfigError(f"{SETTING} names {path}, which cannot be read.") from error
     if len(content) > MAX_FILE_BYTES:
-        raise ConfigError(f"{WHERE}: {path} is over {MAX_FILE_BYTES // 1024**2} MiB.")
+        raise ConfigError(f"{SETTING}: {path} is over {MAX_FILE_BYTES // 1024**2} MiB.")
     return content
 
 
@@ -123,16 +123,16 @@ def _parse(path: Path, content: bytes, roles: Collection[str]) -> list[_Entry]:
     try:
         entries = _IdentitiesFile.model_validate(yaml.safe_load(content)).identities
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{WHERE}: {path} is not YAML.") from error
+        raise ConfigError(f"{SETTING}: {path} is not YAML.") from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         location = ".".join(map(str, first["loc"])) or "the file"
-        raise ConfigError(f"{WHERE}: {path}: {location}: {first['msg']}.") from None
+        raise ConfigError(f"{SETTING}: {path}: {location}: {first['msg']}.") from None
     for entry in entries:
         for role in entry.roles:
             if role not in roles:
                 raise ConfigError(
-                    f"{WHERE}: {path}: {entry.name}: {role!r} is not a role; the roles are {', '.join(roles)}."
+                    f"{SETTING}: {path}: {entry.name}: {role!r} is not a role; the roles are {', '.join(roles)}."
                 )
     _refuse_duplicates(path, "name", [entry.name for entry in entries])
     _refuse_duplicates(path, "token", [digest for entry in entries for digest in entry.token_sha256])
@@ -142,4 +142,4 @@ def _parse(path: Path, content: bytes, roles: Collection[str]) -> list[_Entry]:
 
 def _refuse_duplicates(path: Path, what: str, values: Collection[object]) -> None:
     if any(count > 1 for count in Counter(values).values()):
-        raise ConfigError(f"{WHERE}: {path}: two entries have the same {what}.")
+        raise ConfigError(f"{SETTING}: {path}: two entries have the same {what}.")

@@ -19,11 +19,11 @@ from cli.stack.state import require_state
 
 #: Read timeout of an event stream; longer than its heartbeat, so that a silent stream is a broken stream.
 STREAM_SECONDS = 40.0
-#: Seconds that an API may be away after it has answered once, and seconds between two tries.
+#: Seconds that an API may be unreachable after its first response, and seconds between two tries.
 OUTAGE_SECONDS = 60.0
 RETRY_SECONDS = 1.0
 #: Statuses of a gateway that restarts, and of a proxy whose gateway is away.
-AWAY = frozenset({502, 503, 504})
+UNAVAILABLE_STATUSES = frozenset({502, 503, 504})
 
 
 class Refused(CommandFailed):
@@ -37,7 +37,7 @@ class Refused(CommandFailed):
         self.status = status
 
 
-class Away(CommandFailed):
+class Unreachable(CommandFailed):
     """The API cannot be reached."""
 
     def __init__(self, message: str) -> None:
@@ -112,8 +112,8 @@ def _connection(
 class GatewayApi:
     """Calls of the REST API.
 
-    Every method raises `Refused` with the problem's own text, and `Away` when the API cannot be reached. An API that
-    has answered before may restart: reads and the stream of a job wait up to `outage_seconds` for it.
+    Every method raises `Refused` with the problem's own text, and `Unreachable` when the API cannot be reached. An API
+    that has responded before may restart: reads and the stream of a job wait up to `outage_seconds` for it.
     """
 
     def __init__(self, connection: ConnectionOptions, *, outage_seconds: float = OUTAGE_SECONDS) -> None:
@@ -181,9 +181,9 @@ class GatewayApi:
             except httpx.TransportError:
                 if not self._has_responded:
                     # Nothing was there: no restart is waited for.
-                    raise Away(f"{self.url} does not answer.") from None
+                    raise Unreachable(f"{self.url} does not answer.") from None
             except Refused as refused:
-                if refused.status not in AWAY or not self._has_responded:
+                if refused.status not in UNAVAILABLE_STATUSES or not self._has_responded:
                     raise
             # The job goes on, and may have changed meanwhile.
             job = self.get(job_id)
@@ -197,7 +197,7 @@ class GatewayApi:
         try:
             response = httpx.get(url, timeout=60.0, trust_env=False)
         except httpx.TransportError as error:
-            raise Away(f"{url} cannot be downloaded now: {error}") from error
+            raise Unreachable(f"{url} cannot be downloaded now: {error}") from error
         if response.status_code != 200:
             raise CommandFailed(f"{url} cannot be downloaded: status {response.status_code}.")
         return response.content
@@ -221,13 +221,15 @@ class GatewayApi:
                     fields = {}
 
     def _send_again(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        """Sends a request that may be repeated, again while an API that has answered before is away."""
+        """Sends a request, and repeats it while an API that has responded before is unreachable."""
         deadline = time.monotonic() + self._outage_seconds
         while True:
             try:
                 return self._send(method, path, **options)
-            except (Away, Refused) as error:
-                is_outage = self._has_responded and (isinstance(error, Away) or error.status in AWAY)
+            except (Unreachable, Refused) as error:
+                is_outage = self._has_responded and (
+                    isinstance(error, Unreachable) or error.status in UNAVAILABLE_STATUSES
+                )
                 if not is_outage or time.monotonic() >= deadline:
                     raise
             time.sleep(RETRY_SECONDS)
@@ -240,11 +242,11 @@ class GatewayApi:
                 f"{self.url} is not an address that begins with http:// or https://.", ExitCode.USAGE
             ) from error
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise Away(f"{self.url} does not answer.") from error
+            raise Unreachable(f"{self.url} does not answer.") from error
         except httpx.TransportError as error:
             # A connection was made: the API was there.
             self._has_responded = True
-            raise Away(f"{self.url} does not answer.") from error
+            raise Unreachable(f"{self.url} does not answer.") from error
         if response.status_code >= 400:
             raise _refused(response)
         self._has_responded = True

@@ -7,7 +7,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cli.api.client import Away, GatewayApi
+from cli.api.client import GatewayApi, Unreachable
 from cli.errors import CommandFailed, ExitCode
 
 OUTCOMES = {"completed": ExitCode.DONE, "failed": ExitCode.FAILED, "canceled": ExitCode.FAILED}
@@ -26,8 +26,8 @@ def follow(api: GatewayApi, job_id: str, *, on_interrupt: Callable[[], None] | N
         if on_interrupt is not None:
             on_interrupt()
         raise CommandFailed(resume, ExitCode.INTERRUPTED) from None
-    except Away as error:
-        raise Away(f"{error.message} {resume}") from error
+    except Unreachable as error:
+        raise Unreachable(f"{error.message} {resume}") from error
 
 
 def show(updates: Iterable[tuple[str, dict[str, Any]]]) -> None:

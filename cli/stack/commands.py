@@ -73,8 +73,8 @@ def up(
         grace_seconds=grace_seconds,
     )
     if not detach:
-        return foreground.run(options, _say, (lambda _: None) if print_no_keys else _introduce)
-    state = detached.start(options, _say)
+        return foreground.run(options, _report, (lambda _: None) if print_no_keys else _introduce)
+    state = detached.start(options, _report)
     click.echo(state.http)
     _introduce(state)
     return ExitCode.DONE
@@ -84,8 +84,8 @@ def up(
 @data_option
 def down(data: Path) -> int:
     """Stop the stack of a folder; its data stays."""
-    was_running = detached.stop(data, _say)
-    _say("stopped; the data stays" if was_running else f"no stack runs in {data}")
+    was_running = detached.stop(data, _report)
+    _report("stopped; the data stays" if was_running else f"no stack runs in {data}")
     return ExitCode.DONE
 
 
@@ -117,7 +117,7 @@ def migrate(data: Path) -> int:
     except SQLAlchemyError as error:
         reason = str(error).strip().splitlines()[0]
         raise CommandFailed(f"The database could not be migrated: {reason}", ExitCode.NOT_REACHABLE) from error
-    _say(f"the schema is the newest ({time.monotonic() - began:.1f} s)")
+    _report(f"the schema is the newest ({time.monotonic() - began:.1f} s)")
     return ExitCode.DONE
 
 
@@ -138,5 +138,5 @@ def _introduce(state: StackState) -> None:
     click.echo("\n".join(lines), err=True)
 
 
-def _say(line: str) -> None:
+def _report(line: str) -> None:
     click.echo(f"{time.strftime('%H:%M:%S')} {line}", err=True)

@@ -15,7 +15,7 @@ from cli.errors import CommandFailed, ExitCode
 from cli.stack import variables
 from cli.stack.child import LARGEST_LOG
 from cli.stack.embedded import Options
-from cli.stack.private_folder import keep_private
+from cli.stack.private_folder import make_private
 from cli.stack.services import SERVICES, source_path, tuning_of
 from cli.stack.state import StackState, find_supervisor, read_state, stop_leftovers
 
@@ -27,7 +27,7 @@ STOP_SECONDS = 400.0
 
 def start(options: Options, report: Callable[[str], None] = lambda line: None) -> StackState:
     """Starts the stack and waits until it is ready. Raises `CommandFailed`; a stack that takes too long is stopped."""
-    keep_private(options.folder, report)
+    make_private(options.folder, report)
     log = options.folder / "logs" / "stack.log"
     try:
         log.parent.mkdir(exist_ok=True, mode=0o700)

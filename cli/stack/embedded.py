@@ -80,7 +80,7 @@ class EmbeddedStack:
         Raises `ChildError`, and `StartInterrupted` when `stop` is set meanwhile.
         """
         self._record()
-        secrets, keys_file = keys.load_or_make(self._options.folder)
+        secrets, keys_file = keys.load_or_create(self._options.folder)
         identities = keys.write_identities(self._options.folder, secrets)
         ports = Ports(self._options.folder / "ports.json")
         servers = self._start_servers(ports, secrets, stop)
@@ -111,7 +111,7 @@ class EmbeddedStack:
         self._record()
         return self._describe()
 
-    def keep_up(self, stop: threading.Event) -> None:
+    def supervise(self, stop: threading.Event) -> None:
         """Restarts processes that end, until `stop` is set."""
         self._supervisor.run(stop)
 

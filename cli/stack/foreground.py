@@ -13,7 +13,7 @@ from cli.stack.child import ChildError, StartInterrupted
 from cli.stack.embedded import EmbeddedStack, Options
 from cli.stack.options import url_of
 from cli.stack.ports import NoFreePort, free_port, is_free
-from cli.stack.private_folder import keep_private
+from cli.stack.private_folder import make_private
 from cli.stack.state import StackState, read_state, stop_leftovers
 
 
@@ -38,7 +38,7 @@ class Signals:
 
 def run(options: Options, report: Callable[[str], None], introduce: Callable[[StackState], None]) -> ExitCode:
     """Runs the stack until a signal stops it; calls `introduce` once it is ready. Raises `CommandFailed`."""
-    with hold(options.folder, report):
+    with lock_folder(options.folder, report):
         stop_leftovers(options.folder, report)
         signals = Signals()
         signals.listen()
@@ -48,7 +48,7 @@ def run(options: Options, report: Callable[[str], None], introduce: Callable[[St
             state = stack.start(signals.stop)
             report(f"ready at {stack.url} after {time.monotonic() - began:.1f} s; Ctrl-C stops it")
             introduce(state)
-            stack.keep_up(signals.stop)
+            stack.supervise(signals.stop)
         except StartInterrupted:
             return ExitCode.INTERRUPTED
         except (ChildError, NoFreePort) as error:
@@ -76,9 +76,9 @@ def address_for(options: Options) -> tuple[str, str]:
 
 
 @contextmanager
-def hold(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
+def lock_folder(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
     """Locks the folder against other stacks, and closes it to other users. Raises `CommandFailed`."""
-    keep_private(folder, report)
+    make_private(folder, report)
     try:
         lock = (folder / "lock").open("w")
     except OSError as error:

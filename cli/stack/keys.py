@@ -62,7 +62,7 @@ class Keys:
         return {"gateway": self.gateway_token, "generator": self.generator_token, "uploader": self.uploader_token}
 
 
-def load_or_make(folder: Path) -> tuple[Keys, Path]:
+def load_or_create(folder: Path) -> tuple[Keys, Path]:
     """Returns the keys of the folder and the path of the gateway's keys file; makes what is missing.
 
     The keys file holds digests of the keys, and what its owner added, as long as those digests are in it.

@@ -39,7 +39,7 @@ def prepare(data: Path) -> None:
     made = data.with_name(f"{data.name}.new")
     # Left by a start that was killed.
     shutil.rmtree(made, ignore_errors=True)
-    if _is_made(data):
+    if _is_initialized(data):
         return
     try:
         made.mkdir(parents=True, mode=0o700)
@@ -57,7 +57,7 @@ def prepare(data: Path) -> None:
         raise ChildError(f"PostgreSQL's folder {data} could not be made: {error}") from error
 
 
-def _is_made(data: Path) -> bool:
+def _is_initialized(data: Path) -> bool:
     try:
         # Not `exists`, which since Python 3.14 is false for a file in a closed folder.
         (data / "PG_VERSION").stat()

@@ -11,7 +11,7 @@ from cli.errors import CommandFailed, ExitCode
 OTHERS = 0o077
 
 
-def keep_private(folder: Path, report: Callable[[str], None]) -> None:
+def make_private(folder: Path, report: Callable[[str], None]) -> None:
     """Makes the folder, or closes it to others where an earlier version left it open, and reports that.
 
     Raises `CommandFailed` when it cannot be closed, or holds something else than a stack.

@@ -85,10 +85,10 @@ def _become(user: int, group: int, *, override: bool) -> None:
     os.setgid(group)
     os.setuid(user)
     if override:
-        _keep(CAP_DAC_OVERRIDE)
+        _keep_capability(CAP_DAC_OVERRIDE)
 
 
-def _keep(capability: int) -> None:
+def _keep_capability(capability: int) -> None:
     """Drops every capability except one, which programs that this process runs inherit."""
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
     bit = 1 << capability

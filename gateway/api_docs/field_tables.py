@@ -62,10 +62,10 @@ def _table(rows: list[tuple[str, Schema, bool, str]]) -> str:
     return f"<table><tr>{head}</tr>{''.join(_row(*row) for row in rows)}</table>"
 
 
-def _row(name: str, schema: Schema, is_required: bool, where: str) -> str:
-    location = f"<br><small>{escape(where)}</small>" if where else ""
+def _row(name: str, schema: Schema, is_required: bool, parameter_location: str) -> str:
+    location_html = f"<br><small>{escape(parameter_location)}</small>" if parameter_location else ""
     default = "required" if is_required else _default(schema)
-    cells = (f"<code>{escape(name)}</code>{location}", type_of(schema), bounds(schema), default)
+    cells = (f"<code>{escape(name)}</code>{location_html}", type_of(schema), bounds(schema), default)
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}<td>{text(schema.get('description', ''))}</td></tr>"
 
 

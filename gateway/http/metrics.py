@@ -41,7 +41,7 @@ class Metrics:
             ("state",),
             registry=self._registry,
         )
-        calls.labels("under_way").set_function(lambda: limiter.under_way)
+        calls.labels("under_way").set_function(lambda: limiter.active)
         calls.labels("waiting").set_function(lambda: limiter.waiting)
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)

@@ -32,7 +32,7 @@ class ConcurrencyLimiter:
         #: Loop time of the last response from job-service.
         self._last_response_at = float("-inf")
         #: Calls that have a slot.
-        self.under_way = 0
+        self.active = 0
         #: Calls that wait for a slot.
         self.waiting = 0
 
@@ -44,7 +44,7 @@ class ConcurrencyLimiter:
             counted_from = await self._acquire(seconds)
         finally:
             self.waiting -= 1
-        self.under_way += 1
+        self.active += 1
         try:
             # While job-service does not respond, the time spent waiting counts towards the limit.
             yield max(MIN_CALL_SECONDS, self._deadline(counted_from, seconds) - _now())
@@ -56,7 +56,7 @@ class ConcurrencyLimiter:
         else:
             self._last_response_at = _now()
         finally:
-            self.under_way -= 1
+            self.active -= 1
             self._slots.release()
 
     async def _acquire(self, seconds: float) -> float:

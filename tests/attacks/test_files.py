@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cli.errors import CommandFailed
-from cli.stack.private_folder import keep_private
+from cli.stack.private_folder import make_private
 from cli.stack.state import read_state
 from tests.support.patience import PATIENCE
 from tests.support.users import require_rights, with_capabilities
@@ -108,7 +108,7 @@ def test_a_folder_that_holds_something_else_is_not_closed(tmp_path: Path) -> Non
     tmp_path.chmod(0o755)
 
     with pytest.raises(CommandFailed, match="holds no stack"):
-        keep_private(tmp_path, print)
+        make_private(tmp_path, print)
 
     assert mode(tmp_path) == 0o755
 
@@ -118,8 +118,8 @@ def test_an_empty_folder_is_closed_and_a_new_one_is_made_so(tmp_path: Path) -> N
     (tmp_path / "empty").mkdir(mode=0o755)
     (tmp_path / "empty").chmod(0o755)
 
-    keep_private(tmp_path / "empty", said.append)
-    keep_private(tmp_path / "new", said.append)
+    make_private(tmp_path / "empty", said.append)
+    make_private(tmp_path / "new", said.append)
 
     assert (mode(tmp_path / "empty"), mode(tmp_path / "new"), len(said)) == (0o700, 0o700, 1)
 
@@ -130,7 +130,7 @@ def test_a_folder_that_is_not_ours_to_close_is_refused(tmp_path: Path) -> None:
     (tmp_path / "keys.json").write_text("{}", encoding="utf-8")
     tmp_path.chmod(0o755)
     os.chown(tmp_path, 12_345, 12_345)
-    words = "from cli.stack.private_folder import keep_private; keep_private(pathlib.Path(sys.argv[1]), print)"
+    words = "from cli.stack.private_folder import make_private; make_private(pathlib.Path(sys.argv[1]), print)"
     closing = f"import pathlib, sys; {words}"
     command = [*with_capabilities(), sys.executable, "-P", "-c", closing, str(tmp_path)]
 

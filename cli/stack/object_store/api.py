@@ -15,7 +15,7 @@ from cli.stack.object_store.calls import Calls
 from cli.stack.object_store.http import (
     SAFE,
     ApiError,
-    ClientGone,
+    ClientDisconnected,
     HttpRequest,
     Response,
     error_response,
@@ -79,7 +79,7 @@ class ObjectStoreApi:
             response = await self._respond(HttpRequest(scope, receive))
         except ApiError as error:
             response = error_response(error)
-        except ClientGone:
+        except ClientDisconnected:
             return
         except (OSError, sqlite3.Error) as error:
             # A full disk, for example: the client may try again.

@@ -97,7 +97,7 @@ class Contents:
         os.link(file, self._incoming / content)
         return content
 
-    def keep(self, content: str) -> None:
+    def commit(self, content: str) -> None:
         """Moves a file from `incoming` to `contents`, since an object has it now."""
         (self._incoming / content).rename(self._path(content))
 

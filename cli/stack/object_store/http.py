@@ -45,7 +45,7 @@ class ApiError(Exception):
         self.message = message
 
 
-class ClientGone(Exception):
+class ClientDisconnected(Exception):
     """The connection ended before the whole request arrived."""
 
 
@@ -90,13 +90,13 @@ class HttpRequest:
         return self.header("host")
 
     async def chunks(self, limit: int = LARGEST_OBJECT) -> AsyncIterator[bytes]:
-        """Yields the body in chunks. Raises `ApiError` above `limit` bytes, `ClientGone` when the connection ends."""
+        """Yields the body in chunks. Raises `ApiError` above `limit` bytes, and `ClientDisconnected`."""
         remaining = limit
         more = True
         while more:
             message = await self._receive()
             if message["type"] != "http.request":
-                raise ClientGone
+                raise ClientDisconnected
             chunk = message.get("body", b"")
             remaining -= len(chunk)
             if remaining < 0:

@@ -88,7 +88,7 @@ class Index:
             self._db.execute(f"PRAGMA {pragma}")
         for statement in _SCHEMA:
             self._db.execute(statement)
-        self._gone: list[tuple[str]] = []
+        self._removed: list[tuple[str]] = []
         [self._newest] = self._db.execute("SELECT coalesce(max(generation), 0) FROM objects").fetchone()
 
     def find(self, bucket: str, name: str) -> StoredObject | None:
@@ -131,7 +131,7 @@ class Index:
 
     def forget(self, content: str) -> None:
         """Notes that a file was removed; written with the next change, since after a crash it may be removed again."""
-        self._gone.append((content,))
+        self._removed.append((content,))
 
     def has(self, content: str) -> bool:
         """Whether an object has that content id."""
@@ -159,10 +159,10 @@ class Index:
     def _transaction(self) -> Iterator[None]:
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            self._db.executemany("DELETE FROM unused WHERE content = ?", self._gone)
+            self._db.executemany("DELETE FROM unused WHERE content = ?", self._removed)
             yield
             self._db.execute("COMMIT")
-            self._gone.clear()
+            self._removed.clear()
         except BaseException:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")

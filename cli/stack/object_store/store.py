@@ -37,7 +37,7 @@ class Store:
         self._contents = Contents(folder)
         for content in self._contents.incoming():
             if self._index.has(content):
-                self._contents.keep(content)
+                self._contents.commit(content)
             else:
                 self._contents.discard(content)
         self._remove_unused()
@@ -77,7 +77,7 @@ class Store:
                 if not self._index.has(incoming.content):
                     incoming.discard()
                 raise
-            self._contents.keep(incoming.content)
+            self._contents.commit(incoming.content)
             self._remove_unused()
         return written
 
@@ -142,7 +142,7 @@ class Store:
             self._contents.sync_incoming()
             self._index.write_all(adopted)
             for stored in adopted:
-                self._contents.keep(stored.content)
+                self._contents.commit(stored.content)
 
     def close(self) -> None:
         """Closes the index."""

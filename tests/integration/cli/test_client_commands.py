@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.__main__ import main
-from cli.api.client import Away, ConnectionOptions, GatewayApi
+from cli.api.client import ConnectionOptions, GatewayApi, Unreachable
 from cli.api.progress import follow
 from tests.support.fake_gateway import JOB_ID, PNG, FakeGateway, fake_gateway, job
 from tests.support.patience import PATIENCE
@@ -117,7 +117,7 @@ def test_a_gateway_that_stays_away_is_reported_with_how_to_go_on(gateway: FakeGa
     with GatewayApi(ConnectionOptions(url=gateway.url, api_key=None), outage_seconds=0.0) as api:
         api.get(JOB_ID)
         gateway.stop()
-        with pytest.raises(Away, match=f"does not answer.*calotype jobs watch {JOB_ID}"):
+        with pytest.raises(Unreachable, match=f"does not answer.*calotype jobs watch {JOB_ID}"):
             follow(api, JOB_ID)
 
 

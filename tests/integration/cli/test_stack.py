@@ -25,7 +25,7 @@ from calotype.job.v1 import worker_service_pb2, worker_service_pb2_grpc
 from calotype.job_status import FINAL_STATUSES
 
 from cli.stack.exports import exports
-from cli.stack.keys import Keys, load_or_make
+from cli.stack.keys import Keys, load_or_create
 from cli.stack.state import StackState, find_supervisor, read_state
 from tests.support.patience import PATIENCE
 from tests.support.stack import RetryingTransport
@@ -293,7 +293,7 @@ def renew(address: str, token: str | None) -> grpc.StatusCode:
 
 
 def test_grpc_asks_for_a_token_too_and_each_token_has_its_own_port(stack: StackState, folder: Path) -> None:
-    kept, _ = load_or_make(folder)
+    kept, _ = load_or_create(folder)
     with JobClient(stack.grpc["job"], tenant="default", token=stack.grpc_token) as jobs:
         assert [one.name for one in jobs.providers()] == ["procedural"]
     for token in (None, stack.api_key, kept.generator_token):
@@ -358,8 +358,8 @@ def test_nothing_to_stop_is_no_failure(tmp_path: Path) -> None:
 
 
 def test_keys_are_kept_and_only_hashes_reach_the_gateway(tmp_path: Path) -> None:
-    first, accepted = load_or_make(tmp_path)
-    second, _ = load_or_make(tmp_path)
+    first, accepted = load_or_create(tmp_path)
+    second, _ = load_or_create(tmp_path)
 
     assert isinstance(first, Keys)
     assert first == second
@@ -367,13 +367,13 @@ def test_keys_are_kept_and_only_hashes_reach_the_gateway(tmp_path: Path) -> None
 
 
 def test_what_its_owner_adds_to_the_keys_file_stays_as_long_as_the_keys_are_in_it(tmp_path: Path) -> None:
-    _, accepted = load_or_make(tmp_path)
+    _, accepted = load_or_create(tmp_path)
     made = accepted.read_text(encoding="utf-8")
     accepted.write_text(made + "  # mine\n", encoding="utf-8")
-    load_or_make(tmp_path)
+    load_or_create(tmp_path)
     kept = accepted.read_text(encoding="utf-8")
     accepted.write_text("tenants: []\n", encoding="utf-8")
-    load_or_make(tmp_path)
+    load_or_create(tmp_path)
 
     assert kept == made + "  # mine\n"
     assert accepted.read_text(encoding="utf-8") == made

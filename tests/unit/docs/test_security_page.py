@@ -23,7 +23,7 @@ def table(heading: str) -> list[list[str]]:
 
 def roles_of(folder: Path) -> dict[str, str]:
     """The roles that the stack gives each service over gRPC."""
-    made, _ = keys.load_or_make(folder)
+    made, _ = keys.load_or_create(folder)
     file = keys.write_identities(folder, made)
     entries = yaml.safe_load(file.read_text(encoding="utf-8"))["identities"]
     return {

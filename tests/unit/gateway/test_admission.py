@@ -82,7 +82,7 @@ async def test_a_process_that_is_too_busy_to_hear_the_answers_hears_them_before_
     asking = [asyncio.create_task(ask()) for _ in range(3)]
     for _ in range(5):
         await asyncio.sleep(0)
-    assert (admission.under_way, admission.waiting) == (1, 2)
+    assert (admission.active, admission.waiting) == (1, 2)
     # The first answer comes while the loop is at other things, and those who wait have waited for long enough.
     loop.pass_by(SECONDS / 2)
     loop.call_soon(answered.set)
@@ -108,4 +108,4 @@ async def test_whoever_goes_at_any_moment_leaves_the_place_to_others(turns: int)
 
     async with asyncio.timeout(SECONDS):
         await ask()
-    assert (admission.under_way, admission.waiting) == (0, 0)
+    assert (admission.active, admission.waiting) == (0, 0)

@@ -101,7 +101,7 @@ async def test_calls_to_job_service_are_under_way_or_wait(parts: Dependencies, a
 
     calls = [asyncio.create_task(call()) for _ in range(SLOTS + 3)]
     async with asyncio.timeout(PATIENCE):
-        while (admission.under_way, admission.waiting) != (SLOTS, 3):
+        while (admission.active, admission.waiting) != (SLOTS, 3):
             await asyncio.to_thread(lambda: None)
     crowded = await scrape(admin)
     done.set()
@@ -120,7 +120,7 @@ async def test_a_call_that_is_given_up_is_counted_no_longer(parts: Dependencies)
             async with admission.slot(60.0):
                 raise TimeoutError
 
-    assert (admission.under_way, admission.waiting) == (0, 0)
+    assert (admission.active, admission.waiting) == (0, 0)
 
 
 async def test_the_process_and_its_python_are_told_of(admin: httpx.AsyncClient) -> None:

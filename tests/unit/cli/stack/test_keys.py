@@ -7,7 +7,7 @@ from pathlib import Path
 
 from calotype.permissions import ROLES
 
-from cli.stack.keys import Keys, load_or_make, write_identities
+from cli.stack.keys import Keys, load_or_create, write_identities
 from common.identities import Identities
 
 
@@ -15,8 +15,8 @@ def test_a_folder_of_an_older_version_keeps_its_keys_and_gets_the_new_ones(tmp_p
     old = {"api_key": "a", "operator_key": "o", "database_password": "p"}
     (tmp_path / "keys.json").write_text(json.dumps(old), encoding="utf-8")
 
-    first, _ = load_or_make(tmp_path)
-    second, _ = load_or_make(tmp_path)
+    first, _ = load_or_create(tmp_path)
+    second, _ = load_or_create(tmp_path)
 
     assert first == second
     assert {name: value for name, value in asdict(first).items() if name in old} == old
@@ -24,7 +24,7 @@ def test_a_folder_of_an_older_version_keeps_its_keys_and_gets_the_new_ones(tmp_p
 
 
 def test_each_token_is_for_one_role_of_the_stack(tmp_path: Path) -> None:
-    keys, _ = load_or_make(tmp_path)
+    keys, _ = load_or_create(tmp_path)
     file = write_identities(tmp_path, keys)
     identities = Identities(file, roles=ROLES)
     found = {name: identities.of_token(token) for name, token in asdict(keys).items()}
