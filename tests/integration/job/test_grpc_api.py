@@ -7,6 +7,7 @@ import grpc
 import pytest
 from calotype.error.v1 import error_pb2
 from calotype.job.v1 import job_pb2, job_service_pb2, worker_service_pb2
+from calotype.size_limits import INPUT_CHUNK_BYTES
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
@@ -14,7 +15,6 @@ from common.errors import DOMAIN
 from common.grpc_client import call, stream
 from services.job.application.provider_calls import record_operation
 from services.job.domain.states import State
-from services.job.grpc_api.worker_service import INPUT_CHUNK_BYTES
 from tests.support.job_api import Api, refusal_of
 from tests.support.jobs import JobUseCases, failed, generated, stored
 from tests.support.patience import PATIENCE
