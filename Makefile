@@ -47,8 +47,8 @@ imports: dev-packages
 	$(PY) -c "import sys; sys.path[:0] = ['.', 'proto']; from importlinter.cli import lint_imports_command as run; run()"
 
 words: dev-packages
-	@PYTHONPATH=. $(PY) -m tests.support.retired_words
-	@PYTHONPATH=.:proto $(PY) -m tests.support.bare_reasons
+	@PYTHONPATH=. $(PY) -m tests.support.checks.retired_words
+	@PYTHONPATH=.:proto $(PY) -m tests.support.checks.bare_reasons
 
 stubs: dev-packages
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && $(MAKE) -s generate OUT="$$fresh" \
@@ -65,7 +65,7 @@ locks:
 	echo "a lock file names a host: run make lock" >&2; exit 1; fi
 
 advisories: dev-packages
-	@PYTHONPATH=. $(PY) -m tests.support.advisories
+	@PYTHONPATH=. $(PY) -m tests.support.checks.advisories
 
 OUT := proto
 generate: dev-packages ## Make the Python stubs from the contracts.

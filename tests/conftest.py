@@ -7,7 +7,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.support import decoding, servers
+from tests.support.generator import decoder
+from tests.support.servers import embedded_servers
 
 # A busy machine is no finding: no example has a time limit of its own, nor has drawing all of them.
 hypothesis.settings.register_profile(
@@ -20,7 +21,7 @@ hypothesis.settings.load_profile("calotype")
 def decoding_processes() -> Iterator[None]:
     """Processes that decode end with the run."""
     yield
-    decoding.close()
+    decoder.close()
 
 
 @pytest.fixture(scope="session")
@@ -31,49 +32,49 @@ def server_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def postgres(server_folder: Path) -> Iterator[servers.Server]:
+def postgres(server_folder: Path) -> Iterator[embedded_servers.Server]:
     """PostgreSQL, for the whole run."""
-    with servers.postgres_server(server_folder / "postgres") as server:
+    with embedded_servers.postgres_server(server_folder / "postgres") as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def template(postgres: servers.Server) -> str:
+def template(postgres: embedded_servers.Server) -> str:
     """The migrated database that each test gets a copy of."""
-    return servers.make_template(postgres.url)
+    return embedded_servers.make_template(postgres.url)
 
 
 @pytest.fixture
-def database_url(postgres: servers.Server, template: str) -> Iterator[str]:
+def database_url(postgres: embedded_servers.Server, template: str) -> Iterator[str]:
     """A database of the test's own, with the newest schema."""
-    url = servers.copy_database(postgres.url, template)
+    url = embedded_servers.copy_database(postgres.url, template)
     yield url
-    servers.drop_database(postgres.url, url)
+    embedded_servers.drop_database(postgres.url, url)
 
 
 @pytest.fixture
-def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
+def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[embedded_servers.Server]:
     """A broker of the test's own."""
-    with servers.nats_server(tmp_path_factory.mktemp("nats")) as server:
+    with embedded_servers.nats_server(tmp_path_factory.mktemp("nats")) as server:
         yield server
 
 
 @pytest.fixture
-def nats_url(nats: servers.Server) -> str:
+def nats_url(nats: embedded_servers.Server) -> str:
     """Where the test's broker is."""
     return nats.url
 
 
 @pytest.fixture(scope="session")
-def storage(server_folder: Path) -> Iterator[servers.Server]:
+def storage(server_folder: Path) -> Iterator[embedded_servers.Server]:
     """Object storage, for the whole run."""
-    with servers.storage_server(server_folder / "storage") as server:
+    with embedded_servers.storage_server(server_folder / "storage") as server:
         yield server
 
 
 @pytest.fixture
-def storage_url(storage: servers.Server, monkeypatch: pytest.MonkeyPatch) -> str:
+def storage_url(storage: embedded_servers.Server, monkeypatch: pytest.MonkeyPatch) -> str:
     """Where object storage is; clients of this process find it too, and are the generator there."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage.url)
-    monkeypatch.setenv("STORAGE_EMULATOR_TOKEN", servers.STORAGE_TOKENS["generator"])
+    monkeypatch.setenv("STORAGE_EMULATOR_TOKEN", embedded_servers.STORAGE_TOKENS["generator"])
     return storage.url

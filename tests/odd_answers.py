@@ -10,12 +10,12 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
-from tests.support import goldens
-from tests.support.alterations import Mutations
-from tests.support.goldens import Golden
-from tests.support.odd_jobs import SHORT, FaultyProviderRuns, captured_events, faults, png
-from tests.support.odd_vendor import faulty_provider
-from tests.support.subjects import REMOTE
+from tests.support.generator.faulty_provider_jobs import SHORT, FaultyProviderRuns, captured_events, faults, png
+from tests.support.providers import goldens
+from tests.support.providers.faulty_provider import faulty_provider
+from tests.support.providers.goldens import Golden
+from tests.support.providers.provider_fixtures import REMOTE
+from tests.support.providers.response_alterations import Mutations
 
 AT_ONCE = 8
 #: Cases whose answers are altered: what brings pictures, and what ends badly.

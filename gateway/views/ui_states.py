@@ -10,7 +10,7 @@ _CANCEL: tuple[Action, ...] = ("cancel",)
 _RETRY: tuple[Action, ...] = ("retry",)
 _PAY: tuple[Action, ...] = ("retry_may_charge_again",)
 
-#: The first row whose condition holds is shown. `tests/support/standings.py` lists the conditions that can occur.
+#: The first row whose condition holds is shown; `tests/support/gateway/job_conditions.py` lists all conditions.
 STATES: tuple[UiStateView, ...] = (
     state(
         "queued",

@@ -15,7 +15,7 @@ from services.generator.adapters.network.addresses import is_private, is_public
 from services.generator.adapters.network.trusted_hosts import TrustedHosts
 from services.generator.adapters.providers.entry_fields import PrivateName
 from services.generator.domain.provider_results import StageError
-from tests.support.decoding import decoder
+from tests.support.generator.decoder import decoder
 
 #: Metadata and own services of platforms.
 PLATFORMS = ["169.254.169.254", "192.0.0.192", "168.63.129.16", "100.100.100.200", "fd00:ec2::254", "fd20:ce::254"]

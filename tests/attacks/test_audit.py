@@ -19,12 +19,12 @@ from common.identities import Identities
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.keyring import Keyring, Principal
 from gateway.auth.keys_file import KeysFile
-from tests.support.fake_job_service import FakeJobService, serving
-from tests.support.gateway import assembled, in_process
-from tests.support.identities import entry, security_for, write
-from tests.support.jobs import use_cases_at
+from tests.support.gateway.gateway_app import assembled, in_process
+from tests.support.job_service.fake_job_service import FakeJobService, serving
+from tests.support.job_service.real_job_service import job_service
+from tests.support.job_service.use_cases import use_cases_at
 from tests.support.patience import PATIENCE
-from tests.support.real_job_service import job_service
+from tests.support.security.identities import entry, security_for, write
 
 ROOT = Path(__file__).parents[2]
 SECRETS = ("acme-key", "rival-key", "ops-key", "a portrait of Ada Lovelace", "ada@example.org")

@@ -23,11 +23,11 @@ from common.errors import ServiceError
 from common.grpc_client import call, channel
 from gateway.schemas import requests as gateway_bounds
 from services.job.domain import bounds
-from tests.support import servers
-from tests.support.gateway import assembled, in_process
-from tests.support.jobs import use_cases_at
+from tests.support.gateway.gateway_app import assembled, in_process
+from tests.support.job_service.real_job_service import job_service
+from tests.support.job_service.use_cases import use_cases_at
 from tests.support.patience import PATIENCE
-from tests.support.real_job_service import job_service
+from tests.support.servers import embedded_servers
 
 Ask = job_service_pb2
 OK = "OK"
@@ -75,10 +75,16 @@ class Doors:
 
 
 @pytest.fixture(scope="module")
-def doors(postgres: servers.Server, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
+def doors(
+    postgres: embedded_servers.Server, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Doors]:
     """Both doors of a job-service with the providers `procedural` and `paid`."""
-    url = servers.copy_database(postgres.url, template)
-    with asyncio.Runner() as runner, servers.nats_server(tmp_path_factory.mktemp("nats")) as nats, use_cases_at(url):
+    url = embedded_servers.copy_database(postgres.url, template)
+    with (
+        asyncio.Runner() as runner,
+        embedded_servers.nats_server(tmp_path_factory.mktemp("nats")) as nats,
+        use_cases_at(url),
+    ):
         stack = AsyncExitStack()
 
         async def opened() -> Doors:
@@ -90,7 +96,7 @@ def doors(postgres: servers.Server, template: str, tmp_path_factory: pytest.Temp
 
         yield runner.run(opened())
         runner.run(stack.aclose())
-    servers.drop_database(postgres.url, url)
+    embedded_servers.drop_database(postgres.url, url)
 
 
 def _token(*position: object) -> str:

@@ -24,10 +24,11 @@ from services.job.domain.jobs import Job
 from services.job.domain.providers import Model
 from services.job.domain.refusals import Refusal
 from services.job.store import spending
-from tests.support import servers
-from tests.support.fake_job_service import FakeJobService, serving
-from tests.support.gateway import assembled, in_process
-from tests.support.jobs import (
+from tests.support.gateway.gateway_app import assembled, in_process
+from tests.support.job_service.fake_job_service import FakeJobService, serving
+from tests.support.job_service.real_job_service import job_service
+from tests.support.job_service.rolled_back_use_cases import rehearsal
+from tests.support.job_service.use_cases import (
     FREE,
     PAID,
     JobUseCases,
@@ -39,8 +40,7 @@ from tests.support.jobs import (
     use_cases_at,
 )
 from tests.support.patience import PATIENCE
-from tests.support.real_job_service import job_service
-from tests.support.rehearsing import rehearsal
+from tests.support.servers import embedded_servers
 
 PRICE = 40_000
 PRICED = replace(
@@ -84,11 +84,11 @@ ORDER BY other LIMIT 1
 
 
 @pytest.fixture(scope="module")
-def module_database(postgres: servers.Server, template: str) -> Iterator[str]:
+def module_database(postgres: embedded_servers.Server, template: str) -> Iterator[str]:
     """A database of the module's own: to copy one takes longer than most of these tests."""
-    url = servers.copy_database(postgres.url, template)
+    url = embedded_servers.copy_database(postgres.url, template)
     yield url
-    servers.drop_database(postgres.url, url)
+    embedded_servers.drop_database(postgres.url, url)
 
 
 @pytest.fixture

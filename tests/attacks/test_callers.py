@@ -13,11 +13,11 @@ from calotype.job.v1 import job_pb2
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.free_use import FreeUse
 from gateway.streams.follow import StreamTimeouts
-from tests.support.fake_job_service import FakeJobService, serving
-from tests.support.gateway import assembled, over_http, provider
-from tests.support.gateway_process import KEY, running, write_keys
+from tests.support.gateway.gateway_app import assembled, over_http, provider
+from tests.support.job_service.fake_job_service import FakeJobService, serving
 from tests.support.patience import PATIENCE, pause
-from tests.support.plain_proxy import plain_proxy
+from tests.support.processes.gateway_process import KEY, running, write_keys
+from tests.support.proxies.plain_proxy import plain_proxy
 
 FREE, COSTLY = provider(), provider("replicate", free=False)
 PROMPT = {"prompt": "a"}

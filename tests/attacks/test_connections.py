@@ -12,8 +12,8 @@ from gateway.auth.authenticator import Authenticator
 from gateway.auth.keyring import Keyring, Principal
 from gateway.http.connection import HttpConnection
 from gateway.http.connection_limits import peer_of
-from tests.support.fake_job_service import FakeJobService, serving
-from tests.support.gateway import assembled, over_http
+from tests.support.gateway.gateway_app import assembled, over_http
+from tests.support.job_service.fake_job_service import FakeJobService, serving
 from tests.support.patience import PATIENCE
 
 KEY = "acme-key"

@@ -13,9 +13,9 @@ import pytest
 
 from cli.stack.state import StackState, read_state
 from services.generator.adapters.providers.kinds import KINDS, ProviderFile
-from tests.support.manifests import containers, of_kind
+from tests.support.deploy.manifests import containers, of_kind
 from tests.support.patience import PATIENCE
-from tests.support.stack import Client, RetryingTransport
+from tests.support.stacks.stack_clients import Client, RetryingTransport
 
 ROOT = Path(__file__).parents[2]
 MARKER = "ae5f3c-marker"

@@ -27,8 +27,8 @@ from services.job.domain.timeouts import StageTimeouts
 from services.job.grpc_api.worker_service import WorkerService
 from services.job.loops.fact_consumer import PUT_ASIDE, FactConsumer
 from services.job.loops.outbox_relay import OutboxRelay
-from tests.support.jobs import JobUseCases, failed, fence_of, generated, purchase_of, use_cases_at
-from tests.support.messages import broker_at, images_generated
+from tests.support.brokers.facts import broker_at, images_generated
+from tests.support.job_service.use_cases import JobUseCases, failed, fence_of, generated, purchase_of, use_cases_at
 from tests.support.patience import PATIENCE, pause
 
 GENERATION, UPLOAD = f"{streams.FACT_GENERATION}.any", f"{streams.FACT_UPLOAD}.any"

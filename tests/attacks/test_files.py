@@ -17,7 +17,7 @@ from cli.errors import CommandFailed
 from cli.stack.private_folder import make_private
 from cli.stack.state import read_state
 from tests.support.patience import PATIENCE
-from tests.support.users import require_rights, with_capabilities
+from tests.support.stacks.os_users import require_rights, with_capabilities
 
 ROOT = Path(__file__).parents[2]
 #: As most systems have it.

@@ -18,10 +18,10 @@ from grpc_health.v1 import health_pb2
 from cli.stack.child import Child, Program
 from cli.stack.ports import free_port
 from cli.stack.probes import grpc_ok
-from tests.support.identities import entry, write
 from tests.support.patience import PATIENCE
-from tests.support.reaper import reaped
-from tests.support.servers import Server, nats_settings
+from tests.support.security.identities import entry, write
+from tests.support.servers.embedded_servers import Server, nats_settings
+from tests.support.servers.reaper import reaped
 
 ROOT = Path(__file__).parents[2]
 MIB = 1024 * 1024

@@ -28,12 +28,12 @@ from common.pulling import Subscription
 from services.job.domain.timeouts import StageTimeouts
 from services.job.loops.fact_consumer import facts_consumer
 from services.job.loops.outbox_relay import WAKE_SUBJECTS
-from tests.support.certificates import LOCAL, Authority, Leaf
-from tests.support.messages import broker_at
+from tests.support.brokers.facts import broker_at
 from tests.support.patience import PATIENCE, pause
-from tests.support.reaper import reaped
-from tests.support.servers import NATS_PASSWORDS, Server, nats_program, nats_settings
-from tests.support.tcp_servers import tcp_server
+from tests.support.security.certificates import LOCAL, Authority, Leaf
+from tests.support.servers.embedded_servers import NATS_PASSWORDS, Server, nats_program, nats_settings
+from tests.support.servers.reaper import reaped
+from tests.support.servers.tcp_servers import tcp_server
 
 WORKERS = ("generator", "uploader")
 STREAMS = [stream["name"] for stream in streams.STREAMS]

@@ -16,7 +16,7 @@ from cli.doctor.bucket import examine
 from cli.doctor.findings import Level
 from cli.stack.object_store.connection import CONNECTION_LIMIT
 from tests.support.patience import PATIENCE
-from tests.support.servers import STORAGE_TOKENS, Server, new_buckets
+from tests.support.servers.embedded_servers import STORAGE_TOKENS, Server, new_buckets
 
 PICTURE, STAGED = "jobs/job_1/0-abc.png", "job_1/call_1/0"
 BYTES = b"\x89PNG a picture"

@@ -20,13 +20,13 @@ from PIL import ExifTags, Image
 from common.loops import pause_until
 from services.generator.adapters.images.decoding import processes
 from services.generator.adapters.images.decoding.processes import RESULTS, DecodingProcesses
-from tests.support import generator_process
-from tests.support.bombs import jpeg_that_claims, png_of, turned_webp, webp_that_claims
-from tests.support.generator_process import World
-from tests.support.paid_provider import Books, bomb, paid_provider, png
+from tests.support.images.image_bombs import jpeg_that_claims, png_of, turned_webp, webp_that_claims
 from tests.support.patience import PATIENCE
-from tests.support.servers import Server
-from tests.support.storage_proxy import StorageProxy, storage_proxy
+from tests.support.processes import generator_environment
+from tests.support.processes.generator_environment import World
+from tests.support.providers.paid_provider import Books, bomb, paid_provider, png
+from tests.support.proxies.storage_proxy import StorageProxy, storage_proxy
+from tests.support.servers.embedded_servers import Server
 
 ROOT = Path(__file__).parents[2]
 MIB = 1024 * 1024
@@ -66,7 +66,9 @@ async def world(
 ) -> AsyncIterator[World]:
     """Everything but the generator."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.urls["generator"])
-    async with generator_process.opened(database_url, nats=nats, proxy=proxy, books=books, folder=tmp_path) as found:
+    async with generator_environment.opened(
+        database_url, nats=nats, proxy=proxy, books=books, folder=tmp_path
+    ) as found:
         yield found
 
 

@@ -22,9 +22,9 @@ import pytest
 from calotype.permissions import REQUIRED_ROLES
 
 from cli.stack.state import StackState, find_supervisor, read_state
-from tests.support.every_call import CALLS
+from tests.support.gateway.api_calls import CALLS
 from tests.support.patience import PATIENCE
-from tests.support.reaper import reaped
+from tests.support.servers.reaper import reaped
 
 ROOT = Path(__file__).parents[2]
 ORIGIN = "https://evil.example"

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from services.generator.domain.provider_results import Acceptance, ProviderError
-from tests.support import goldens
-from tests.support.scripted_http import scripted_server
+from tests.support.providers import goldens
+from tests.support.providers.scripted_http import scripted_server
 
 GOLDENS = {kind: goldens.read(kind) for kind in goldens.kinds()}
 #: What a path is resolved by, what ends one, and what stands for another tenant's operation.

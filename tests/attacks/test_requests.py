@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.http.framing import HEADER_LIMIT, MAX_HEAD_BYTES, StrictConnection
-from tests.support.fake_job_service import FakeJobService, serving
-from tests.support.gateway import assembled, over_http
+from tests.support.gateway.gateway_app import assembled, over_http
+from tests.support.job_service.fake_job_service import FakeJobService, serving
 from tests.support.patience import PATIENCE
 
 STATUS = re.compile(rb"HTTP/1\.1 ([0-9]{3}) ")

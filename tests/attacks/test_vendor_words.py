@@ -16,9 +16,9 @@ from common.health import Readiness
 from common.postgres import Database
 from services.job.domain.calls import ProviderError
 from services.job.grpc_api.queue_service import QueueService
-from tests.support.jobs import JobUseCases, failed, not_sent, use_cases_at
+from tests.support.job_service.real_job_service import job_service
+from tests.support.job_service.use_cases import JobUseCases, failed, not_sent, use_cases_at
 from tests.support.patience import PATIENCE
-from tests.support.real_job_service import job_service
 
 WORDS = "Organization org-8KX has $3.17 left."
 SAID = ProviderError(http_status=429, code="insufficient_quota", message=WORDS, request_id="req_of_org-8KX")

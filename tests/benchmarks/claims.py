@@ -8,8 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.support import servers
-from tests.support.jobs import JobUseCases, use_cases_at
+from tests.support.job_service.use_cases import JobUseCases, use_cases_at
+from tests.support.servers import embedded_servers
 
 #: Tenants that wait, and jobs of each.
 WAITING = ((1, 1), (100, 10), (1_000, 10), (5_000, 4), (20_000, 4), (1, 100_000))
@@ -37,10 +37,10 @@ def claims(desk: JobUseCases, size: int, count: int) -> list[float]:
 
 def main() -> None:
     """Run it."""
-    with tempfile.TemporaryDirectory() as folder, servers.postgres_server(Path(folder)) as server:
-        template = servers.make_template(server.url)
+    with tempfile.TemporaryDirectory() as folder, embedded_servers.postgres_server(Path(folder)) as server:
+        template = embedded_servers.make_template(server.url)
         for tenants, each in WAITING:
-            with use_cases_at(servers.copy_database(server.url, template)) as desk:
+            with use_cases_at(embedded_servers.copy_database(server.url, template)) as desk:
                 desk.sql(FILL, tenants=tenants, each=each)
                 desk.sql("ANALYZE")
                 claims(desk, 1, 3)

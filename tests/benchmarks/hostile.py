@@ -15,8 +15,8 @@ import httpx
 
 from cli.stack.state import StackState
 from tests.benchmarks.running import bearer, resident, stack
-from tests.support import hostile
-from tests.support.hostile import ATTACKS, Target
+from tests.support.gateway import hostile_requests
+from tests.support.gateway.hostile_requests import ATTACKS, Target
 
 #: Attackers that send one thing after the other, streams that are opened and never read, bodies that trickle.
 ATTACKERS, IDLERS, TRICKLERS = 16, 2_000, 100
@@ -46,7 +46,7 @@ async def attack(target: Target, seen: Seen, rng: random.Random, until: float) -
         [one] = rng.choices(ATTACKS, [attack.weight for attack in ATTACKS])
         sent = one.make(target, rng)
         try:
-            status, _ = await hostile.send(target, sent)
+            status, _ = await hostile_requests.send(target, sent)
         except TimeoutError:
             status = -1
         seen.answers[one.name, status] += 1
@@ -58,13 +58,15 @@ async def idle(target: Target, seen: Seen, rng: random.Random, until: float) -> 
     """Open a stream and do not read it, again and again."""
     await asyncio.sleep(rng.uniform(0, IDLE_SECONDS))
     while time.monotonic() < until:
-        seen.streams[await hostile.stand_idle(target, min(IDLE_SECONDS, max(0, until - time.monotonic())))] += 1
+        seen.streams[
+            await hostile_requests.stand_idle(target, min(IDLE_SECONDS, max(0, until - time.monotonic())))
+        ] += 1
 
 
 async def trickle(target: Target, rng: random.Random, until: float) -> None:
     """Send a body byte by byte, again and again."""
     while time.monotonic() < until:
-        await hostile.trickle(target, min(rng.uniform(1, IDLE_SECONDS), max(0, until - time.monotonic())))
+        await hostile_requests.trickle(target, min(rng.uniform(1, IDLE_SECONDS), max(0, until - time.monotonic())))
 
 
 async def work(stack: StackState, seen: Seen, until: float) -> None:
@@ -129,7 +131,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     with stack() as (running, folder):
         print(f"gateway before: {resident(running, 'gateway'):.0f} MiB", flush=True)
-        tell(asyncio.run(run(running, hostile.target_of(running, folder), rounds)))
+        tell(asyncio.run(run(running, hostile_requests.target_of(running, folder), rounds)))
 
 
 if __name__ == "__main__":

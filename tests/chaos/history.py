@@ -16,7 +16,7 @@ import psycopg2.extras
 from tests.chaos.clock import STEP_SECONDS, RealTime
 from tests.chaos.evidence import Evidence, Peace
 from tests.support.patience import PATIENCE
-from tests.support.servers import JUDGE, STORAGE_TOKENS
+from tests.support.servers.embedded_servers import JUDGE, STORAGE_TOKENS
 
 Row = Mapping[str, Any]
 TABLES = (

@@ -15,7 +15,7 @@ from calotype.job_status import FINAL_STATUSES
 
 from tests.chaos.sight import HANGS_UP, LONGEST_READ, SHORTEST_READ, Sight, View, jobs_of, lasting
 from tests.chaos.tuning import TENANTS
-from tests.support.paid_server import SLOWLY
+from tests.support.providers.paid_server import SLOWLY
 
 SHAPES = {"sync": 47, "async": 47, "procedural": 6}
 #: Whose users are at work: of eight, six are of one tenant.

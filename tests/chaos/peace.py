@@ -20,8 +20,8 @@ from cli.stack.embedded import BUCKET, STAGING_BUCKET
 from tests.chaos.evidence import Peace
 from tests.chaos.history import names_in
 from tests.chaos.stack import ChaosStack
-from tests.support.identities import OPERATOR
 from tests.support.patience import PATIENCE
+from tests.support.security.identities import OPERATOR
 
 #: Longest time for what is left to do once there are no faults any more.
 PEACE_SECONDS = 600.0

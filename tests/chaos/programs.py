@@ -14,9 +14,9 @@ from cli.stack.probes import http_ok
 from tests.chaos import links
 from tests.chaos.links import Route
 from tests.chaos.tuning import TUNING, write_keys
-from tests.support.identities import OPERATOR, entry, write
-from tests.support.paid_server import KEY
-from tests.support.servers import JUDGE, NATS_PASSWORDS, STORAGE_TOKENS, nats_program
+from tests.support.providers.paid_server import KEY
+from tests.support.security.identities import OPERATOR, entry, write
+from tests.support.servers.embedded_servers import JUDGE, NATS_PASSWORDS, STORAGE_TOKENS, nats_program
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,7 +61,7 @@ def servers(folder: Path, ports: Ports, *, seed: int) -> Servers:
     paid = _own(
         folder,
         "paid",
-        (sys.executable, "-m", "tests.support.paid_server", str(taken["provider"]), str(books), str(seed)),
+        (sys.executable, "-m", "tests.support.providers.paid_server", str(taken["provider"]), str(books), str(seed)),
         is_ready=lambda: http_ok(f"http://127.0.0.1:{taken['provider']}/ready"),
     )
     return Servers(

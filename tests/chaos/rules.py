@@ -9,7 +9,7 @@ from services.job.domain.states import FINAL, State, Transition, is_legal
 from tests.chaos import peace_rules, telling_rules, vendor_rules
 from tests.chaos.history import History
 from tests.chaos.matching import matched, was_delivered
-from tests.support.paid_server import PRICE_MICROS
+from tests.support.providers.paid_server import PRICE_MICROS
 
 Rule = Callable[[History], Iterator[str]]
 #: Events that end a job.

@@ -21,8 +21,8 @@ from tests.chaos import clock, programs
 from tests.chaos.links import Links
 from tests.chaos.tuning import write_providers
 from tests.support.patience import PATIENCE
-from tests.support.reaper import reaped
-from tests.support.servers import nats_program
+from tests.support.servers.embedded_servers import nats_program
+from tests.support.servers.reaper import reaped
 
 #: Looks in a row after which a process that says of itself that it cannot work is ended, as a probe would.
 MOST_UNWELL = 20

@@ -11,7 +11,7 @@ import httpx
 from tests.chaos.evidence import Evidence
 from tests.chaos.history import Row
 from tests.support.patience import PATIENCE
-from tests.support.servers import JUDGE, STORAGE_TOKENS
+from tests.support.servers.embedded_servers import JUDGE, STORAGE_TOKENS
 
 A_COMPLETED_JOB = """
 SELECT jobs.id FROM jobs

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.support.paid_server import PRICE_MICROS
+from tests.support.providers.paid_server import PRICE_MICROS
 
 LEASE_SECONDS = 3.0
 MONITOR_INTERVAL_SECONDS = 1.0

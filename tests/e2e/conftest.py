@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from cli.stack.state import StackState, read_state
-from tests.support.collector import Collector, collector
-from tests.support.paid_provider import KEY, Books, paid_provider
-from tests.support.stack import Client, RetryingTransport, caller
+from tests.support.providers.paid_provider import KEY, Books, paid_provider
+from tests.support.servers.otlp_collector import Collector, collector
+from tests.support.stacks.stack_clients import Client, RetryingTransport, caller
 
 ROOT = Path(__file__).parents[2]
 PROVIDERS = """

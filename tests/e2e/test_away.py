@@ -15,11 +15,11 @@ import httpx
 import pytest
 
 from cli.stack.state import StackState
-from tests.support.every_call import CALLS
-from tests.support.freezing import frozen
-from tests.support.paid_provider import Books
+from tests.support.gateway.api_calls import CALLS
 from tests.support.patience import PATIENCE
-from tests.support.stack import Client, caller
+from tests.support.providers.paid_provider import Books
+from tests.support.stacks.frozen_servers import frozen
+from tests.support.stacks.stack_clients import Client, caller
 
 #: What needs nothing of anybody, and what needs the one server that is named.
 ALONE = {"listUiStates", "isAlive"}

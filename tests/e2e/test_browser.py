@@ -11,13 +11,13 @@ import httpx
 import pytest
 
 from cli.stack.state import StackState
-from tests.support.browser import Site, browsing, site
-from tests.support.cutting_proxy import CuttingProxy, cutting_proxy
-from tests.support.paid_provider import Books
+from tests.support.browsers.browser import Site, browsing, site
+from tests.support.gateway.expired_tokens import expired_token
 from tests.support.patience import PATIENCE
-from tests.support.stack import Client
-from tests.support.tenants import set_tenant
-from tests.support.tokens import expired_token
+from tests.support.providers.paid_provider import Books
+from tests.support.proxies.cutting_proxy import CuttingProxy, cutting_proxy
+from tests.support.stacks.stack_clients import Client
+from tests.support.stacks.tenants import set_tenant
 
 pytestmark = pytest.mark.browser
 FOLLOW = (Path(__file__).parents[2] / "docs" / "frontend" / "follow.js").read_text(encoding="utf-8")

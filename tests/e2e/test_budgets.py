@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from cli.stack.state import StackState
-from tests.support.paid_provider import Books
 from tests.support.patience import PATIENCE
-from tests.support.stack import Client, RetryingTransport
-from tests.support.tenants import set_tenant
+from tests.support.providers.paid_provider import Books
+from tests.support.stacks.stack_clients import Client, RetryingTransport
+from tests.support.stacks.tenants import set_tenant
 
 PRICE = 40_000
 

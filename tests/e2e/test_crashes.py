@@ -11,10 +11,10 @@ import psutil
 import pytest
 
 from cli.stack.state import StackState, read_state
-from tests.support.freezing import frozen
-from tests.support.paid_provider import Books
 from tests.support.patience import PATIENCE
-from tests.support.stack import Client, expire_lease, let_time_pass
+from tests.support.providers.paid_provider import Books
+from tests.support.stacks.frozen_servers import frozen
+from tests.support.stacks.stack_clients import Client, expire_lease, let_time_pass
 
 #: So often somebody looks at a job; as often it would be put back, and then given up, if that were a try.
 LOOKS = 3

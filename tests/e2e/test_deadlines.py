@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from cli.stack.state import StackState
-from tests.support.freezing import frozen
-from tests.support.paid_provider import Books
-from tests.support.stack import Client
+from tests.support.providers.paid_provider import Books
+from tests.support.stacks.frozen_servers import frozen
+from tests.support.stacks.stack_clients import Client
 
 
 def seconds_taken(job: dict[str, Any]) -> float:

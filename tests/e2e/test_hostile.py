@@ -7,38 +7,38 @@ from pathlib import Path
 import pytest
 
 from cli.stack.state import StackState
-from tests.support import hostile
+from tests.support.gateway import hostile_requests
 from tests.support.patience import PATIENCE, pause
-from tests.support.stack import Client
+from tests.support.stacks.stack_clients import Client
 
 #: How many of each kind.
 TIMES = 6
 
 
 @pytest.fixture
-def target(stack: StackState, server_folder: Path) -> hostile.Target:
+def target(stack: StackState, server_folder: Path) -> hostile_requests.Target:
     """The gateway, to somebody who means harm."""
-    return hostile.target_of(stack, server_folder / "stack")
+    return hostile_requests.target_of(stack, server_folder / "stack")
 
 
-async def answer_to(target: hostile.Target, sent: bytes, attack: hostile.Attack) -> tuple[int, bytes]:
+async def answer_to(target: hostile_requests.Target, sent: bytes, attack: hostile_requests.Attack) -> tuple[int, bytes]:
     """The answer; sent again for as long as a busy machine is not in time for anything."""
     async with asyncio.timeout(PATIENCE):
-        while (answer := await hostile.send(target, sent))[0] == 503 and 503 not in attack.expected_statuses:
+        while (answer := await hostile_requests.send(target, sent))[0] == 503 and 503 not in attack.expected_statuses:
             await pause()
     return answer
 
 
-async def stand_idle(target: hostile.Target) -> int:
+async def stand_idle(target: hostile_requests.Target) -> int:
     """A stream that is opened, asked for again while it is one too many at once, and never read."""
     async with asyncio.timeout(PATIENCE):
-        while (status := await hostile.stand_idle(target, 8)) == 503:
+        while (status := await hostile_requests.stand_idle(target, 8)) == 503:
             pass
     return status
 
 
-@pytest.mark.parametrize("attack", hostile.ATTACKS, ids=lambda attack: attack.name)
-async def test_hostile_input_is_refused(target: hostile.Target, attack: hostile.Attack) -> None:
+@pytest.mark.parametrize("attack", hostile_requests.ATTACKS, ids=lambda attack: attack.name)
+async def test_hostile_input_is_refused(target: hostile_requests.Target, attack: hostile_requests.Attack) -> None:
     rng = random.Random(7)
     times = TIMES if attack.weight >= 1 else 1
     sent = [attack.make(target, rng) for _ in range(times)]
@@ -55,9 +55,11 @@ async def test_hostile_input_is_refused(target: hostile.Target, attack: hostile.
 
 
 @pytest.mark.slow
-async def test_the_service_serves_on_among_idle_streams_and_slow_bodies(client: Client, target: hostile.Target) -> None:
+async def test_the_service_serves_on_among_idle_streams_and_slow_bodies(
+    client: Client, target: hostile_requests.Target
+) -> None:
     idle = [asyncio.create_task(stand_idle(target)) for _ in range(500)]
-    slow = [asyncio.create_task(hostile.trickle(target, 8)) for _ in range(100)]
+    slow = [asyncio.create_task(hostile_requests.trickle(target, 8)) for _ in range(100)]
     job = await asyncio.to_thread(client.submit, "made among idlers", size="64x64")
     ended = await asyncio.to_thread(client.follow, job["id"])
 

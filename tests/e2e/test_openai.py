@@ -16,10 +16,10 @@ from sqlalchemy.pool import NullPool
 
 from cli.stack.state import StackState
 from common.postgres import driver_url
-from tests.support.cutting_proxy import cutting_proxy
-from tests.support.paid_provider import Books, png
 from tests.support.patience import PATIENCE
-from tests.support.stack import Client
+from tests.support.providers.paid_provider import Books, png
+from tests.support.proxies.cutting_proxy import cutting_proxy
+from tests.support.stacks.stack_clients import Client
 
 
 @pytest.fixture

@@ -29,11 +29,11 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from cli.stack.keys import write_private
 from cli.stack.state import StackState, read_state
-from tests.support.every_call import CALLS
-from tests.support.freezing import frozen
-from tests.support.paid_provider import KEY, Books, paid_provider, png
+from tests.support.gateway.api_calls import CALLS
 from tests.support.patience import PATIENCE
-from tests.support.tenants import set_tenant
+from tests.support.providers.paid_provider import KEY, Books, paid_provider, png
+from tests.support.stacks.frozen_servers import frozen
+from tests.support.stacks.tenants import set_tenant
 
 ROOT = Path(__file__).parents[2]
 AT_LEAST = 2_000

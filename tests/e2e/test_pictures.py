@@ -7,8 +7,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.support.paid_provider import Books
-from tests.support.stack import Client
+from tests.support.providers.paid_provider import Books
+from tests.support.stacks.stack_clients import Client
 
 
 def test_pictures_are_public_and_are_what_the_job_says(client: Client) -> None:

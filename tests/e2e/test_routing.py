@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.paid_provider import Books
-from tests.support.stack import Client
+from tests.support.providers.paid_provider import Books
+from tests.support.stacks.stack_clients import Client
 
 
 def health_of(client: Client, name: str) -> dict[str, Any]:

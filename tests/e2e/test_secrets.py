@@ -8,10 +8,10 @@ import pytest
 from psycopg2 import sql
 
 from cli.stack.state import StackState
-from tests.support.collector import Collector
-from tests.support.paid_provider import KEY, Books
 from tests.support.patience import PATIENCE
-from tests.support.stack import Client
+from tests.support.providers.paid_provider import KEY, Books
+from tests.support.servers.otlp_collector import Collector
+from tests.support.stacks.stack_clients import Client
 
 
 @pytest.mark.parametrize("prompt", ["good and quiet", "refused and quiet", "failed and quiet", "gone and quiet"])

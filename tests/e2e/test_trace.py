@@ -1,8 +1,8 @@
 """One job, one trace: from the HTTP request through every service."""
 
-from tests.support.collector import Collector
 from tests.support.patience import PATIENCE
-from tests.support.stack import Client
+from tests.support.servers.otlp_collector import Collector
+from tests.support.stacks.stack_clients import Client
 
 NEEDED = {
     ("calotype-gateway", "POST /v1/jobs"),

@@ -18,8 +18,8 @@ from common.grpc_access import ServerSecurity
 from common.grpc_client import ClientSettings, call, channel, stream
 from common.grpc_server import GrpcService, serve
 from common.health import Readiness
-from tests.support.identities import entry, security_for, write
 from tests.support.patience import PATIENCE
+from tests.support.security.identities import entry, security_for, write
 
 EVERYBODY = frozenset(
     {"nobody", "stranger", "acme", "gateway", "generator", "uploader", "worker", "operator", "roleless"}

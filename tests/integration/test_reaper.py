@@ -11,7 +11,7 @@ from tests.support.patience import PATIENCE
 ROOT = Path(__file__).parents[2]
 RUN = """
 import subprocess, sys, time
-from tests.support.reaper import reaped
+from tests.support.servers.reaper import reaped
 server = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
 with reaped(server.pid):
     print(server.pid, flush=True)

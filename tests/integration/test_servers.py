@@ -5,7 +5,7 @@ import urllib.request
 from sqlalchemy import create_engine, text
 
 from common.postgres import driver_url
-from tests.support.servers import STORAGE_TOKENS, Server, new_buckets
+from tests.support.servers.embedded_servers import STORAGE_TOKENS, Server, new_buckets
 
 
 def test_each_test_gets_a_migrated_database(database_url: str) -> None:

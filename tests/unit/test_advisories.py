@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import advisories
+from tests.support.checks import advisories
 
 
 def advisory(*events: dict[str, str], name: str = "Some.Package", **more: Any) -> dict[str, Any]:

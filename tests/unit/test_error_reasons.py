@@ -15,7 +15,7 @@ from gateway.problems.reasons import REASONS
 from services.job.domain.circuit_breakers import Breaker
 from services.job.messages import enums
 from services.job.store import rows
-from tests.support import bare_reasons
+from tests.support.checks import bare_reasons
 
 NEWER = Reason("OF_A_NEWER_VERSION")
 

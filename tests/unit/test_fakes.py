@@ -13,7 +13,7 @@ from calotype.job.v1 import job_service_pb2, worker_service_pb2
 
 from services.generator.adapters import grpc_job_service as generators
 from services.uploader.adapters import grpc_job_service as uploaders
-from tests.support.fake_job_service import FakeJobService
+from tests.support.job_service.fake_job_service import FakeJobService
 
 TESTS = Path(__file__).parents[1]
 #: How a class that plays a part of the project, or of a vendor, is called, or what it stands in for.
@@ -30,14 +30,14 @@ NOBODY = "nobody"
 #: By module and class: the file of what it is checked against, or of whose rules it decides by; or a word of the above.
 FAKES = {
     # job-service and its ledger
-    "support/ledger.py MemoryLedger": "tests/integration/job/test_ledger_in_memory.py",
-    "support/generation.py LedgerJobService": "tests/support/ledger.py",
-    "support/jobs.py JobUseCases": "services/job/application/provider_calls.py",
-    "support/watched_work.py WatchedWorkerService": "services/job/grpc_api/worker_service.py",
-    "support/fake_gateway.py FakeGateway": SCRIPTED,
-    "support/fake_job_service.py FakeJobService": "proto/calotype/job/v1/job_service.proto",
-    "unit/client/test_both_clients.py Service": "tests/support/fake_job_service.py",
-    "unit/client/test_documentation.py Painter": "tests/support/fake_job_service.py",
+    "support/generator/memory_ledger.py MemoryLedger": "tests/integration/job/test_ledger_in_memory.py",
+    "support/generator/fakes.py LedgerJobService": "tests/support/generator/memory_ledger.py",
+    "support/job_service/use_cases.py JobUseCases": "services/job/application/provider_calls.py",
+    "support/job_service/watched_worker_service.py WatchedWorkerService": "services/job/grpc_api/worker_service.py",
+    "support/gateway/fake_gateway.py FakeGateway": SCRIPTED,
+    "support/job_service/fake_job_service.py FakeJobService": "proto/calotype/job/v1/job_service.proto",
+    "unit/client/test_both_clients.py Service": "tests/support/job_service/fake_job_service.py",
+    "unit/client/test_documentation.py Painter": "tests/support/job_service/fake_job_service.py",
     "unit/client/test_sync.py Service": SCRIPTED,
     "unit/gateway/test_admin.py Operator": SCRIPTED,
     "unit/gateway/test_tenants.py Operator": SCRIPTED,
@@ -52,33 +52,33 @@ FAKES = {
     "integration/common/test_grpc_access.py Service": SCRIPTED,
     "integration/test_permissions.py Service": SCRIPTED,
     "integration/job/test_rescuing.py FakeBroker": SCRIPTED,
-    "support/published.py RecordingJetStream": SCRIPTED,
+    "support/brokers/recording_broker.py RecordingJetStream": SCRIPTED,
     "chaos/facts.py Facts": NOBODY,
     # what workers tell, and where they put pictures
-    "support/generation.py Facts": SCRIPTED,
+    "support/generator/fakes.py Facts": SCRIPTED,
     "integration/generator/test_live_progress.py HeardFacts": SCRIPTED,
     "integration/uploader/test_upload.py Facts": SCRIPTED,
     "unit/services/uploader/test_application.py FakeFacts": SCRIPTED,
     "unit/services/generator/application/test_publishing.py Broker": SCRIPTED,
     "unit/services/generator/application/test_publishing.py DistantFacts": SCRIPTED,
-    "support/generation.py Staging": "tests/integration/generator/test_staging.py",
-    "support/dying.py WatchedStaging": "tests/support/generation.py",
+    "support/generator/fakes.py Staging": "tests/integration/generator/test_staging.py",
+    "support/generator/crashing_generator.py WatchedStaging": "tests/support/generator/fakes.py",
     "unit/services/uploader/test_application.py FakeStore": "tests/integration/uploader/test_upload.py",
     "integration/job/test_gone.py Bucket": "tests/integration/uploader/test_gone.py",
-    "support/generation.py Reader": "tests/unit/services/generator/adapters/test_image_reader.py",
+    "support/generator/fakes.py Reader": "tests/unit/services/generator/adapters/test_image_reader.py",
     "unit/services/generator/adapters/test_image_reader.py Fetch": SCRIPTED,
     # vendors: the adapters that ask them are held against recordings of the real ones
-    "support/generation.py Provider": SCRIPTED,
-    "support/dying.py BookkeepingProvider": SCRIPTED,
-    "support/paid_provider.py Books": "tests/conformance/providers/goldens/replicate.yaml",
-    "support/paid_server.py Shop": "tests/conformance/providers/goldens/openai.yaml",
-    "support/subjects.py DescribedProvider": "services/generator/ports.py",
-    "support/odd_vendor.py FaultyProvider": SCRIPTED,
-    "support/collector.py Collector": SCRIPTED,
+    "support/generator/fakes.py Provider": SCRIPTED,
+    "support/generator/crashing_generator.py BookkeepingProvider": SCRIPTED,
+    "support/providers/paid_provider.py Books": "tests/conformance/providers/goldens/replicate.yaml",
+    "support/providers/paid_server.py Shop": "tests/conformance/providers/goldens/openai.yaml",
+    "support/providers/provider_fixtures.py DescribedProvider": "services/generator/ports.py",
+    "support/providers/faulty_provider.py FaultyProvider": SCRIPTED,
+    "support/servers/otlp_collector.py Collector": SCRIPTED,
     "unit/services/generator/application/test_generation.py Hanging": SCRIPTED,
     "unit/services/generator/application/test_generation.py Stalling": "tests/integration/generator/test_generation.py",
     "unit/services/generator/application/test_stopping.py DrawingProvider": SCRIPTED,
-    "unit/services/generator/application/test_keeping.py Counting": "tests/support/generation.py",
+    "unit/services/generator/application/test_keeping.py Counting": "tests/support/generator/fakes.py",
     "unit/services/generator/application/test_memory.py FetchingReader": "tests/integration/generator/test_memory.py",
     "unit/services/generator/application/test_memory.py ReadingProvider": "tests/integration/generator/test_memory.py",
     "unit/services/generator/application/test_memory.py Listening": SCRIPTED,

@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 
 from tests.support.patience import PATIENCE
-from tests.support.tcp_servers import connection, tcp_server
+from tests.support.servers.tcp_servers import connection, tcp_server
 
 
 async def _hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

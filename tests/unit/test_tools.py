@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.tools import need, need_libraries
+from tests.support.required_tools import need, need_libraries
 
 
 def _program(folder: Path, name: str) -> Path:

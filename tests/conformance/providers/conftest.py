@@ -7,10 +7,9 @@ from functools import partial
 import pytest
 
 from services.generator.adapters.providers.procedural.process_pool import Renderers
-from tests.support import goldens
-from tests.support.goldens import GoldenFixture
-from tests.support.scripted_http import ScriptedServer, scripted_server
-from tests.support.subjects import (
+from tests.support.providers import goldens
+from tests.support.providers.goldens import GoldenFixture
+from tests.support.providers.provider_fixtures import (
     REMOTE,
     DiffusersFixture,
     ProceduralFixture,
@@ -18,6 +17,7 @@ from tests.support.subjects import (
     RemoteProviderFixture,
     ReplicateFixture,
 )
+from tests.support.providers.scripted_http import ScriptedServer, scripted_server
 
 
 @pytest.fixture

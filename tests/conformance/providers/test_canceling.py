@@ -15,10 +15,10 @@ from services.generator.application.raw_results import RawResults
 from services.generator.application.unread_responses import UnreadResponses
 from services.generator.domain.jobs import CallPhase, Route
 from services.generator.domain.settlements import WorkerReport
-from tests.support import goldens
-from tests.support.generation import Facts, LedgerJobService, Reader, Staging, job_of
-from tests.support.goldens import Golden
-from tests.support.scripted_http import Manner, ScriptedServer, scripted_server
+from tests.support.generator.fakes import Facts, LedgerJobService, Reader, Staging, job_of
+from tests.support.providers import goldens
+from tests.support.providers.goldens import Golden
+from tests.support.providers.scripted_http import Manner, ScriptedServer, scripted_server
 
 GOLDENS = {kind: goldens.read(kind) for kind in goldens.kinds()}
 #: Paths of the requests that make an operation.

@@ -1,7 +1,7 @@
 """What holds for every provider, wherever its pictures come from."""
 
-from tests.support.scripted_http import ScriptedServer
-from tests.support.subjects import ProviderFixture, carry_out
+from tests.support.providers.provider_fixtures import ProviderFixture, carry_out
+from tests.support.providers.scripted_http import ScriptedServer
 
 
 async def test_a_call_brings_one_image_of_exactly_one_kind(subject: ProviderFixture) -> None:

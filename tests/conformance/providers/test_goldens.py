@@ -11,10 +11,10 @@ import pytest
 
 from services.generator.adapters.providers.kinds import KINDS
 from services.generator.domain.provider_results import Acceptance
-from tests.support import goldens
-from tests.support.goldens import Golden
-from tests.support.scripted_http import Manner, ScriptedResponse
-from tests.support.subjects import KEY, LOCAL, MALFORMED_RESPONSES, REMOTE
+from tests.support.providers import goldens
+from tests.support.providers.goldens import Golden
+from tests.support.providers.provider_fixtures import KEY, LOCAL, MALFORMED_RESPONSES, REMOTE
+from tests.support.providers.scripted_http import Manner, ScriptedResponse
 
 GOLDENS = {kind: goldens.read(kind) for kind in goldens.kinds()}
 CASES = [(kind, name) for kind, golden in GOLDENS.items() for name in golden.cases]

@@ -6,12 +6,19 @@ from collections.abc import AsyncIterator
 import pytest
 
 from services.job.domain import facts
-from tests.support import goldens
-from tests.support.alterations import HARMLESS, USELESS, Mutations
-from tests.support.goldens import Golden
-from tests.support.odd_jobs import SHORT, FaultyProviderRuns, JobOutcome, captured_events, faults, png
-from tests.support.odd_vendor import faulty_provider
-from tests.support.subjects import REMOTE
+from tests.support.generator.faulty_provider_jobs import (
+    SHORT,
+    FaultyProviderRuns,
+    JobOutcome,
+    captured_events,
+    faults,
+    png,
+)
+from tests.support.providers import goldens
+from tests.support.providers.faulty_provider import faulty_provider
+from tests.support.providers.goldens import Golden
+from tests.support.providers.provider_fixtures import REMOTE
+from tests.support.providers.response_alterations import HARMLESS, USELESS, Mutations
 
 GOLDENS = {kind: goldens.read(kind) for kind in goldens.kinds()}
 FREE = frozenset(kind for kind in GOLDENS if REMOTE[kind].traits.free)  # type: ignore[attr-defined]

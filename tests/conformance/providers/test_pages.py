@@ -10,9 +10,9 @@ import yaml
 
 from services.generator.adapters.providers import provider_file
 from services.generator.adapters.providers.kinds import ProviderFile
-from tests.support import goldens
-from tests.support.goldens import Golden
-from tests.support.subjects import REMOTE
+from tests.support.providers import goldens
+from tests.support.providers.goldens import Golden
+from tests.support.providers.provider_fixtures import REMOTE
 
 DOCS = Path(__file__).parents[3] / "docs" / "providers"
 FOLDER = Path(__file__).parent / "pages"

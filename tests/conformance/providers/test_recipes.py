@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from services.generator.adapters.providers.kinds import ProviderFile
-from tests.support import goldens
-from tests.support.goldens import Golden
+from tests.support.providers import goldens
+from tests.support.providers.goldens import Golden
 
 FOLDER = Path(__file__).parent / "recipes"
 PAGE = Path(__file__).parents[3] / "docs" / "providers" / "generic.md"

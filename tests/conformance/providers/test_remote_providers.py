@@ -15,8 +15,8 @@ from services.generator.domain.provider_results import (
     Pending,
     ProviderError,
 )
-from tests.support.scripted_http import Manner, ScriptedResponse, ScriptedServer, scripted_server
-from tests.support.subjects import KEY, MALFORMED_RESPONSES, RemoteProviderFixture
+from tests.support.providers.provider_fixtures import KEY, MALFORMED_RESPONSES, RemoteProviderFixture
+from tests.support.providers.scripted_http import Manner, ScriptedResponse, ScriptedServer, scripted_server
 
 Open = Callable[[ScriptedServer], RemoteProviderFixture]
 NOT_TAKEN = {

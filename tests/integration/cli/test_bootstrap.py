@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.users import ROOT
+from tests.support.stacks.os_users import ROOT
 
 WHEEL = "calm-1.0-py3-none-any.whl"
 #: The files of a wheel that has nothing in it but its name.

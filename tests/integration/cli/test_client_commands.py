@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from cli.__main__ import main
 from cli.api.client import ConnectionOptions, GatewayApi, Unreachable
 from cli.api.progress import follow
-from tests.support.fake_gateway import JOB_ID, PNG, FakeGateway, fake_gateway, job
+from tests.support.gateway.fake_gateway import JOB_ID, PNG, FakeGateway, fake_gateway, job
 from tests.support.patience import PATIENCE
 
 IMAGE = {"index": 0, "content_type": "image/png"}

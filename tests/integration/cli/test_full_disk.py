@@ -11,10 +11,10 @@ from calotype import streams
 from cli.stack.child import Child
 from cli.stack.supervisor import Supervisor
 from common.jetstream import BrokerUnavailable, JetStream
-from tests.support.messages import broker_at
+from tests.support.brokers.facts import broker_at
 from tests.support.patience import PATIENCE, pause
-from tests.support.reaper import reaped
-from tests.support.servers import nats_program
+from tests.support.servers.embedded_servers import nats_program
+from tests.support.servers.reaper import reaped
 
 SUBJECT = f"{streams.FACT_GENERATION}.images_generated"
 #: Of one file, in bytes: there is room for what a start writes, and for a few facts.

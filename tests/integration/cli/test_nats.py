@@ -18,10 +18,10 @@ from cli.stack.child import Child, Program
 from cli.stack.ports import free_port
 from cli.stack.readiness import nats_ok
 from common.jetstream import JetStream
-from tests.support.messages import SUBJECT, broker_at
+from tests.support.brokers.facts import SUBJECT, broker_at
 from tests.support.patience import PATIENCE
-from tests.support.reaper import reaped
-from tests.support.servers import NATS_PASSWORDS, nats_program
+from tests.support.servers.embedded_servers import NATS_PASSWORDS, nats_program
+from tests.support.servers.reaper import reaped
 
 #: As versions before users wrote it.
 WITHOUT_USERS = 'listen: "127.0.0.1:{port}"\njetstream {{store_dir: {store}, sync_interval: always}}\n'

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.__main__ import main
-from tests.support.scripted_http import ScriptedResponse, scripted_server
+from tests.support.providers.scripted_http import ScriptedResponse, scripted_server
 
 GOOD = """
 default: gpt

@@ -28,7 +28,7 @@ from cli.stack.exports import exports
 from cli.stack.keys import Keys, load_or_create
 from cli.stack.state import StackState, find_supervisor, read_state
 from tests.support.patience import PATIENCE
-from tests.support.stack import RetryingTransport
+from tests.support.stacks.stack_clients import RetryingTransport
 
 ROOT = Path(__file__).parents[3]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.fresh.entering import CAPABILITIES as CONTAINER
-from tests.support.users import (
+from tests.support.stacks.os_users import (
     ROOT,
     as_user,
     checkout,
@@ -59,7 +59,7 @@ def start_postgres(
 ) -> "subprocess.CompletedProcess[str]":
     """PostgreSQL alone, which is what minds who it is; of the checkout in `root`."""
     python = root / ".venv" / "bin" / "python"
-    command = [python, "-P", "-m", "tests.support.postgres_once", folder, file]
+    command = [python, "-P", "-m", "tests.support.servers.postgres_once", folder, file]
     environment = dict(os.environ) | {"PYTHONPATH": f"{root}{os.pathsep}{root / 'proto'}"}
     return subprocess.run([*beginning, *command], env=environment, capture_output=True, text=True, check=False)
 

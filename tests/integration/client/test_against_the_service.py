@@ -21,21 +21,21 @@ from calotype.error_reasons import Reason
 from calotype.job.v1 import job_pb2, job_service_pb2
 
 from services.job.domain.calls import CallOutcome, CallPhase
-from tests.support import servers
-from tests.support.certificates import LOCAL, Authority
-from tests.support.clients import KINDS, client
-from tests.support.identities import entry, security_for, write
-from tests.support.jobs import JobUseCases, failed, stored, use_cases_at
+from tests.support.clients.python_clients import KINDS, client
+from tests.support.job_service.real_job_service import job_service
+from tests.support.job_service.use_cases import JobUseCases, failed, stored, use_cases_at
 from tests.support.patience import PATIENCE
-from tests.support.real_job_service import job_service
+from tests.support.security.certificates import LOCAL, Authority
+from tests.support.security.identities import entry, security_for, write
+from tests.support.servers import embedded_servers
 
 
 @pytest.fixture
-def database_url(postgres: servers.Server, template: str) -> Iterator[str]:
+def database_url(postgres: embedded_servers.Server, template: str) -> Iterator[str]:
     """A database of the test's own."""
-    url = servers.copy_database(postgres.url, template)
+    url = embedded_servers.copy_database(postgres.url, template)
     yield url
-    servers.drop_database(postgres.url, url)
+    embedded_servers.drop_database(postgres.url, url)
 
 
 @pytest.fixture

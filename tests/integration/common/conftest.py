@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.servers import Server
-from tests.support.storage_proxy import StorageProxy, storage_proxy
+from tests.support.proxies.storage_proxy import StorageProxy, storage_proxy
+from tests.support.servers.embedded_servers import Server
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from common import folders, object_store
 from common.object_store import ObjectStore, StorageDenied, StorageUnavailable
-from tests.support.storage_proxy import Fault, StorageProxy
+from tests.support.proxies.storage_proxy import Fault, StorageProxy
 
 
 @pytest.fixture

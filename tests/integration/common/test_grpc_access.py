@@ -22,9 +22,9 @@ from common.grpc_access import ServerSecurity
 from common.grpc_client import ClientSettings, call, channel
 from common.grpc_server import GrpcService, serve
 from common.health import Readiness
-from tests.support.certificates import LOCAL, Authority, Leaf, dns, uri
-from tests.support.identities import entry, security_for, write
 from tests.support.patience import PATIENCE
+from tests.support.security.certificates import LOCAL, Authority, Leaf, dns, uri
+from tests.support.security.identities import entry, security_for, write
 
 ASKED = job_service_pb2.GetJobRequest(tenant="acme")
 

@@ -12,8 +12,8 @@ from cli.stack.ports import free_port
 from common.grpc_client import CHANNEL_OPTIONS, channel
 from common.grpc_server import serve
 from common.health import Readiness
-from tests.support.names import dns_server
 from tests.support.patience import PATIENCE
+from tests.support.servers.dns_server import dns_server
 
 
 def test_a_name_is_asked_for_again_after_two_seconds_and_not_after_thirty() -> None:

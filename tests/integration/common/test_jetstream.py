@@ -16,10 +16,10 @@ from common.health import Readiness
 from common.jetstream import BrokerUnavailable, MessageTooLarge, connect
 from common.loops import Stopped
 from common.pulling import Subscription
-from tests.support.messages import broker_at
+from tests.support.brokers.facts import broker_at
 from tests.support.patience import PATIENCE, pause
-from tests.support.resetting_proxy import resetting_proxy
-from tests.support.servers import Server, nats_program
+from tests.support.proxies.resetting_proxy import resetting_proxy
+from tests.support.servers.embedded_servers import Server, nats_program
 
 DECLARED = [StreamSpec(**stream) for stream in streams.STREAMS]
 WAKE_UPS = ConsumerSpec(**streams.GENERATOR_WAKE)

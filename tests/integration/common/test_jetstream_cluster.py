@@ -18,10 +18,10 @@ from cli.stack.probes import http_ok
 from common.consuming import WakeUps
 from common.declarations import ConsumerSpec, StreamSpec
 from common.jetstream import BrokerUnavailable, JetStream, connect
-from tests.support.certificates import LOCAL, Authority, Leaf
 from tests.support.patience import PATIENCE
-from tests.support.reaper import reaped
-from tests.support.servers import NATS_PASSWORDS
+from tests.support.security.certificates import LOCAL, Authority, Leaf
+from tests.support.servers.embedded_servers import NATS_PASSWORDS
+from tests.support.servers.reaper import reaped
 
 MANIFEST = Path(__file__).parents[3] / "deploy/k8s/components/nats/nats.yaml"
 NAMES = ("nats-0", "nats-1", "nats-2")

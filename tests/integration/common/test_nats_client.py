@@ -13,9 +13,9 @@ import uvloop
 
 from common.nats_client import LossReportingTransport, connected, is_refused
 from tests.support.patience import PATIENCE
-from tests.support.resetting_proxy import resetting_proxy
-from tests.support.servers import NATS_PASSWORDS, Server
-from tests.support.tcp_servers import connection, tcp_server
+from tests.support.proxies.resetting_proxy import resetting_proxy
+from tests.support.servers.embedded_servers import NATS_PASSWORDS, Server
+from tests.support.servers.tcp_servers import connection, tcp_server
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 #: Services run on uvloop, whose transports raise other errors than those of asyncio.

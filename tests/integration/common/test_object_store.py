@@ -22,10 +22,10 @@ from common.object_store import (
     StorageUnavailable,
     checksum,
 )
-from tests.support.clocks import put_into
-from tests.support.servers import STORAGE_TOKENS
-from tests.support.storage_proxy import Fault, StorageProxy
-from tests.support.tcp_servers import tcp_server
+from tests.support.proxies.storage_proxy import Fault, StorageProxy
+from tests.support.servers.embedded_servers import STORAGE_TOKENS
+from tests.support.servers.tcp_servers import tcp_server
+from tests.support.timing.clocks import put_into
 
 PICTURE = b"\x89PNG a picture"
 NAME = "jobs/job_1/0-abc.png"

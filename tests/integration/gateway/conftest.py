@@ -8,8 +8,8 @@ import pytest
 from gateway.dependencies import Dependencies
 from gateway.streams.follow import StreamTimeouts
 from gateway.streams.sse import Streams
-from tests.support.fake_job_service import FakeJobService, serving
-from tests.support.gateway import assembled, over_http
+from tests.support.gateway.gateway_app import assembled, over_http
+from tests.support.job_service.fake_job_service import FakeJobService, serving
 
 #: Streams as in production, but for what would make a test wait.
 QUICK = StreamTimeouts(heartbeat=0.05, progress=3600.0, reopen=0.01, cancel_outcome=0.3)

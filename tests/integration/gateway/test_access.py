@@ -14,12 +14,12 @@ from gateway.auth.authenticator import Authenticator
 from gateway.auth.client_tokens import Grant
 from gateway.auth.keyring import Keyring, Principal
 from gateway.streams.follow import StreamTimeouts
-from tests.support import servers
-from tests.support.event_source import events, next_job
-from tests.support.fake_job_service import FakeJobService, serving
-from tests.support.gateway import Clock, assembled, over_http
-from tests.support.jobs import JobUseCases, failed, use_cases_at
-from tests.support.real_job_service import job_service
+from tests.support.gateway.event_source import events, next_job
+from tests.support.gateway.gateway_app import Clock, assembled, over_http
+from tests.support.job_service.fake_job_service import FakeJobService, serving
+from tests.support.job_service.real_job_service import job_service
+from tests.support.job_service.use_cases import JobUseCases, failed, use_cases_at
+from tests.support.servers import embedded_servers
 
 
 def _caller(tenant: str, key: str) -> Principal:
@@ -130,11 +130,11 @@ async def test_a_stream_does_not_wait_for_a_heartbeat_to_end_with_its_token(serv
 
 
 @pytest.fixture
-def database_url(postgres: servers.Server, template: str) -> Iterator[str]:
+def database_url(postgres: embedded_servers.Server, template: str) -> Iterator[str]:
     """A database of the test's own."""
-    url = servers.copy_database(postgres.url, template)
+    url = embedded_servers.copy_database(postgres.url, template)
     yield url
-    servers.drop_database(postgres.url, url)
+    embedded_servers.drop_database(postgres.url, url)
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from calotype.size_limits import MAX_BODY_BYTES
 
 from gateway.dependencies import Dependencies
 from gateway.requests.body_reader import BodyReader
-from tests.support.fake_job_service import FakeJobService, serving
-from tests.support.gateway import assembled, over_http
+from tests.support.gateway.gateway_app import assembled, over_http
+from tests.support.job_service.fake_job_service import FakeJobService, serving
 from tests.support.patience import PATIENCE
 
 JSON = {"Content-Type": "application/json"}

@@ -11,8 +11,8 @@ import pytest
 from fastapi import Request, Response
 
 from gateway.http.connection import HttpConnection
-from tests.support.fake_job_service import FakeJobService, serving
-from tests.support.gateway import assembled, over_http
+from tests.support.gateway.gateway_app import assembled, over_http
+from tests.support.job_service.fake_job_service import FakeJobService, serving
 from tests.support.patience import PATIENCE
 
 LARGE = 32 * 1024 * 1024

@@ -5,10 +5,10 @@ import asyncio
 import httpx
 
 from gateway.dependencies import Dependencies
-from tests.support.event_source import events, next_job
-from tests.support.fake_job_service import FakeJobService
+from tests.support.gateway.event_source import events, next_job
+from tests.support.gateway.metrics_scrape import scrape
+from tests.support.job_service.fake_job_service import FakeJobService
 from tests.support.patience import PATIENCE
-from tests.support.scraping import scrape
 
 SECONDS = "calotype_http_request_duration_seconds"
 OF_STREAMS = {"method": "GET", "route": "/v1/jobs/{job_id}/events", "status": "200"}

@@ -17,11 +17,11 @@ from common.grpc_server import GrpcService, serve
 from common.health import Readiness
 from gateway.auth.keys_file import RELOAD_SECONDS
 from gateway.job_service import job_client, operator_client
-from tests.support.event_source import events, next_job
-from tests.support.fake_job_service import FakeJobService, serving
-from tests.support.gateway_process import KEY, GatewayProcess, running, start, write_keys
+from tests.support.gateway.event_source import events, next_job
+from tests.support.gateway.metrics_scrape import scrape
+from tests.support.job_service.fake_job_service import FakeJobService, serving
 from tests.support.patience import PATIENCE, pause
-from tests.support.scraping import scrape
+from tests.support.processes.gateway_process import KEY, GatewayProcess, running, start, write_keys
 
 #: What the gateway asks for that is answered once.
 UNARY = {"CreateJob", "GetJob", "ListJobs", "ListAttempts", "ListProviders", "RetryJob", "CancelJob", "DeleteJob"}

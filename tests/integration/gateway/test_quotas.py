@@ -9,10 +9,10 @@ import pytest
 
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.keyring import Keyring, Principal, TenantQuota
-from tests.support import servers
-from tests.support.gateway import assembled, in_process
-from tests.support.jobs import JobUseCases, failed, use_cases_at
-from tests.support.real_job_service import job_service
+from tests.support.gateway.gateway_app import assembled, in_process
+from tests.support.job_service.real_job_service import job_service
+from tests.support.job_service.use_cases import JobUseCases, failed, use_cases_at
+from tests.support.servers import embedded_servers
 
 HEADERS = {name: {"Authorization": f"Bearer {name}-key"} for name in ("few", "full", "free", "ops")}
 LIMITS = {
@@ -35,11 +35,11 @@ BODY = {"prompt": "a harbour"}
 
 
 @pytest.fixture
-def database_url(postgres: servers.Server, template: str) -> Iterator[str]:
+def database_url(postgres: embedded_servers.Server, template: str) -> Iterator[str]:
     """A database of the test's own."""
-    url = servers.copy_database(postgres.url, template)
+    url = embedded_servers.copy_database(postgres.url, template)
     yield url
-    servers.drop_database(postgres.url, url)
+    embedded_servers.drop_database(postgres.url, url)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def desk(database_url: str) -> Iterator[JobUseCases]:
 
 @pytest.fixture
 async def gateways(
-    database_url: str, desk: JobUseCases, nats: servers.Server
+    database_url: str, desk: JobUseCases, nats: embedded_servers.Server
 ) -> AsyncIterator[list[httpx.AsyncClient]]:
     """Clients of two gateways of one service."""
     authenticator = Authenticator(KEYRING)

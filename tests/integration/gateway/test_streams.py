@@ -10,9 +10,9 @@ from calotype.job.v1 import job_pb2, job_service_pb2
 
 from gateway.dependencies import Dependencies
 from gateway.streams.follow import StreamTimeouts
-from tests.support.event_source import events, next_job
-from tests.support.fake_job_service import FakeJobService, failure, refusal, serving
-from tests.support.gateway import assembled, over_http
+from tests.support.gateway.event_source import events, next_job
+from tests.support.gateway.gateway_app import assembled, over_http
+from tests.support.job_service.fake_job_service import FakeJobService, failure, refusal, serving
 from tests.support.patience import PATIENCE, pause
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import typescript
-from tests.support.tools import need
+from tests.support.pages import typescript
+from tests.support.required_tools import need
 
 
 @pytest.mark.slow
@@ -16,5 +16,5 @@ def test_types_are_fresh_and_the_example_fits_them(tmp_path: Path) -> None:
     made = typescript.generated(folder)
 
     kept = (typescript.FOLDER / typescript.TYPES).read_text(encoding="utf-8")
-    assert kept == made, "run: python -m tests.support.typescript"
+    assert kept == made, "run: python -m tests.support.pages.typescript"
     typescript.run(folder, "npm", "exec", "--", "tsc", "--project", ".")

@@ -7,7 +7,7 @@ import httpx
 from calotype.job.v1 import job_pb2, job_service_pb2
 
 from gateway.dependencies import Dependencies
-from tests.support.fake_job_service import FakeJobService, refusal
+from tests.support.job_service.fake_job_service import FakeJobService, refusal
 from tests.support.patience import PATIENCE
 
 WAIT = {"Prefer": "wait=20"}

@@ -18,15 +18,15 @@ from services.generator.adapters.providers.procedural.process_pool import Render
 from services.generator.application.run_job import Generator
 from services.generator.domain.jobs import Job, Route
 from services.generator.ports import ImageProvider, ProviderRequest
-from tests.support import generator_process
-from tests.support.decoding import decoder
-from tests.support.generation import Facts, LedgerJobService, job_of
-from tests.support.paid_provider import Books, paid_provider, png
+from tests.support.generator.decoder import decoder
+from tests.support.generator.fakes import Facts, LedgerJobService, job_of
 from tests.support.patience import PATIENCE
-from tests.support.scripted_http import ScriptedResponse, ScriptedServer, scripted_server
-from tests.support.servers import Server
-from tests.support.storage_proxy import StorageProxy, storage_proxy
-from tests.support.subjects import ReplicateFixture
+from tests.support.processes import generator_environment
+from tests.support.providers.paid_provider import Books, paid_provider, png
+from tests.support.providers.provider_fixtures import ReplicateFixture
+from tests.support.providers.scripted_http import ScriptedResponse, ScriptedServer, scripted_server
+from tests.support.proxies.storage_proxy import StorageProxy, storage_proxy
+from tests.support.servers.embedded_servers import Server
 
 PICTURE = png()
 #: Judged by its bytes, whatever the vendor's server calls it.
@@ -134,8 +134,10 @@ async def process(
     books: Books,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> AsyncIterator[generator_process.World]:
+) -> AsyncIterator[generator_environment.World]:
     """Everything but the generator."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.urls["generator"])
-    async with generator_process.opened(database_url, nats=nats, proxy=proxy, books=books, folder=tmp_path) as world:
+    async with generator_environment.opened(
+        database_url, nats=nats, proxy=proxy, books=books, folder=tmp_path
+    ) as world:
         yield world

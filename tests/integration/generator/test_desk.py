@@ -23,7 +23,7 @@ from services.generator.adapters.nats_facts import image_artifact
 from services.generator.domain.jobs import CallPhase, InputImage, Route
 from services.generator.domain.provider_results import CancelOutcome, Operation
 from services.generator.domain.settlements import Outcome, Settlement, WorkerReport
-from tests.support.generation import call_of, job_of, staged
+from tests.support.generator.fakes import call_of, job_of, staged
 
 LEASE = worker.Lease(job_id="job_1", claim_number=1, lease_token="token")
 KNOWN = WorkerReport(

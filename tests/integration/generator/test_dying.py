@@ -14,11 +14,11 @@ from services.job.domain.refusals import Refusal
 from services.job.domain.requests import OnAmbiguous
 from services.job.domain.states import State
 from services.job.store import calls, job_writer
-from tests.support.dying import World
-from tests.support.jobs import JobUseCases
-from tests.support.moments import Fault
-from tests.support.rehearsing import rehearsal
-from tests.support.virtual_time import in_virtual_time
+from tests.support.generator.crashing_generator import World
+from tests.support.generator.fault_points import Fault
+from tests.support.job_service.rolled_back_use_cases import rehearsal
+from tests.support.job_service.use_cases import JobUseCases
+from tests.support.timing.virtual_time import in_virtual_time
 
 #: Longer than any job takes that claims may be tried again for.
 MOST_CLAIMS = 30

@@ -30,11 +30,11 @@ from services.generator.domain.provider_results import (
     VendorError,
 )
 from services.generator.domain.settlements import Outcome, Settlement
-from tests.support.generation import call_of, job_of, provider_error, staged
-from tests.support.messages import broker_at
+from tests.support.brokers.facts import broker_at
+from tests.support.generator.fakes import call_of, job_of, provider_error, staged
 from tests.support.patience import PATIENCE
-from tests.support.reaper import reaped
-from tests.support.servers import Server, nats_program
+from tests.support.servers.embedded_servers import Server, nats_program
+from tests.support.servers.reaper import reaped
 
 FACTS = ConsumerSpec(stream=streams.FACTS["name"], durable="test", subject="calotype.fact.*.*")
 ID = "01890000-0000-7000-8000-000000000001"

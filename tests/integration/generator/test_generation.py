@@ -11,13 +11,13 @@ from services.generator.application import stage_images, storage_retries
 from services.generator.domain.jobs import Call, CallPhase, InputImage, Job, Request
 from services.generator.domain.provider_results import Generated, ImageSource
 from services.generator.domain.settlements import WorkerReport
-from tests.support.clocks import put_into
-from tests.support.generation import AWAY, LOST, Provider, call_of
-from tests.support.paid_provider import png
+from tests.support.generator.fakes import AWAY, LOST, Provider, call_of
 from tests.support.patience import PATIENCE
-from tests.support.scripted_http import Manner, ScriptedResponse
-from tests.support.storage_proxy import Fault
-from tests.support.subjects import PRICE
+from tests.support.providers.paid_provider import png
+from tests.support.providers.provider_fixtures import PRICE
+from tests.support.providers.scripted_http import Manner, ScriptedResponse
+from tests.support.proxies.storage_proxy import Fault
+from tests.support.timing.clocks import put_into
 
 from .conftest import GOOD, PICTURE, World
 

@@ -8,9 +8,9 @@ from calotype.error.v1 import error_pb2
 from calotype.job.v1 import job_pb2
 from calotype.job.v1 import worker_service_pb2 as worker
 
-from tests.support.generator_process import World, stop
+from tests.support.job_service.watched_worker_service import SHORT_LEASE
 from tests.support.patience import PATIENCE
-from tests.support.watched_work import SHORT_LEASE
+from tests.support.processes.generator_environment import World, stop
 
 BEGIN, RENEW = worker.BeginProviderCallRequest, worker.RenewLeasesRequest
 

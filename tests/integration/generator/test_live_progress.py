@@ -29,10 +29,10 @@ from services.generator.application.run_job import Generator
 from services.generator.domain.jobs import CallPhase, Job, Request
 from services.generator.domain.provider_results import Operation
 from services.generator.ports import ProviderRequest
-from tests.support.comfyui_server import ComfyUIServer, comfyui_server
-from tests.support.generation import Facts, LedgerJobService, Reader, Staging, call_of, job_of
+from tests.support.generator.fakes import Facts, LedgerJobService, Reader, Staging, call_of, job_of
 from tests.support.patience import PATIENCE
-from tests.support.scripted_http import Manner, ScriptedResponse, scripted_server
+from tests.support.providers.comfyui_server import ComfyUIServer, comfyui_server
+from tests.support.providers.scripted_http import Manner, ScriptedResponse, scripted_server
 
 KEY = "sk-the-key-of-the-proxy"
 #: Longer than any test: with it, only word from the websocket can bring a second look.

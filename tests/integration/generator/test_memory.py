@@ -21,12 +21,12 @@ from services.generator.adapters.providers.openai.entry import OpenAIEntry
 from services.generator.adapters.providers.openai.provider import OpenAIProvider
 from services.generator.application.run_job import Generator
 from services.generator.ports import ImageProvider
-from tests.support.decoding import decoder
-from tests.support.generation import Facts, LedgerJobService, Provider, at, job_of
-from tests.support.paid_provider import png
+from tests.support.generator.decoder import decoder
+from tests.support.generator.fakes import Facts, LedgerJobService, Provider, at, job_of
 from tests.support.patience import PATIENCE
-from tests.support.servers import new_buckets
-from tests.support.tcp_servers import tcp_server
+from tests.support.providers.paid_provider import png
+from tests.support.servers.embedded_servers import new_buckets
+from tests.support.servers.tcp_servers import tcp_server
 
 JOBS = 16
 MEBIBYTE = 1024 * 1024

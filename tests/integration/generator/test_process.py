@@ -20,11 +20,11 @@ from common.grpc_client import ClientSettings, channel
 from services.job.application import bucket_sweep, provider_calls
 from services.job.domain.calls import ProviderCall
 from services.job.domain.jobs import Job
-from tests.support.generator_process import World
-from tests.support.identities import OPERATOR
-from tests.support.jobs import failed
+from tests.support.job_service.use_cases import failed
+from tests.support.job_service.watched_worker_service import SHORT_LEASE, TRACE_ID
 from tests.support.patience import PATIENCE
-from tests.support.watched_work import SHORT_LEASE, TRACE_ID
+from tests.support.processes.generator_environment import World
+from tests.support.security.identities import OPERATOR
 
 from .conftest import PICTURE
 

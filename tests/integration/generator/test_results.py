@@ -9,10 +9,10 @@ import pytest
 from services.generator.application.stage_images import PAUSES_BEFORE_ANOTHER_FETCH
 from services.generator.domain.jobs import CallPhase
 from services.generator.domain.provider_results import Generated, ImageSource
-from tests.support.generation import Provider
-from tests.support.paid_provider import bomb
-from tests.support.scripted_http import Manner, ScriptedResponse
-from tests.support.subjects import PRICE
+from tests.support.generator.fakes import Provider
+from tests.support.providers.paid_provider import bomb
+from tests.support.providers.provider_fixtures import PRICE
+from tests.support.providers.scripted_http import Manner, ScriptedResponse
 
 from .conftest import GOOD, PICTURE, World
 

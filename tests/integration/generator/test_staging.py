@@ -7,8 +7,8 @@ import pytest
 
 from common.object_store import ObjectConflict, ObjectStore, StorageUnavailable
 from services.generator.adapters.gcs_staging import GcsStaging
-from tests.support.generation import staged
-from tests.support.storage_proxy import Fault, StorageProxy
+from tests.support.generator.fakes import staged
+from tests.support.proxies.storage_proxy import Fault, StorageProxy
 
 FIRST = replace(staged(0), size_bytes=5, seed=7, revised_prompt="ein Hafen – früh", c2pa=True)
 

@@ -18,11 +18,11 @@ from services.job.grpc_api.worker_service import WorkerService
 from services.job.loops.job_watchers import Watchers
 from services.job.loops.outbox_relay import OutboxRelay
 from services.job.store.pools import CONNECTIONS, POOLS
-from tests.support import servers
-from tests.support.job_api import Api
-from tests.support.jobs import JobUseCases, use_cases_at
-from tests.support.messages import broker_at
+from tests.support.brokers.facts import broker_at
+from tests.support.job_service.api import Api
+from tests.support.job_service.use_cases import JobUseCases, use_cases_at
 from tests.support.patience import PATIENCE
+from tests.support.servers import embedded_servers
 
 # What refers to these goes with them.
 ROOTS = (
@@ -33,11 +33,11 @@ ROOTS = (
 
 
 @pytest.fixture(scope="module")
-def module_database(postgres: servers.Server, template: str) -> Iterator[str]:
+def module_database(postgres: embedded_servers.Server, template: str) -> Iterator[str]:
     """A database of the module's own, with the newest schema."""
-    url = servers.copy_database(postgres.url, template)
+    url = embedded_servers.copy_database(postgres.url, template)
     yield url
-    servers.drop_database(postgres.url, url)
+    embedded_servers.drop_database(postgres.url, url)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
 from services.job.store.breakers import all_breakers
-from tests.support.jobs import FREE, PAID, JobUseCases, failed, not_sent, succeeded
+from tests.support.job_service.use_cases import FREE, PAID, JobUseCases, failed, not_sent, succeeded
 
 OTHER = replace(PAID, name="other")
 

@@ -7,7 +7,7 @@ from sqlalchemy.exc import DBAPIError
 
 from services.job.domain.jobs import Job
 from services.job.domain.states import State
-from tests.support.jobs import JobUseCases, generated
+from tests.support.job_service.use_cases import JobUseCases, generated
 
 BREAK = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'broken on purpose'; END $$;

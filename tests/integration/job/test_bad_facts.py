@@ -26,9 +26,9 @@ from services.job.loops.fact_consumer import FactConsumer
 from services.job.loops.outbox_relay import OutboxRelay
 from services.job.loops.parked_facts import PATIENCE as A_DAY
 from services.job.loops.parked_facts import ParkedFacts
-from tests.support.facts import wild_fact
-from tests.support.jobs import JobUseCases, generated
-from tests.support.messages import SUBJECT, broker_at, images_generated, publish
+from tests.support.brokers.facts import SUBJECT, broker_at, images_generated, publish
+from tests.support.job_service.random_facts import wild_fact
+from tests.support.job_service.use_cases import JobUseCases, generated
 from tests.support.patience import PATIENCE, pause
 
 #: Field 99 is of no version yet: a sender that was upgraded first.

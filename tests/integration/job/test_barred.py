@@ -11,7 +11,7 @@ from services.job.application.provider_calls import record_operation
 from services.job.domain.calls import CallOutcome, CallPhase, ProviderCall
 from services.job.domain.circuit_breakers import FAILURES_TO_OPEN
 from services.job.domain.jobs import Job
-from tests.support.jobs import FREE, PAID, JobUseCases, failed, generated, image_of, succeeded
+from tests.support.job_service.use_cases import FREE, PAID, JobUseCases, failed, generated, image_of, succeeded
 
 FULL = replace(PAID, max_concurrency=1, requests_per_minute=1)
 CRASH = "UPDATE jobs SET lease_expires_at = clock_timestamp() - interval '1 s' WHERE lease_token IS NOT NULL"

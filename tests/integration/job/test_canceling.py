@@ -7,7 +7,7 @@ import pytest
 from services.job.domain.calls import CallOutcome, CallPhase, ProviderCall
 from services.job.domain.facts import LedgerSettled
 from services.job.domain.jobs import Job, ProviderCancel
-from tests.support.jobs import JobUseCases, failed, generated, not_sent, succeeded
+from tests.support.job_service.use_cases import JobUseCases, failed, generated, not_sent, succeeded
 
 Teller = Callable[[JobUseCases, Job, ProviderCall], None]
 

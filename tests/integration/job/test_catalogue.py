@@ -7,7 +7,7 @@ import pytest
 from services.job.domain.providers import Provider
 from services.job.domain.refusals import Refusal
 from services.job.store import providers
-from tests.support.jobs import FREE, PAID, JobUseCases, not_sent
+from tests.support.job_service.use_cases import FREE, PAID, JobUseCases, not_sent
 
 
 def test_a_job_that_names_no_provider_goes_to_the_default(desk: JobUseCases) -> None:

@@ -10,7 +10,7 @@ from services.job.domain.refusals import Refusal
 from services.job.domain.requests import Priority
 from services.job.domain.states import State
 from services.job.store import jobs
-from tests.support.jobs import JobUseCases, fence_of, generated, open_transaction
+from tests.support.job_service.use_cases import JobUseCases, fence_of, generated, open_transaction
 from tests.support.patience import PATIENCE
 
 COPY_JOB = """

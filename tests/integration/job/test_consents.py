@@ -11,7 +11,7 @@ from services.job.domain.jobs import Job
 from services.job.domain.refusals import Refusal
 from services.job.domain.requests import OnAmbiguous
 from services.job.domain.states import State
-from tests.support.jobs import JobUseCases, failed, not_sent
+from tests.support.job_service.use_cases import JobUseCases, failed, not_sent
 
 CONSENTS = ["the user's", "the job's"]
 

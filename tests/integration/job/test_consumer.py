@@ -22,10 +22,10 @@ from services.job.domain.states import State
 from services.job.domain.timeouts import StageTimeouts
 from services.job.loops.fact_consumer import SHORTEST_ACK_WAIT, FactConsumer, facts_consumer
 from services.job.loops.outbox_relay import OutboxRelay
-from tests.support import servers
-from tests.support.jobs import JobUseCases, use_cases_at
-from tests.support.messages import broker_at, images_generated, publish
+from tests.support.brokers.facts import broker_at, images_generated, publish
+from tests.support.job_service.use_cases import JobUseCases, use_cases_at
 from tests.support.patience import PATIENCE
+from tests.support.servers import embedded_servers
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ async def test_facts_told_while_nobody_folds_are_folded_later(
 async def test_facts_told_while_the_database_is_away_are_folded_when_it_is_back(
     broker: JetStream, tmp_path: Path
 ) -> None:
-    with servers.postgres_server(tmp_path) as server, use_cases_at(_migrated(server.url)) as desk:
+    with embedded_servers.postgres_server(tmp_path) as server, use_cases_at(_migrated(server.url)) as desk:
         job, call = desk.generate()
         async with folding(broker, server.url) as consumer:
             desk.dispose()

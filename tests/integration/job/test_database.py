@@ -9,7 +9,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from common.postgres import Database, DatabaseUnavailable
 from services.job.store import jobs
-from tests.support.jobs import JobUseCases
+from tests.support.job_service.use_cases import JobUseCases
 from tests.support.patience import PATIENCE
 
 

@@ -19,9 +19,9 @@ from common.postgres import Database
 from services.job.dead_letters import DeadLetters
 from services.job.grpc_api.dead_letter_service import DeadLetterService
 from services.job.store import idempotency
-from tests.support.messages import broker_at
+from tests.support.brokers.facts import broker_at
 from tests.support.patience import PATIENCE
-from tests.support.servers import Server
+from tests.support.servers.embedded_servers import Server
 
 SUBJECT = f"{streams.FACT_GENERATION}.images_generated"
 

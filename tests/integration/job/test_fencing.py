@@ -13,7 +13,7 @@ from services.job.domain.calls import CallOutcome, CallPhase, WorkerReport
 from services.job.domain.jobs import Job
 from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
-from tests.support.jobs import JobUseCases, failed, fence_of, generated, not_sent, purchase_of, stored
+from tests.support.job_service.use_cases import JobUseCases, failed, fence_of, generated, not_sent, purchase_of, stored
 from tests.support.patience import PATIENCE
 
 

@@ -15,7 +15,7 @@ from services.job.application import queries, user_actions
 from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
 from services.job.store import feed
-from tests.support.jobs import JobUseCases, stored
+from tests.support.job_service.use_cases import JobUseCases, stored
 
 Begin = Callable[[], Connection]
 #: What happens next: a transaction cancels a job, and stays open; one of those commits; a reader goes on by its token.

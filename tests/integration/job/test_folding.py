@@ -10,7 +10,7 @@ from services.job.domain.facts import CallAccepted, CallSettled, LedgerSettled
 from services.job.domain.failures import Stage
 from services.job.domain.jobs import ProviderCancel
 from services.job.domain.states import State
-from tests.support.jobs import JobUseCases, failed, fence_of, generated, image_of, stored, succeeded
+from tests.support.job_service.use_cases import JobUseCases, failed, fence_of, generated, image_of, stored, succeeded
 
 
 def phases(desk: JobUseCases) -> list[str]:

@@ -13,7 +13,7 @@ from services.job.domain.facts import CallSettled
 from services.job.domain.timeouts import StageTimeouts
 from services.job.store import deletions
 from services.job.store.deletions import RECHECK_SECONDS, Deletion
-from tests.support.jobs import JobUseCases, stored
+from tests.support.job_service.use_cases import JobUseCases, stored
 
 LIMITS = StageTimeouts()
 COPIES_END, STAGING_ENDS = LIMITS.copies_end_seconds, LIMITS.staging_ends_seconds

@@ -15,8 +15,8 @@ from common.errors import DOMAIN
 from common.grpc_client import call, stream
 from services.job.application.provider_calls import record_operation
 from services.job.domain.states import State
-from tests.support.job_api import Api, refusal_of
-from tests.support.jobs import JobUseCases, failed, generated, stored
+from tests.support.job_service.api import Api, refusal_of
+from tests.support.job_service.use_cases import JobUseCases, failed, generated, stored
 from tests.support.patience import PATIENCE
 
 

@@ -9,7 +9,7 @@ import pytest
 from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
 from services.job.store import idempotency
-from tests.support.jobs import JobUseCases, failed
+from tests.support.job_service.use_cases import JobUseCases, failed
 
 
 def test_fifty_concurrent_creates_with_one_key_give_one_job(desk: JobUseCases) -> None:

@@ -8,7 +8,7 @@ from services.job.domain.calls import CallOutcome, CallPhase, Consent
 from services.job.domain.facts import LedgerSettled
 from services.job.domain.refusals import Refusal
 from services.job.domain.requests import OnAmbiguous
-from tests.support.jobs import JobUseCases, failed, generated, purchase_of, stored
+from tests.support.job_service.use_cases import JobUseCases, failed, generated, purchase_of, stored
 
 IMPOSSIBLE = {
     "a_state_is_one_of_seven": (

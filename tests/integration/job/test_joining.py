@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from services.job.application import submission
 from services.job.domain.requests import JobRequest
 from services.job.domain.states import State
-from tests.support.jobs import JobUseCases, failed
+from tests.support.job_service.use_cases import JobUseCases, failed
 from tests.support.patience import PATIENCE
 
 WINDOW = 900

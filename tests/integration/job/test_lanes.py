@@ -8,7 +8,7 @@ import pytest
 from calotype.error_reasons import Code
 from sqlalchemy import Connection, text
 
-from tests.support.jobs import JobUseCases, failed, open_transaction
+from tests.support.job_service.use_cases import JobUseCases, failed, open_transaction
 from tests.support.patience import PATIENCE
 
 #: Only time moves: no job is written, as a trigger would see it.

@@ -14,9 +14,9 @@ from services.job.domain.calls import CallOutcome, CallPhase, ProviderCall, Work
 from services.job.domain.jobs import Job
 from services.job.domain.refusals import Refusal
 from services.job.domain.requests import OnAmbiguous
-from tests.support.jobs import FREE, PAID, JobUseCases, failed, fence_of, image_of, purchase_of
-from tests.support.ledger import MemoryLedger
-from tests.support.rehearsing import rehearsal
+from tests.support.generator.memory_ledger import MemoryLedger
+from tests.support.job_service.rolled_back_use_cases import rehearsal
+from tests.support.job_service.use_cases import FREE, PAID, JobUseCases, failed, fence_of, image_of, purchase_of
 
 OTHER = {"procedural": "paid", "paid": "procedural"}
 NOBODYS = f"call_{0:032x}"

@@ -12,7 +12,7 @@ from services.job.domain.facts import LedgerSettled
 from services.job.domain.jobs import Job
 from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
-from tests.support.jobs import FREE, PAID, JobUseCases, failed, fence_of, succeeded
+from tests.support.job_service.use_cases import FREE, PAID, JobUseCases, failed, fence_of, succeeded
 
 ONE = replace(PAID, max_concurrency=1)
 #: Its calls may be sent again under their own key.

@@ -14,7 +14,7 @@ from common.health import Readiness
 from common.postgres import Database
 from services.job.grpc_api.queue_service import QueueService
 from services.job.store import queue as store
-from tests.support.jobs import JobUseCases, failed
+from tests.support.job_service.use_cases import JobUseCases, failed
 from tests.support.patience import PATIENCE
 
 

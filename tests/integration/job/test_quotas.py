@@ -9,7 +9,7 @@ from services.job.application import quotas
 from services.job.domain.quotas import Quota, Rate
 from services.job.domain.refusals import Refusal
 from services.job.domain.requests import Priority
-from tests.support.jobs import JobUseCases, failed
+from tests.support.job_service.use_cases import JobUseCases, failed
 
 FEW = Quota(requests_per_minute=3)
 

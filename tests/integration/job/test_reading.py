@@ -5,7 +5,7 @@ import pytest
 from services.job.application import queries
 from services.job.domain.refusals import Refusal
 from services.job.store.listing import Filters
-from tests.support.jobs import JobUseCases, failed
+from tests.support.job_service.use_cases import JobUseCases, failed
 
 
 def page(desk: JobUseCases, *, size: int = 2, token: str = "", **filters: object) -> tuple[list[str], str]:

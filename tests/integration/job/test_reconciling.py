@@ -14,8 +14,8 @@ from services.job.domain.jobs import Job
 from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
 from services.job.store import deletions, queue
-from tests.support.job_api import Api
-from tests.support.jobs import JobUseCases, failed, stored
+from tests.support.job_service.api import Api
+from tests.support.job_service.use_cases import JobUseCases, failed, stored
 from tests.support.patience import PATIENCE
 
 UNKNOWN = f"job_{'0' * 32}"

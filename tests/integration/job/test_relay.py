@@ -13,10 +13,10 @@ from common.jetstream import JetStream
 from common.postgres import Database
 from services.job.loops.outbox_relay import BATCH, OutboxRelay
 from services.job.store import outbox
-from tests.support.jobs import JobUseCases, stored
-from tests.support.messages import broker_at
+from tests.support.brokers.facts import broker_at
+from tests.support.brokers.recording_broker import RecordingJetStream
+from tests.support.job_service.use_cases import JobUseCases, stored
 from tests.support.patience import PATIENCE, pause
-from tests.support.published import RecordingJetStream
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from common.postgres import Database
 from services.job.loops.outbox_relay import OutboxRelay
-from tests.support.jobs import JobUseCases
+from tests.support.brokers.recording_broker import RecordingJetStream
+from tests.support.job_service.use_cases import JobUseCases
 from tests.support.patience import PATIENCE
-from tests.support.published import RecordingJetStream
 
 JOBS = 2
 #: What happens next: a job changes; a relay starts, and stalls at so many messages; a hold runs out; a stalled relay

@@ -19,8 +19,8 @@ from services.job.domain.states import State
 from services.job.domain.timeouts import StageTimeouts
 from services.job.loops.outbox_relay import OutboxRelay
 from services.job.loops.stale_job_monitor import MAX_LEASES_WAITED, StaleJobMonitor
-from tests.support.clocks import DatabaseClock
-from tests.support.jobs import JobUseCases, failed, generated, image_of, succeeded
+from tests.support.job_service.use_cases import JobUseCases, failed, generated, image_of, succeeded
+from tests.support.timing.clocks import DatabaseClock
 
 EXPIRE = "UPDATE jobs SET lease_expires_at = clock_timestamp() - interval '1 s' WHERE lease_token IS NOT NULL"
 LEASE, INTERVAL = StageTimeouts().lease_seconds, 5.0

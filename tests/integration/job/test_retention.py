@@ -16,7 +16,7 @@ from services.job.domain.refusals import Refusal
 from services.job.domain.timeouts import StageTimeouts
 from services.job.loops.purger import LONGEST_WAIT_SECONDS, Purger, purge_jobs
 from services.job.store import settlements
-from tests.support.jobs import JobUseCases, failed, generated, stored
+from tests.support.job_service.use_cases import JobUseCases, failed, generated, stored
 
 TABLES = (
     "jobs", "job_events", "job_inputs", "attempts", "artifacts", "outbox", "provider_calls", "provider_call_images",

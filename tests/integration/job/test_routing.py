@@ -13,7 +13,7 @@ from services.job.domain.jobs import Job
 from services.job.domain.providers import Model
 from services.job.domain.refusals import Refusal
 from services.job.domain.states import State, Transition
-from tests.support.jobs import FREE, PAID, JobUseCases, failed, generated
+from tests.support.job_service.use_cases import FREE, PAID, JobUseCases, failed, generated
 
 NARROW = replace(PAID, max_concurrency=2)
 SLOW = replace(PAID, requests_per_minute=2)

@@ -14,7 +14,7 @@ from services.job.domain.jobs import ProviderCancel
 from services.job.domain.states import State
 from services.job.store import settlements
 from services.job.store.settlements import Settlement
-from tests.support.jobs import FREE, PAID, JobUseCases, failed, image_of, succeeded
+from tests.support.job_service.use_cases import FREE, PAID, JobUseCases, failed, image_of, succeeded
 
 LATER = "UPDATE provider_calls SET settle_expires_at = clock_timestamp() - interval '1 s'"
 

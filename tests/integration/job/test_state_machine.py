@@ -36,9 +36,9 @@ from services.job.domain.requests import OnAmbiguous
 from services.job.domain.states import State
 from services.job.loops import purger
 from services.job.store import settlements
-from tests.support.job_invariants import Seen, broken, followed, forgotten, ledger
-from tests.support.jobs import JobUseCases, fence_of, image_of, purchase_of, stored
-from tests.support.rehearsing import rehearsal
+from tests.support.job_service.invariants import Seen, broken, followed, forgotten, ledger
+from tests.support.job_service.rolled_back_use_cases import rehearsal
+from tests.support.job_service.use_cases import JobUseCases, fence_of, image_of, purchase_of, stored
 
 PICK = st.integers(0, 2**16)
 ENDS = st.sampled_from([phase for phase in CallPhase if phase not in (CallPhase.INTENDED, CallPhase.ACCEPTED)])

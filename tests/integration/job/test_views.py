@@ -12,7 +12,7 @@ from services.job.domain.calls import CallOutcome, CallPhase, ProviderCall
 from services.job.domain.facts import CallSettled, JobFact, LedgerSettled
 from services.job.domain.jobs import Job
 from services.job.domain.states import State
-from tests.support.jobs import JobUseCases, failed, generated, image_of, succeeded
+from tests.support.job_service.use_cases import JobUseCases, failed, generated, image_of, succeeded
 
 
 def late_success(job: Job, call: ProviderCall) -> JobFact:

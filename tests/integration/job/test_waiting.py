@@ -13,8 +13,8 @@ from services.job.domain.quotas import Quota
 from services.job.domain.refusals import Refusal
 from services.job.store import breakers, due_jobs, jobs
 from services.job.store.pools import CONNECTIONS, POOLS, Pool
-from tests.support.job_api import Api
-from tests.support.jobs import FREE, JobUseCases, open_transaction
+from tests.support.job_service.api import Api
+from tests.support.job_service.use_cases import FREE, JobUseCases, open_transaction
 from tests.support.patience import PATIENCE
 
 BOUNDED = Quota(max_in_flight=4, max_queued=9, max_high_priority=9, requests_per_minute=99)

@@ -13,8 +13,8 @@ from sqlalchemy import Engine, event
 from common.postgres import Database
 from services.job.domain.jobs import Snapshot
 from services.job.loops.job_watchers import MAX_WAITING_CHANGES, Watchers
-from tests.support.job_api import Api, refusal_of
-from tests.support.jobs import JobUseCases, failed, stored
+from tests.support.job_service.api import Api, refusal_of
+from tests.support.job_service.use_cases import JobUseCases, failed, stored
 from tests.support.patience import PATIENCE
 
 

@@ -15,9 +15,9 @@ from services.job.domain.jobs import Snapshot
 from services.job.domain.states import State, Transition
 from services.job.loops.job_watchers import Watchers
 from services.job.store import events
-from tests.support.jobs import JobUseCases
+from tests.support.brokers.recording_broker import RecordingJetStream
+from tests.support.job_service.use_cases import JobUseCases
 from tests.support.patience import PATIENCE
-from tests.support.published import RecordingJetStream
 
 T = TypeVar("T")
 JOBS = 2

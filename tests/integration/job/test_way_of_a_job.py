@@ -2,7 +2,7 @@
 
 from services.job.domain.calls import CallPhase
 from services.job.domain.states import State
-from tests.support.jobs import JobUseCases, generated, stored
+from tests.support.job_service.use_cases import JobUseCases, generated, stored
 
 
 def test_a_job_goes_from_submit_to_completed(desk: JobUseCases) -> None:

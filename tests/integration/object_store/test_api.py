@@ -10,7 +10,7 @@ import pytest
 
 from common.object_store import ObjectConflict, ObjectStore, StorageDenied, checksum
 from tests.support.patience import PATIENCE
-from tests.support.servers import STORAGE_TOKENS, Server, new_buckets
+from tests.support.servers.embedded_servers import STORAGE_TOKENS, Server, new_buckets
 
 #: Larger than what Google's client sends in one request.
 LARGE = os.urandom(9 * 1024 * 1024)

@@ -13,8 +13,8 @@ from cli.stack.child import Child, ChildError
 from cli.stack.ports import free_port
 from common.object_store import ObjectStore, StorageUnavailable, checksum
 from tests.support.patience import PATIENCE
-from tests.support.reaper import reaped
-from tests.support.servers import STORAGE_TOKENS
+from tests.support.servers.embedded_servers import STORAGE_TOKENS
+from tests.support.servers.reaper import reaped
 
 BUCKETS = {"public": storage.PUBLIC, "staging": storage.STAGING}
 

@@ -20,13 +20,13 @@ from common.jetstream import JetStream
 from common.object_store import ObjectStore
 from common.pulling import Subscription
 from services.job.domain.facts import ImagesGenerated
-from tests.support.jobs import fence_of, image_of, succeeded
-from tests.support.messages import broker_at
+from tests.support.brokers.facts import broker_at
+from tests.support.job_service.use_cases import fence_of, image_of, succeeded
+from tests.support.job_service.watched_worker_service import WatchedWorkerService, worker_service
 from tests.support.patience import PATIENCE
-from tests.support.servers import Server, nats_settings
-from tests.support.storage_proxy import StorageProxy, storage_proxy
-from tests.support.uploads import uploader
-from tests.support.watched_work import WatchedWorkerService, worker_service
+from tests.support.processes.uploader_process import uploader
+from tests.support.proxies.storage_proxy import StorageProxy, storage_proxy
+from tests.support.servers.embedded_servers import Server, nats_settings
 
 FACTS = ConsumerSpec(stream=streams.FACTS["name"], durable="test-facts", subject="calotype.fact.*.*")
 

@@ -16,20 +16,20 @@ from services.job.domain import timeouts as job_limits
 from services.job.store import deletions
 from services.uploader.adapters.gcs_store import GcsPublicStore
 from services.uploader.domain import StagedImage
-from tests.support import servers
-from tests.support.jobs import JobUseCases, use_cases_at
-from tests.support.storage_proxy import Fault, StorageProxy
+from tests.support.job_service.use_cases import JobUseCases, use_cases_at
+from tests.support.proxies.storage_proxy import Fault, StorageProxy
+from tests.support.servers import embedded_servers
 
 BYTES = b"x" * 100
 
 
 @pytest.fixture
-def desk(postgres: servers.Server, template: str) -> Iterator[JobUseCases]:
+def desk(postgres: embedded_servers.Server, template: str) -> Iterator[JobUseCases]:
     """job-service's use cases."""
-    url = servers.copy_database(postgres.url, template)
+    url = embedded_servers.copy_database(postgres.url, template)
     with use_cases_at(url) as desk:
         yield desk
-    servers.drop_database(postgres.url, url)
+    embedded_servers.drop_database(postgres.url, url)
 
 
 @dataclass(kw_only=True)

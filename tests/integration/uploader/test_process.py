@@ -17,10 +17,10 @@ from cli.stack.child import Child
 from common.grpc_client import ClientSettings, channel
 from services.job.domain.facts import ImagesStored
 from services.job.messages import from_protobuf
-from tests.support.identities import OPERATOR
+from tests.support.job_service.watched_worker_service import SHORT_LEASE, TRACE_ID
 from tests.support.patience import PATIENCE
-from tests.support.storage_proxy import Fault
-from tests.support.watched_work import SHORT_LEASE, TRACE_ID
+from tests.support.proxies.storage_proxy import Fault
+from tests.support.security.identities import OPERATOR
 
 from .conftest import World
 

@@ -17,8 +17,8 @@ from services.uploader.adapters.gcs_store import GcsPublicStore
 from services.uploader.application import Uploader
 from services.uploader.domain import StagedImage, Upload, UploadError
 from tests.support.patience import PATIENCE
-from tests.support.servers import STORAGE_TOKENS
-from tests.support.storage_proxy import Fault, StorageProxy
+from tests.support.proxies.storage_proxy import Fault, StorageProxy
+from tests.support.servers.embedded_servers import STORAGE_TOKENS
 
 JOB = "job_01890000000070008000000000000001"
 FIRST, SECOND = b"first picture", b"second picture"

@@ -14,11 +14,11 @@ from calotype.client.call_policy import RequestIdentity
 from calotype.job.v1 import job_pb2
 
 from cli.stack.ports import free_port
-from tests.support.clients import KINDS, client
-from tests.support.fake_job_service import FakeJobService, refusal, serving
-from tests.support.lines import stalling_proxy
-from tests.support.names import dns_server
+from tests.support.clients.python_clients import KINDS, client
+from tests.support.job_service.fake_job_service import FakeJobService, refusal, serving
 from tests.support.patience import PATIENCE
+from tests.support.proxies.stalling_proxy import stalling_proxy
+from tests.support.servers.dns_server import dns_server
 
 AWAY = refusal(grpc.StatusCode.UNAVAILABLE, "SERVICE_UNAVAILABLE")
 

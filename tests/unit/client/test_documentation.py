@@ -14,9 +14,9 @@ from calotype.job.v1 import job_pb2
 
 from common.grpc_server import serve
 from common.health import Readiness
-from tests.support.certificates import LOCAL, Authority
-from tests.support.fake_job_service import FakeJobService, serving
-from tests.support.identities import entry, security_for, write
+from tests.support.job_service.fake_job_service import FakeJobService, serving
+from tests.support.security.certificates import LOCAL, Authority
+from tests.support.security.identities import entry, security_for, write
 
 PAGE = (Path(__file__).parents[3] / "docs/client.md").read_text(encoding="utf-8")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.certificates import LOCAL, Authority
-from tests.support.tools import need
+from tests.support.required_tools import need
+from tests.support.security.certificates import LOCAL, Authority
 
 PAGE = (Path(__file__).parents[3] / "docs/operations.md").read_text(encoding="utf-8")
 

@@ -10,8 +10,8 @@ from common.config import ConfigError
 from common.grpc_access import ServerSecurity, ServerSettings, server_security
 from common.grpc_client import ClientSettings, channel
 from common.grpc_tls import TlsSettings, channel_credentials, server_credentials
-from tests.support.certificates import Authority, Leaf
-from tests.support.identities import entry, write
+from tests.support.security.certificates import Authority, Leaf
+from tests.support.security.identities import entry, write
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from common.config import ConfigError
 from common.identities import Identities
-from tests.support.identities import digest, entry, write
+from tests.support.security.identities import digest, entry, write
 
 ROLES = ("client", "worker")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from common.memory import STEP, UNCOUNTED, Memory, Share, give_back, read_body, timeout
 from tests.support.patience import PATIENCE
-from tests.support.virtual_time import in_virtual_time
+from tests.support.timing.virtual_time import in_virtual_time
 
 BOUND = 100
 

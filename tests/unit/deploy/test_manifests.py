@@ -23,7 +23,7 @@ from common import config, grpc_server
 from services.generator.__main__ import MAX_BYTES_IN_MEMORY
 from services.generator.adapters.providers.http import responses
 from services.generator.adapters.providers.openai import provider
-from tests.support.manifests import ALL, K8S, NAME, ROOT, containers, environment, named, of_kind, pod
+from tests.support.deploy.manifests import ALL, K8S, NAME, ROOT, containers, environment, named, of_kind, pod
 
 SERVICES: dict[str, Any] = {
     "job": services.job.settings.Settings,

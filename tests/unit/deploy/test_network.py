@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from tests.support.manifests import NAME, named, of_kind
+from tests.support.deploy.manifests import NAME, named, of_kind
 
 INTERNET = "0.0.0.0/0"
 

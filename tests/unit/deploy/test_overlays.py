@@ -7,8 +7,8 @@ import calotype
 import pytest
 import yaml
 
-from tests.support.manifests import ALL, K8S, pod
-from tests.support.tools import need
+from tests.support.deploy.manifests import ALL, K8S, pod
+from tests.support.required_tools import need
 
 
 def rendered(overlay: str) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support import licences
+from tests.support.pages import licences
 
 #: That a product of any licence may be passed on with. Of the last two, the packages themselves stay under them.
 ALLOWED = {

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import BaseModel
 
-from tests.support import provider_fields
+from tests.support.pages import provider_fields
 
 
 def test_the_page_is_what_the_classes_say() -> None:

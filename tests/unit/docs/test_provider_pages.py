@@ -9,7 +9,7 @@ from services.generator.adapters.providers import kinds
 from services.generator.adapters.providers.entry import RemoteEntry
 from services.generator.adapters.providers.kinds import KINDS
 from services.generator.adapters.providers.procedural.process_pool import Renderers
-from tests.support import provider_pages
+from tests.support.pages import provider_pages
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.support import retired_words
+from tests.support.checks import retired_words
 
 
 def test_no_name_uses_a_retired_word() -> None:

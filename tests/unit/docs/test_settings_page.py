@@ -7,7 +7,7 @@ import yaml
 
 from common import identities
 from gateway.auth import keys_file
-from tests.support import settings_page
+from tests.support.pages import settings_page
 
 GROUPS = [*settings_page.SERVICES.values(), *settings_page.SHARED.values()]
 
@@ -26,7 +26,7 @@ def test_every_known_setting_is_read() -> None:
 def test_the_page_is_fresh() -> None:
     page = settings_page.PAGE.read_text(encoding="utf-8")
 
-    assert settings_page.with_tables(page) == page, "run python -m tests.support.settings_page"
+    assert settings_page.with_tables(page) == page, "run python -m tests.support.pages.settings_page"
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from tests.support.fake_job_service import FakeJobService, serving
-from tests.support.gateway import Clock, assembled, in_process
+from tests.support.gateway.gateway_app import Clock, assembled, in_process
+from tests.support.job_service.fake_job_service import FakeJobService, serving
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.keyring import Keyring, Principal
 from gateway.problems.problem import Problem
-from tests.support.fake_job_service import FakeJobService, serving
-from tests.support.gateway import assembled, free_use, in_process
+from tests.support.gateway.gateway_app import assembled, free_use, in_process
+from tests.support.job_service.fake_job_service import FakeJobService, serving
 
 OPERATOR, TENANT = {"Authorization": "Bearer operator-key"}, {"Authorization": "Bearer tenant-key"}
 KEYS = Keyring(

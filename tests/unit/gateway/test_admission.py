@@ -4,7 +4,7 @@ import pytest
 
 from common.errors import ServiceError
 from gateway.job_service.concurrency_limit import ConcurrencyLimiter
-from tests.support.virtual_time import VirtualLoop, in_virtual_time
+from tests.support.timing.virtual_time import VirtualLoop, in_virtual_time
 
 #: What a call may take.
 SECONDS = 1.0

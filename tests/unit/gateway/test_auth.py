@@ -8,8 +8,8 @@ from starlette.requests import Request
 
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.keyring import Keyring, Principal, TenantQuota
-from tests.support.fake_job_service import FakeJobService, serving
-from tests.support.gateway import assembled, free_use, in_process, provider
+from tests.support.gateway.gateway_app import assembled, free_use, in_process, provider
+from tests.support.job_service.fake_job_service import FakeJobService, serving
 
 SECRET = "sk-acme-1"
 DIGEST = hashlib.sha256(SECRET.encode()).hexdigest()

@@ -7,8 +7,8 @@ import httpx
 import pytest
 from calotype.job.v1 import job_service_pb2
 
-from tests.support.bodies import PNG_BASE64, raw
-from tests.support.fake_job_service import FakeJobService
+from tests.support.gateway.request_bodies import PNG_BASE64, raw
+from tests.support.job_service.fake_job_service import FakeJobService
 
 
 def _deep(levels: int, opening: str = '{"a":', closing: str = "}") -> str:

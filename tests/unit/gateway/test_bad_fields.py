@@ -6,8 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.bodies import PNG_BASE64, raw
-from tests.support.fake_job_service import FakeJobService
+from tests.support.gateway.request_bodies import PNG_BASE64, raw
+from tests.support.job_service.fake_job_service import FakeJobService
 
 
 def _with(**fields: Any) -> bytes:

@@ -19,9 +19,9 @@ from gateway.auth.authenticator import Authenticator
 from gateway.auth.client_tokens import Grant
 from gateway.auth.keyring import Keyring, Principal
 from gateway.schemas.client_tokens import TokenAction
-from tests.support.event_source import events
-from tests.support.fake_job_service import FakeJobService, failure, serving
-from tests.support.gateway import Clock, assembled, free_use, in_process
+from tests.support.gateway.event_source import events
+from tests.support.gateway.gateway_app import Clock, assembled, free_use, in_process
+from tests.support.job_service.fake_job_service import FakeJobService, failure, serving
 
 
 def _digest(key: str) -> str:

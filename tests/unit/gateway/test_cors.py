@@ -10,8 +10,8 @@ from gateway.auth import client_tokens
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.client_tokens import Grant
 from gateway.auth.keyring import Keyring, Principal
-from tests.support.fake_job_service import FakeJobService, serving
-from tests.support.gateway import Clock, assembled, free_use, in_process
+from tests.support.gateway.gateway_app import Clock, assembled, free_use, in_process
+from tests.support.job_service.fake_job_service import FakeJobService, serving
 
 SHOP, OTHER = "https://shop.example", "https://other.example"
 

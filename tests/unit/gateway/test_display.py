@@ -11,8 +11,8 @@ from gateway.problems.reasons import REASONS
 from gateway.schemas.jobs import Stage, Status
 from gateway.views.display import JobCondition, display, poll_after_ms
 from gateway.views.ui_states import STATES
-from tests.support import ui_states
-from tests.support.standings import failed, job_conditions
+from tests.support.gateway.job_conditions import failed, job_conditions
+from tests.support.pages import ui_states
 
 FAILED = [one for one in failed() if not one.retry_needs_consent]
 #: Failures that will come again for as long as the request is the same.
@@ -106,7 +106,7 @@ def test_the_provider_is_not_blamed_for_what_this_service_could_not_do(standing:
 def test_designers_read_the_same_table() -> None:
     made = ui_states.PAGE.read_text(encoding="utf-8")
 
-    assert made == ui_states.page(), "run: python -m tests.support.ui_states"
+    assert made == ui_states.page(), "run: python -m tests.support.pages.ui_states"
 
 
 @pytest.mark.parametrize(

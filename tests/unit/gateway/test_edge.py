@@ -8,8 +8,8 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from tests.support.fake_job_service import FakeJobService, serving
-from tests.support.gateway import assembled, in_process
+from tests.support.gateway.gateway_app import assembled, in_process
+from tests.support.job_service.fake_job_service import FakeJobService, serving
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TRACE = "0af7651916cd43dd8448eb211c80319c"

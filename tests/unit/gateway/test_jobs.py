@@ -12,8 +12,8 @@ from calotype.provider.v1 import provider_pb2
 
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.keyring import Keyring, Principal
-from tests.support.fake_job_service import NOON, FakeJobService, failure, refusal, serving
-from tests.support.gateway import Clock, assembled, in_process
+from tests.support.gateway.gateway_app import Clock, assembled, in_process
+from tests.support.job_service.fake_job_service import NOON, FakeJobService, failure, refusal, serving
 
 
 async def test_a_job_is_shown_with_every_key(client: httpx.AsyncClient, service: FakeJobService) -> None:

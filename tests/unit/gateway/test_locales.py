@@ -11,8 +11,8 @@ from calotype.job.v1 import job_pb2
 from gateway.views import locales
 from gateway.views.display import JobCondition
 from gateway.views.ui_states import STATES
-from tests.support.fake_job_service import FakeJobService, failure
-from tests.support.standings import job_conditions
+from tests.support.gateway.job_conditions import job_conditions
+from tests.support.job_service.fake_job_service import FakeJobService, failure
 
 
 def _job_at(standing: JobCondition) -> dict[str, Any]:

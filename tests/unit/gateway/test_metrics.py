@@ -11,10 +11,10 @@ import pytest
 from gateway.app import create_app
 from gateway.dependencies import Dependencies
 from gateway.job_service.concurrency_limit import SLOTS
-from tests.support.fake_job_service import FakeJobService, serving
-from tests.support.gateway import assembled, in_process
+from tests.support.gateway.gateway_app import assembled, in_process
+from tests.support.gateway.metrics_scrape import scrape
+from tests.support.job_service.fake_job_service import FakeJobService, serving
 from tests.support.patience import PATIENCE
-from tests.support.scraping import scrape
 
 COUNT = "calotype_http_request_duration_seconds_count"
 OPENMETRICS = "application/openmetrics-text"

@@ -6,7 +6,7 @@ from calotype.error.v1 import error_pb2
 from calotype.job.v1 import job_pb2, job_service_pb2
 
 from gateway.views.job import Renderer, progress
-from tests.support.fake_job_service import NOON, FakeJobService, failure
+from tests.support.job_service.fake_job_service import NOON, FakeJobService, failure
 
 RENDER = Renderer(root="https://api.example", now=NOON)
 

@@ -18,7 +18,7 @@ from services.job.domain.failures import Failure, Stage
 from services.job.domain.jobs import Job, Lease
 from services.job.domain.states import State
 from services.job.domain.timeouts import StageTimeouts
-from tests.support.standings import FAILURES
+from tests.support.gateway.job_conditions import FAILURES
 from tests.unit.services.job.domain.test_transitions import NOW, job_in
 
 SERVICES = Path(__file__).resolve().parents[3] / "services"

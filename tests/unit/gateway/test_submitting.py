@@ -9,7 +9,7 @@ import pytest
 from calotype.job.v1 import job_pb2, job_service_pb2
 
 from common.errors import FieldViolation
-from tests.support.fake_job_service import FakeJobService, refusal
+from tests.support.job_service.fake_job_service import FakeJobService, refusal
 
 
 async def test_a_job_is_accepted_with_its_location_and_where_to_go_on(client: httpx.AsyncClient) -> None:

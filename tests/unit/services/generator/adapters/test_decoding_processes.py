@@ -18,9 +18,9 @@ from services.generator.adapters.images.decoding.processes import INPUTS, RESULT
 from services.generator.adapters.images.size import size_of
 from services.generator.domain.jobs import MaskForm
 from services.generator.domain.provider_results import StageError
-from tests.support.bombs import IMAGES, encoded, jpeg_that_claims, png_of, webp_that_claims
-from tests.support.paid_provider import bomb, png
+from tests.support.images.image_bombs import IMAGES, encoded, jpeg_that_claims, png_of, webp_that_claims
 from tests.support.patience import PATIENCE
+from tests.support.providers.paid_provider import bomb, png
 
 MIB = 1024 * 1024
 #: Lacks its end, so that it is decoded three times.
@@ -208,7 +208,7 @@ def test_processes_end_with_whoever_started_them() -> None:
     script = (
         "import asyncio, sys, time\n"
         "from services.generator.adapters.images.decoding.processes import DecodingProcesses\n"
-        "from tests.support.paid_provider import picture\n"
+        "from tests.support.providers.paid_provider import picture\n"
         "asyncio.run(DecodingProcesses(processes=1).inspect(picture(), lane=0))\n"
         "print('decoded', flush=True)\n"
         "time.sleep(1000)\n"

@@ -13,8 +13,8 @@ from common.memory import STEP, Memory
 from services.generator.adapters.images.guarded_fetch import COPIES, Bounds, GuardedFetch
 from services.generator.adapters.network.addresses import is_public
 from services.generator.domain.provider_results import FetchError, StageError
-from tests.support.paid_provider import png
-from tests.support.tcp_servers import tcp_server
+from tests.support.providers.paid_provider import png
+from tests.support.servers.tcp_servers import tcp_server
 
 PICTURE = png()
 

@@ -20,7 +20,7 @@ from services.generator.adapters.providers.a1111.entry import A1111Entry
 from services.generator.adapters.providers.comfyui.entry import ComfyUIEntry
 from services.generator.adapters.providers.entry import RemoteEntry
 from services.generator.adapters.providers.kinds import ProviderEntry
-from tests.support.decoding import decoder, inspect, prepared
+from tests.support.generator.decoder import decoder, inspect, prepared
 
 SECRET = b"SECRET-of-the-operator"
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -11,9 +11,9 @@ from services.generator.adapters.images import reader as image_reader
 from services.generator.adapters.images.guarded_fetch import GuardedFetch
 from services.generator.adapters.images.reader import GuardedImageReader
 from services.generator.domain.provider_results import ImageSource, StageError
-from tests.support.decoding import decoder
-from tests.support.generation import Provider, made
-from tests.support.pictures import draw
+from tests.support.generator.decoder import decoder
+from tests.support.generator.fakes import Provider, made
+from tests.support.images.image_comparison import draw
 
 PICTURE = draw("a red house")
 PROVIDER = Provider(made())

@@ -10,7 +10,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from services.generator.domain.provider_results import StageError
-from tests.support.decoding import inspect, prepared
+from tests.support.generator.decoder import inspect, prepared
 
 GOOD = [
     ("PNG", "RGB", "image/png"),

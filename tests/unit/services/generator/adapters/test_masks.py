@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from services.generator.domain.jobs import MaskForm
-from tests.support.decoding import decoder
+from tests.support.generator.decoder import decoder
 
 
 def _encoded(image: Image.Image) -> bytes:

@@ -14,7 +14,7 @@ from services.generator.adapters.providers.kinds import KINDS, ProviderFile
 from services.generator.adapters.providers.option_rules import merged
 from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import Acceptance, ProviderError
-from tests.support import provider_pages
+from tests.support.pages import provider_pages
 
 MODEL = "fal-ai/flux/dev"
 

@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import ExifTags, Image
 
-from tests.support.decoding import prepared
+from tests.support.generator.decoder import prepared
 
 RED, BLUE = (200, 20, 20), (20, 20, 200)
 

@@ -10,8 +10,8 @@ import pytest
 from services.generator.adapters.images.guarded_fetch import GuardedFetch
 from services.generator.adapters.images.reader import GuardedImageReader
 from services.generator.domain.provider_results import ImageSource
-from tests.support.decoding import decoder
-from tests.support.pictures import draw
+from tests.support.generator.decoder import decoder
+from tests.support.images.image_comparison import draw
 
 DRAFT, ONE, TWO = draw("a draft"), draw("a red house"), draw("a blue boat")
 

@@ -9,7 +9,7 @@ from common.memory import Memory
 from services.generator.application.run_job import Generator
 from services.generator.domain.jobs import Job
 from services.generator.domain.provider_results import Acceptance, Operation
-from tests.support.generation import Facts, LedgerJobService, Provider, Reader, Staging, provider_error
+from tests.support.generator.fakes import Facts, LedgerJobService, Provider, Reader, Staging, provider_error
 
 OPERATION = Operation(id="op")
 GONE = provider_error(Acceptance.ACCEPTED, code=Code.TIMEOUT, reason=Reason.RESULT_LOST, retryable=False)

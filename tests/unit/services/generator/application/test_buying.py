@@ -15,19 +15,9 @@ from services.generator.application import claim, provider_call
 from services.generator.domain.jobs import CallPhase, Request
 from services.generator.domain.provider_results import Acceptance, Pending
 from services.generator.domain.settlements import Outcome, WorkerReport
-from tests.support.clocks import put_into
-from tests.support.generation import (
-    AWAY,
-    LOST,
-    Provider,
-    Staging,
-    call_of,
-    job_of,
-    made,
-    provider_error,
-    staged,
-)
+from tests.support.generator.fakes import AWAY, LOST, Provider, Staging, call_of, job_of, made, provider_error, staged
 from tests.support.patience import PATIENCE
+from tests.support.timing.clocks import put_into
 
 from .conftest import GONE, World, end, slot_of
 

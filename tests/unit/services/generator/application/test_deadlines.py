@@ -7,9 +7,9 @@ import pytest
 from services.generator.application import claim, provider_call
 from services.generator.domain.jobs import CallPhase, Job
 from services.generator.domain.provider_results import CancelOutcome, Operation, Pending
-from tests.support.clocks import AheadClock, put_into
-from tests.support.generation import Provider, job_of, made
+from tests.support.generator.fakes import Provider, job_of, made
 from tests.support.patience import PATIENCE
+from tests.support.timing.clocks import AheadClock, put_into
 from tests.unit.services.generator.application.test_generation import World
 
 OPERATION = Operation(id="op", state={})

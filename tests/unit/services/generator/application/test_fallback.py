@@ -13,7 +13,7 @@ from common.memory import Memory
 from services.generator.application.run_job import Generator
 from services.generator.domain.jobs import CallPhase, InputImage, MaskForm, Request, Route
 from services.generator.domain.provider_results import Acceptance
-from tests.support.generation import (
+from tests.support.generator.fakes import (
     Facts,
     LedgerJobService,
     Provider,

@@ -12,8 +12,7 @@ from services.generator.application import stage_images, storage_retries
 from services.generator.domain.jobs import CallPhase, InputImage, Job, Request, Route
 from services.generator.domain.provider_results import Acceptance, Pending
 from services.generator.domain.settlements import WorkerReport
-from tests.support.clocks import put_into
-from tests.support.generation import (
+from tests.support.generator.fakes import (
     AWAY,
     Provider,
     Reader,
@@ -25,7 +24,8 @@ from tests.support.generation import (
     provider_error,
 )
 from tests.support.patience import PATIENCE
-from tests.support.virtual_time import in_virtual_time
+from tests.support.timing.clocks import put_into
+from tests.support.timing.virtual_time import in_virtual_time
 
 from .conftest import NOT_TOLD, OPERATION, World, slot_of
 

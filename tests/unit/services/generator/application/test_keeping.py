@@ -11,10 +11,10 @@ from common.object_store import StorageDenied, StorageUnavailable
 from services.generator.application import stage_images, storage_retries
 from services.generator.domain.jobs import CallPhase
 from services.generator.domain.provider_results import Acceptance, FetchError, StageError, VendorError
-from tests.support.clocks import put_into
-from tests.support.generation import Provider, Reader, Staging, at, call_of, job_of, made, provider_error
+from tests.support.generator.fakes import Provider, Reader, Staging, at, call_of, job_of, made, provider_error
 from tests.support.patience import PATIENCE
-from tests.support.virtual_time import in_virtual_time
+from tests.support.timing.clocks import put_into
+from tests.support.timing.virtual_time import in_virtual_time
 
 from .conftest import GONE, OPERATION, World
 

@@ -14,9 +14,18 @@ from services.generator.application.run_job import Generator
 from services.generator.domain.provider_results import Acceptance, Generated, ImageSource, Operation, StageError
 from services.generator.domain.settlements import Outcome
 from services.generator.ports import ImageProvider, ProviderRequest
-from tests.support.generation import Facts, LedgerJobService, Provider, Reader, Staging, job_of, made, provider_error
+from tests.support.generator.fakes import (
+    Facts,
+    LedgerJobService,
+    Provider,
+    Reader,
+    Staging,
+    job_of,
+    made,
+    provider_error,
+)
 from tests.support.patience import PATIENCE
-from tests.support.virtual_time import in_virtual_time
+from tests.support.timing.virtual_time import in_virtual_time
 
 SIZE = 4 * STEP
 

@@ -11,7 +11,7 @@ from common.leased_work import Renewal
 from common.publishing import BackgroundPublisher, publish_until_confirmed
 from services.generator.domain.jobs import CallPhase
 from services.generator.domain.provider_results import Acceptance
-from tests.support.generation import Facts, Provider, job_of, provider_error
+from tests.support.generator.fakes import Facts, Provider, job_of, provider_error
 from tests.support.patience import PATIENCE
 from tests.unit.services.generator.application.conftest import World, end, slot_of
 

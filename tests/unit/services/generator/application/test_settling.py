@@ -15,8 +15,7 @@ from services.generator.application.settle_calls import Settler
 from services.generator.domain.jobs import CallPhase
 from services.generator.domain.provider_results import Acceptance, CancelOutcome, Pending
 from services.generator.domain.settlements import Outcome, Settlement
-from tests.support.clocks import put_into
-from tests.support.generation import (
+from tests.support.generator.fakes import (
     AWAY,
     Facts,
     LedgerJobService,
@@ -31,6 +30,7 @@ from tests.support.generation import (
     staged,
 )
 from tests.support.patience import PATIENCE
+from tests.support.timing.clocks import put_into
 
 STOPPED = provider_error(Acceptance.ACCEPTED, code=Code.TIMEOUT, reason=Reason.PROVIDER_CANCELED)
 GONE = provider_error(Acceptance.ACCEPTED, code=Code.TIMEOUT, reason=Reason.RESULT_LOST, retryable=False)

@@ -9,7 +9,7 @@ from services.generator.domain.earlier_calls import Traits
 from services.generator.domain.jobs import CallPhase
 from services.generator.domain.provider_results import CancelOutcome, Generated, Operation
 from services.generator.ports import ProviderRequest
-from tests.support.generation import Provider, job_of, made
+from tests.support.generator.fakes import Provider, job_of, made
 
 from .conftest import World, end, slot_of
 

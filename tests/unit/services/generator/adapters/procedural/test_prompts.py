@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from tests.support.contact_sheet import SEED, prompts
-from tests.support.pictures import distance, draw, mean_color
+from tests.support.images.image_comparison import distance, draw, mean_color
+from tests.support.pages.contact_sheet import SEED, prompts
 
 #: Mean absolute difference of 32x32 RGB thumbnails; the closest pair measured over five seeds was 27.
 APART = 18.0

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from services.generator.adapters.providers.procedural.drawing import render
+from tests.support.images.image_comparison import distance, draw, opened
 from tests.support.patience import PATIENCE
-from tests.support.pictures import distance, draw, opened
 
 ROOT = Path(__file__).resolve().parents[6]
 PROMPT = "a lighthouse above a stormy sea at dusk"

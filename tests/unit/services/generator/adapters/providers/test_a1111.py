@@ -19,7 +19,7 @@ from services.generator.domain.jobs import InputImage, Request
 from services.generator.domain.provider_results import CancelOutcome, Operation, ProviderError
 from services.generator.ports import ProviderRequest
 from tests.support.patience import PATIENCE
-from tests.support.wire import HandlerTransport
+from tests.support.providers.http_transport import HandlerTransport
 
 ORDER = ProviderRequest(
     call_id="call_1", idempotency_key="call_1", model="xl", count=1, request=Request(prompt="a harbour")

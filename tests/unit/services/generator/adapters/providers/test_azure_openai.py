@@ -20,8 +20,8 @@ from services.generator.domain import untrusted_text
 from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import Acceptance, Generated, ProviderError
 from services.generator.ports import ProviderRequest
-from tests.support.scripted_http import ScriptedResponse, scripted_server
-from tests.support.wire import HandlerTransport
+from tests.support.providers.http_transport import HandlerTransport
+from tests.support.providers.scripted_http import ScriptedResponse, scripted_server
 
 BASE = "https://pictures.openai.azure.com/openai/v1"
 ORDER = ProviderRequest(

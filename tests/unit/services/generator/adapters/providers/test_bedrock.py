@@ -19,8 +19,8 @@ from services.generator.domain import untrusted_text
 from services.generator.domain.jobs import InputImage, Request
 from services.generator.domain.provider_results import Acceptance, Generated, ImageSource, ProviderError
 from services.generator.ports import ProviderRequest
-from tests.support.aws_signature import signature_of
-from tests.support.wire import HandlerTransport
+from tests.support.providers.aws_signature import signature_of
+from tests.support.providers.http_transport import HandlerTransport
 
 NOVA = "amazon.nova-canvas-v1:0"
 CORE = "stability.stable-image-core-v1:1"

@@ -12,7 +12,7 @@ from services.generator.adapters.providers.entry_fields import ModelEntry
 from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import Acceptance, Generated, Operation, Pending, ProviderError
 from services.generator.ports import ProviderRequest
-from tests.support.wire import HandlerTransport
+from tests.support.providers.http_transport import HandlerTransport
 
 KEY = "the-secret-key"
 OWN = "https://proxy.example:8443/bfl/get_result?id=t1"

@@ -13,7 +13,7 @@ from services.generator.adapters.providers.kinds import ProviderFile
 from services.generator.domain.jobs import InputImage, Request
 from services.generator.domain.provider_results import Acceptance, Generated, Operation, Pending, ProviderError
 from services.generator.ports import ProviderRequest
-from tests.support.wire import HandlerTransport
+from tests.support.providers.http_transport import HandlerTransport
 
 OWN = "https://api.bfl.ai/v1/get_result?id=t1"
 PICTURE, MASK = b"\x89PNG\r\n\x1a\n", b"\x89PNG\r\n\x1a\nmask"

@@ -17,8 +17,8 @@ from services.generator.adapters.providers.procedural.process_pool import Render
 from services.generator.domain.jobs import MaskForm, Request
 from services.generator.domain.provider_results import CancelOutcome, Generated, Operation, ProviderError
 from services.generator.ports import ProviderRequest
-from tests.support.decoding import decoder
-from tests.support.wire import HandlerTransport
+from tests.support.generator.decoder import decoder
+from tests.support.providers.http_transport import HandlerTransport
 
 ENTRY: dict[str, Any] = {
     "name": "fal",

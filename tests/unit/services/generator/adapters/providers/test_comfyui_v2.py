@@ -23,8 +23,8 @@ from services.generator.domain.provider_results import (
     ProviderError,
 )
 from services.generator.ports import ProviderRequest
-from tests.support.decoding import decoder
-from tests.support.wire import HandlerTransport
+from tests.support.generator.decoder import decoder
+from tests.support.providers.http_transport import HandlerTransport
 
 WORKFLOW: dict[str, Any] = {
     "3": {"class_type": "KSampler", "inputs": {"seed": 1, "positive": ["6", 0]}},

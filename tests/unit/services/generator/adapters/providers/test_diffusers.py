@@ -30,9 +30,9 @@ from services.generator.adapters.providers.entry_fields import Defaults, ModelEn
 from services.generator.domain.jobs import InputImage
 from services.generator.domain.provider_results import Acceptance, CancelOutcome, Operation, ProviderError
 from services.generator.ports import ProviderRequest
-from tests.support.decoding import decoder
-from tests.support.diffusing import entry, order
+from tests.support.generator.decoder import decoder
 from tests.support.patience import PATIENCE
+from tests.support.providers.diffusers_entries import entry, order
 
 
 class Pipeline:

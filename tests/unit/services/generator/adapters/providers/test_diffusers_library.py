@@ -20,10 +20,10 @@ from services.generator.adapters.providers.diffusers.torch_pipeline import LIBRA
 from services.generator.domain.jobs import InputImage
 from services.generator.domain.provider_results import Acceptance, ProviderError
 from services.generator.ports import ProviderRequest
-from tests.support.decoding import decoder
-from tests.support.diffusing import entry, order
+from tests.support.generator.decoder import decoder
 from tests.support.patience import PATIENCE
-from tests.support.tools import need_libraries
+from tests.support.providers.diffusers_entries import entry, order
+from tests.support.required_tools import need_libraries
 
 #: The libraries warn of each other's ways.
 of_the_library = pytest.mark.filterwarnings("ignore")

@@ -16,7 +16,7 @@ from services.generator.adapters.providers.replicate import provider as replicat
 from services.generator.domain.jobs import InputImage, MaskForm, Request
 from services.generator.domain.provider_results import Acceptance, ProviderError
 from services.generator.ports import ProviderRequest
-from tests.support.wire import HandlerTransport
+from tests.support.providers.http_transport import HandlerTransport
 
 KEY = "the-secret-key"
 PNG, JPEG, MASK = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\nmask"

@@ -13,7 +13,7 @@ from services.generator.adapters.providers.fal.provider import FalProvider
 from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import Acceptance, Generated, Operation, ProviderError
 from services.generator.ports import ProviderRequest
-from tests.support.wire import HandlerTransport
+from tests.support.providers.http_transport import HandlerTransport
 
 OWN = "https://queue.fal.run/fal-ai/flux/requests/r1"
 STATE = {"status_url": f"{OWN}/status", "response_url": OWN, "cancel_url": f"{OWN}/cancel", "model": "fal-ai/flux/dev"}

@@ -14,7 +14,7 @@ from services.generator.adapters.providers.option_rules import OptionRule
 from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import ProviderError
 from services.generator.ports import ProviderRequest
-from tests.support.wire import HandlerTransport
+from tests.support.providers.http_transport import HandlerTransport
 
 TOKENS = TokenPrices(text_input=500_000, image_input=500_000, image_output=60_000_000, text_output=3_000_000)
 MODEL = ModelEntry(

@@ -20,8 +20,8 @@ from services.generator.domain.provider_results import (
     ProviderError,
 )
 from services.generator.ports import ProviderRequest
-from tests.support.forms import form_of
-from tests.support.wire import HandlerTransport
+from tests.support.providers.http_transport import HandlerTransport
+from tests.support.providers.multipart_forms import form_of
 
 KEY = "key-of-the-vendor"
 BASE = "https://vendor.test/v1"

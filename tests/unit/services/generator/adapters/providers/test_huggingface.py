@@ -12,7 +12,7 @@ from services.generator.adapters.providers.kinds import ProviderFile
 from services.generator.domain.jobs import InputImage, Request
 from services.generator.domain.provider_results import Acceptance, Generated, ImageSource, ProviderError
 from services.generator.ports import ProviderRequest
-from tests.support.wire import HandlerTransport
+from tests.support.providers.http_transport import HandlerTransport
 
 PNG = b"\x89PNG\r\n\x1a\n"
 ROUTER = "https://router.huggingface.co"

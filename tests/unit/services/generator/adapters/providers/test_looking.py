@@ -6,7 +6,7 @@ import pytest
 from services.generator.adapters.providers.check import LiveCheck, check_live
 from services.generator.adapters.providers.entry import RemoteEntry
 from services.generator.adapters.providers.kinds import ProviderFile
-from tests.support.wire import HandlerTransport
+from tests.support.providers.http_transport import HandlerTransport
 
 KEY = "key-of-the-provider"
 MODELS = {"replicate": "owner/name", "stability": "core"}

@@ -20,7 +20,7 @@ from services.generator.adapters.providers.option_rules import OptionRule
 from services.generator.domain.jobs import InputImage, MaskForm, Request
 from services.generator.domain.provider_results import Acceptance, ImageSource, ProviderError
 from services.generator.ports import ProviderRequest
-from tests.support.wire import HandlerTransport
+from tests.support.providers.http_transport import HandlerTransport
 
 BASE = "https://api.example/v1"
 KEY = "sk-secret"

@@ -23,7 +23,7 @@ from services.generator.domain.provider_results import (
     ProviderError,
 )
 from services.generator.ports import ProviderRequest
-from tests.support.wire import HandlerTransport
+from tests.support.providers.http_transport import HandlerTransport
 
 BASE = "https://api.example/v1"
 MODEL = "black-forest-labs/flux-schnell"

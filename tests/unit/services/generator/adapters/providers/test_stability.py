@@ -11,8 +11,8 @@ from services.generator.adapters.providers.stability.provider import StabilityPr
 from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import Generated, ProviderError
 from services.generator.ports import ProviderRequest
-from tests.support.forms import form_of
-from tests.support.wire import HandlerTransport
+from tests.support.providers.http_transport import HandlerTransport
+from tests.support.providers.multipart_forms import form_of
 
 MOST_SEED = 4_294_967_294
 KEY = "sk-secret"

@@ -13,8 +13,8 @@ from services.generator.adapters.providers.stability.provider import MIN_POLL_SE
 from services.generator.domain.jobs import InputImage, Request
 from services.generator.domain.provider_results import Acceptance, Generated, Operation, Pending, ProviderError
 from services.generator.ports import ProviderRequest
-from tests.support.forms import form_of
-from tests.support.wire import HandlerTransport
+from tests.support.providers.http_transport import HandlerTransport
+from tests.support.providers.multipart_forms import form_of
 
 KEY = "sk-secret"
 PICTURE, OTHER, MASK = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\nmask"

@@ -1,0 +1,1 @@
+"""Checks of names and dependencies that `make` runs."""

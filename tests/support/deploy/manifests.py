@@ -1,0 +1,57 @@
+"""The Kubernetes manifests as objects, read from their files."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[3]
+K8S = ROOT / "deploy" / "k8s"
+NAME = "app.kubernetes.io/name"
+
+
+def objects(folder: str) -> list[dict[str, Any]]:
+    """Every object of a folder's files."""
+    files = sorted(path for path in (K8S / folder).glob("*.yaml") if path.name != "kustomization.yaml")
+    return [manifest for path in files for manifest in yaml.safe_load_all(path.read_text(encoding="utf-8"))]
+
+
+ALL = objects("base") + objects("components/nats")
+
+
+def of_kind(*kinds: str) -> Iterator[dict[str, Any]]:
+    """Objects of these kinds."""
+    return (manifest for manifest in ALL if manifest["kind"] in kinds)
+
+
+def named(kind: str, name: str) -> dict[str, Any]:
+    """One object."""
+    return next(manifest for manifest in of_kind(kind) if manifest["metadata"]["name"] == name)
+
+
+def pod(workload: Mapping[str, Any]) -> dict[str, Any]:
+    """What the workload's pods are."""
+    spec: dict[str, Any] = workload["spec"]["template"]["spec"]
+    return spec
+
+
+def containers(workload: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Containers of the workload's pods."""
+    specs: list[dict[str, Any]] = pod(workload)["containers"]
+    return specs
+
+
+def environment(container: Mapping[str, Any]) -> dict[str, str]:
+    """What the container's process finds in its environment; secrets are left out."""
+    variables: dict[str, str] = {}
+    for source in container.get("envFrom", ()):
+        if "configMapRef" in source:
+            variables |= named("ConfigMap", source["configMapRef"]["name"])["data"]
+    for variable in container.get("env", ()):
+        if "value" in variable:
+            variables[variable["name"]] = variable["value"]
+        elif "configMapKeyRef" in variable["valueFrom"]:
+            key = variable["valueFrom"]["configMapKeyRef"]
+            variables[variable["name"]] = named("ConfigMap", key["name"])["data"][key["key"]]
+    return variables

@@ -1,0 +1,1 @@
+"""The gateway for tests: the application, a fake, requests and responses of its API."""

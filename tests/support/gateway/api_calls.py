@@ -1,0 +1,58 @@
+"""One good request of each call of the HTTP contract, by the name that it has there."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.support.providers.paid_provider import png
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """A request; its path names the jobs `{job}` and, to be deleted, `{other}`."""
+
+    method: str
+    path: str
+    request: Mapping[str, Any] = field(default_factory=dict)
+
+    def about(self, **jobs: str) -> tuple[str, str, dict[str, Any]]:
+        """Method, path and the rest, for these jobs."""
+        body = self.request.get("json", {})
+        named = {"json": body | {"job_id": jobs["job"]}} if "job_id" in body else {}
+        return self.method, self.path.format_map(jobs), dict(self.request) | named
+
+
+_PROMPT = {"prompt": "one of every call"}
+CALLS: Mapping[str, Call] = {
+    "createJob": Call(method="POST", path="/v1/jobs", request={"json": _PROMPT}),
+    "listJobs": Call(method="GET", path="/v1/jobs"),
+    "getJob": Call(method="GET", path="/v1/jobs/{job}"),
+    "listAttempts": Call(method="GET", path="/v1/jobs/{job}/attempts"),
+    "watchJob": Call(method="GET", path="/v1/jobs/{job}/events?after=0"),
+    "cancelJob": Call(method="POST", path="/v1/jobs/{job}/cancel"),
+    "retryJob": Call(method="POST", path="/v1/jobs/{job}/retry", request={"json": {}}),
+    "deleteJob": Call(method="DELETE", path="/v1/jobs/{other}"),
+    "createClientToken": Call(method="POST", path="/v1/client-tokens", request={"json": {"job_id": ""}}),
+    "listProviders": Call(method="GET", path="/v1/providers"),
+    "listUiStates": Call(method="GET", path="/v1/ui-states"),
+    "listDeadLetters": Call(method="GET", path="/v1/admin/dead"),
+    "replayDeadLetter": Call(method="POST", path="/v1/admin/dead/999999/replay"),
+    "getQueue": Call(method="GET", path="/v1/admin/queue"),
+    "getAnyJob": Call(method="GET", path="/v1/admin/jobs/{job}"),
+    "listProviderUse": Call(method="GET", path="/v1/admin/providers"),
+    "listSpend": Call(method="GET", path="/v1/admin/spend"),
+    # Streams begin at once; a held request would last as long as an outage.
+    "generateImages": Call(method="POST", path="/v1/images/generations", request={"json": _PROMPT | {"stream": True}}),
+    "editImages": Call(
+        method="POST",
+        path="/v1/images/edits",
+        request={
+            "data": {"prompt": "one of every call", "model": "edits", "stream": "true"},
+            "files": {"image": png()},
+        },
+    ),
+    "listModels": Call(method="GET", path="/v1/models"),
+    "getModel": Call(method="GET", path="/v1/models/edits"),
+    "isAlive": Call(method="GET", path="/healthz"),
+    "isReady": Call(method="GET", path="/readyz"),
+}

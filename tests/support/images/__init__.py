@@ -1,0 +1,1 @@
+"""Images that tests decode and compare."""

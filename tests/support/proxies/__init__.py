@@ -1,0 +1,1 @@
+"""Proxies that cut, reset, stall or fail connections."""
