@@ -408,7 +408,7 @@ class Reader:
         """As it is."""
         return data, await self.inspect(data)
 
-    async def found_in(self, body: bytes, *, limit: int) -> Sequence[ImageSource]:
+    async def images_in(self, body: bytes, *, limit: int) -> Sequence[ImageSource]:
         """Returns one image, the whole response."""
         return [ImageSource(data=body)] if body == b"good" else []
 

@@ -208,8 +208,8 @@ def test_processes_end_with_whoever_started_them() -> None:
     script = (
         "import asyncio, sys, time\n"
         "from services.generator.adapters.images.decoding.processes import DecodingProcesses\n"
-        "from tests.support.providers.paid_provider import picture\n"
-        "asyncio.run(DecodingProcesses(processes=1).inspect(picture(), lane=0))\n"
+        "from tests.support.providers.paid_provider import png\n"
+        "asyncio.run(DecodingProcesses(processes=1).inspect(png(), lane=0))\n"
         "print('decoded', flush=True)\n"
         "time.sleep(1000)\n"
     )
