@@ -50,6 +50,22 @@ def test_what_a_failed_job_learns_late_is_told_once(
     assert told(desk, job) == [(after.job.sequence, "job.settled")]
 
 
+def test_a_reason_of_a_newer_version_stays_when_its_job_is_written_again(desk: JobUseCases) -> None:
+    job, call = desk.generate(provider="paid")
+    desk.apply(failed(job, retryable=False))
+    newer = Reason("OF_A_NEWER_VERSION")
+    desk.sql("UPDATE jobs SET failure_reason = :reason", reason=newer)
+    read = desk.job(job.id)
+    desk.apply(settled(job, call))
+
+    assert read.failure is not None
+    assert read.failure.reason == newer
+    assert desk.job(job.id).sequence == read.sequence + 1
+    assert [row.failure_reason for row in desk.sql("SELECT failure_reason FROM jobs")] == ["OF_A_NEWER_VERSION"]
+    bound = desk.sql("SELECT CAST(:reason AS text) AS reason, CAST(:code AS text)", reason=newer, code=Code.TIMEOUT)
+    assert [tuple(row) for row in bound] == [("OF_A_NEWER_VERSION", "TIMEOUT")]
+
+
 def test_an_operation_that_is_written_down_late_is_told_once(desk: JobUseCases) -> None:
     job, call = desk.generate(provider="paid")
     lost = (CallOutcome(call_id=call.id, phase=CallPhase.UNKNOWN),)
