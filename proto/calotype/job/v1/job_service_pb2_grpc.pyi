@@ -65,6 +65,10 @@ class JobServiceStub:
     readers that must miss none even when every message was lost. One that was committed late comes late, and none ever
     appears behind a reader that goes on by token. Of a deleted job, nothing personal is told.
     """
+    GetFinalEvents: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.GetFinalEventsRequest, _job_service_pb2.GetFinalEventsResponse]
+    """GetFinalEvents returns final events by job and sequence, each with the job as it was then and its request; events
+    that are not known, or no longer, are left out. For the notifier.
+    """
     TakeRequest: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.TakeRequestRequest, _job_service_pb2.TakeRequestResponse]
     """TakeRequest counts a request that changes no job against its tenant's rate; CreateJob and RetryJob count themselves.
     RESOURCE_EXHAUSTED / QUOTA_EXCEEDED with RetryInfo when none is left.
@@ -108,6 +112,10 @@ class JobServiceAsyncStub(JobServiceStub):
     """ListFinalEvents returns final events (completed, failed, canceled, settled) since a time, oldest first, for
     readers that must miss none even when every message was lost. One that was committed late comes late, and none ever
     appears behind a reader that goes on by token. Of a deleted job, nothing personal is told.
+    """
+    GetFinalEvents: _aio.UnaryUnaryMultiCallable[_job_service_pb2.GetFinalEventsRequest, _job_service_pb2.GetFinalEventsResponse]  # type: ignore[assignment]
+    """GetFinalEvents returns final events by job and sequence, each with the job as it was then and its request; events
+    that are not known, or no longer, are left out. For the notifier.
     """
     TakeRequest: _aio.UnaryUnaryMultiCallable[_job_service_pb2.TakeRequestRequest, _job_service_pb2.TakeRequestResponse]  # type: ignore[assignment]
     """TakeRequest counts a request that changes no job against its tenant's rate; CreateJob and RetryJob count themselves.
@@ -203,6 +211,16 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         """ListFinalEvents returns final events (completed, failed, canceled, settled) since a time, oldest first, for
         readers that must miss none even when every message was lost. One that was committed late comes late, and none ever
         appears behind a reader that goes on by token. Of a deleted job, nothing personal is told.
+        """
+
+    @_abc_1.abstractmethod
+    def GetFinalEvents(
+        self,
+        request: _job_service_pb2.GetFinalEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_service_pb2.GetFinalEventsResponse, _abc.Awaitable[_job_service_pb2.GetFinalEventsResponse]]:
+        """GetFinalEvents returns final events by job and sequence, each with the job as it was then and its request; events
+        that are not known, or no longer, are left out. For the notifier.
         """
 
     @_abc_1.abstractmethod

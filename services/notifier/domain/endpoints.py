@@ -1,0 +1,84 @@
+"""Webhook endpoints of tenants, and the hidden ones behind callback URLs."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from services.notifier.domain.health import Health
+
+#: Limits of a new endpoint, in characters and entries.
+MAX_URL, MAX_DESCRIPTION = 2_048, 200
+#: Deliveries that are attempted at the same time: per endpoint, and per slow one.
+IN_FLIGHT, SLOW_IN_FLIGHT = 4, 2
+#: Part of a process's slots that slow endpoints may fill together.
+SLOW_SHARE = 0.25
+
+
+class Kind(StrEnum):
+    """What an endpoint row stands for."""
+
+    #: An endpoint that a tenant created.
+    ENDPOINT = "endpoint"
+    #: The origin of the callback URLs of a tenant's jobs, so that a dead receiver delays only itself.
+    CALLBACK = "callback"
+
+
+class SignatureScheme(StrEnum):
+    """How deliveries are signed (Standard Webhooks)."""
+
+    #: HMAC-SHA256 with a shared secret.
+    V1 = "v1"
+    #: Ed25519 with a public key.
+    V1A = "v1a"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """A webhook endpoint."""
+
+    #: Id; written as `wh_` and its hexadecimal digits.
+    id: UUID
+    #: Owner.
+    tenant: str
+    #: Whether a tenant created it.
+    kind: Kind = Kind.ENDPOINT
+    #: URL to post to; for `CALLBACK` scheme, host and port.
+    url: str
+    #: The tenant's own note; empty for none.
+    description: str = ""
+    #: Event types to deliver; empty for all.
+    event_types: tuple[str, ...] = ()
+    #: How deliveries are signed.
+    scheme: SignatureScheme = SignatureScheme.V1
+    #: How deliveries fare; its `disabled_reason` says whether it is enabled.
+    health: Health = Health()  # noqa: RUF009 - immutable
+    #: Creation time; events that occurred before are not delivered.
+    created_at: datetime
+    #: Time of the last change of its settings.
+    updated_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Secret:
+    """A secret that signs deliveries."""
+
+    #: Id.
+    id: UUID
+    #: Owner.
+    tenant: str
+    #: Endpoint; None for the callback URLs of the tenant's jobs.
+    endpoint_id: UUID | None
+    #: Key of HMAC-SHA256 (32 bytes), or seed of the Ed25519 key (32 bytes).
+    key: bytes
+    #: Creation time.
+    created_at: datetime
+    #: When it stops to sign; None for the current one.
+    expires_at: datetime | None = None
+
+
+def in_flight_limit(health: Health) -> int:
+    """Returns how many deliveries to an endpoint are attempted at the same time."""
+    if health.is_open:
+        return 1
+    return SLOW_IN_FLIGHT if health.is_slow else IN_FLIGHT
