@@ -87,7 +87,7 @@ class JobRequest:
     on_ambiguous: OnAmbiguous = OnAmbiguous.FAIL
     #: Whether a fallback may serve the job after a provider refused its content.
     fallback_on_refusal: bool = False
-    #: Address for a webhook at the end; stored, and never called yet.
+    #: URL that the notifier posts the job's final events to.
     callback_url: str | None = None
     #: The caller's name for its user, up to 128 characters.
     end_user: str | None = None
