@@ -100,9 +100,10 @@ GENERATOR = _worker(
     [streams.GENERATOR_WAKE, streams.GENERATOR_SETTLE],
 )
 UPLOADER = _worker("uploader", [f"{streams.FACT_UPLOAD}.*"], [streams.UPLOADER_WAKE, streams.UPLOADER_DELETE])
+NOTIFIER = _worker("notifier", [], [streams.NOTIFIER_WAKE])
 #: For people: whoever runs the installation may do everything.
 OPERATOR = User(name="operator", account=STREAMS_ACCOUNT, publish=(">",), subscribe=(">",))
-USERS = (JOB, OPERATOR, GENERATOR, UPLOADER)
+USERS = (JOB, OPERATOR, GENERATOR, UPLOADER, NOTIFIER)
 
 HEALTH_REQUEST, SETTINGS_REQUEST = "$SYS.REQ.SERVER.PING.HEALTHZ", "$SYS.REQ.SERVER.PING.VARZ"
 #: Of the embedded stack: asks how the server does, in an account without messages.

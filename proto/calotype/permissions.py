@@ -13,9 +13,11 @@ CLIENT = "client"
 GENERATOR = "generator"
 #: Claims uploads: the only one that publishes pictures.
 UPLOADER = "uploader"
+#: Reports final events of jobs to webhooks: reads those, and nothing else.
+NOTIFIER = "notifier"
 #: Runs the installation.
 OPERATOR = "operator"
-ROLES = (CLIENT, GENERATOR, UPLOADER, OPERATOR)
+ROLES = (CLIENT, GENERATOR, UPLOADER, NOTIFIER, OPERATOR)
 #: Roles of the version before, and what they stand for until the next one.
 OLD_ROLES: Mapping[str, Collection[str]] = {"worker": (GENERATOR, UPLOADER)}
 #: Names of roles that an identity may have.
@@ -34,7 +36,8 @@ NEEDED: Mapping[str, Mapping[str, str | Collection[str] | None]] = {
         "DeleteJob": CLIENT,
         "ListAttempts": CLIENT,
         "ListProviders": CLIENT,
-        "ListFinalEvents": CLIENT,
+        "ListFinalEvents": frozenset({CLIENT, NOTIFIER}),
+        "GetFinalEvents": NOTIFIER,
         "TakeRequest": CLIENT,
         "WatchJob": CLIENT,
     },
@@ -53,6 +56,21 @@ NEEDED: Mapping[str, Mapping[str, str | Collection[str] | None]] = {
         "RenewLeases": _WORKERS,
         "ReleaseJob": _WORKERS,
     },
+    "calotype.notifier.v1.WebhookService": {
+        "CreateWebhook": CLIENT,
+        "GetWebhook": CLIENT,
+        "ListWebhooks": CLIENT,
+        "UpdateWebhook": CLIENT,
+        "DeleteWebhook": CLIENT,
+        "RotateSecret": CLIENT,
+        "GetSigningSecret": CLIENT,
+        "TestWebhook": CLIENT,
+        "ListDeliveries": CLIENT,
+        "GetDelivery": CLIENT,
+        "Redeliver": CLIENT,
+        "RedeliverRange": CLIENT,
+        "DeleteTenant": OPERATOR,
+    },
     "calotype.ops.v1.OperationsService": {"GetStatus": _ANY, "Drain": OPERATOR, "SetLogLevel": OPERATOR},
     "calotype.ops.v1.DeadLetterService": {"ListDeadLetters": OPERATOR, "ReplayDeadLetter": OPERATOR},
     "calotype.ops.v1.QueueService": {"GetQueue": OPERATOR, "ListProviderUse": OPERATOR, "GetAnyJob": OPERATOR},
@@ -61,7 +79,9 @@ NEEDED: Mapping[str, Mapping[str, str | Collection[str] | None]] = {
 #: Who may delete and compare the objects of a bucket: who owns it. One that is not named counts as staging.
 _OWNERS = {"BUCKET_UNSPECIFIED": GENERATOR, "BUCKET_STAGING": GENERATOR, "BUCKET_PUBLIC": UPLOADER}
 #: Answers with jobs of all tenants, and so is for those alone who may name them all.
-_OF_EVERY_TENANT = frozenset({"/calotype.job.v1.JobService/ListFinalEvents"})
+_OF_EVERY_TENANT = frozenset(
+    {"/calotype.job.v1.JobService/ListFinalEvents", "/calotype.job.v1.JobService/GetFinalEvents"}
+)
 
 
 #: What the name of a method begins with that changes nothing.
@@ -101,15 +121,18 @@ def policy(
         return "it tells of every tenant, and its tenants are a few."
     if request is None:
         return None
-    if _names_a_tenant(request) and getattr(request, "tenant") not in tenants:  # noqa: B009 - not each request has it
+    # An operator's method is for all tenants, whatever tenants its caller acts for as a client.
+    if needed != OPERATOR and _names_another(request, tenants):
         return "the tenant is none of its tenants."
     return None
 
 
-def _names_a_tenant(request: Message) -> bool:
-    """One that may be left out is named by whoever sets it, even to nothing."""
+def _names_another(request: Message, tenants: Collection[str]) -> bool:
+    """Whether it names a tenant that is none of these; one that may be left out is named by whoever sets it."""
     named = request.DESCRIPTOR.fields_by_name.get("tenant")
-    return named is not None and (not named.has_presence or request.HasField("tenant"))
+    if named is None or (named.has_presence and not request.HasField("tenant")):
+        return False
+    return getattr(request, "tenant") not in tenants  # noqa: B009 - not each request has it
 
 
 def _owns(request: Message, roles: Collection[str]) -> bool:
