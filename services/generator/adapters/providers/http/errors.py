@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from services.generator.adapters.network import retry_after as waiting
+from common.network import retry_after as waiting
 from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.domain.provider_results import Acceptance, ProviderError, VendorError
 

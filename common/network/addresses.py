@@ -44,12 +44,18 @@ _SPECIAL = _networks(
     "2620:4f:8000::/48",  # AS112
     "3fff::/20",  # documentation
 )
-#: Networks from which an operator may allow results.
+#: Networks that an operator may allow.
 _PRIVATE = _networks(
     "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7"
 )  # fmt: skip
 #: Metadata services of cloud platforms inside private networks.
-_METADATA = _networks("100.100.100.200/32", "fd00:ec2::254/128", "fd20:ce::254/128")
+_METADATA = _networks(
+    "100.100.100.200/32",  # Alibaba Cloud
+    "fd00:ec2::/32",  # AWS: metadata, credentials of pods, time, names
+    "fd00:c1::a9fe:a9fe/128",  # Oracle Cloud
+    "fd00:42::42/128",  # Scaleway
+    "fd20:ce::254/128",  # Google Cloud
+)
 #: Interface identifiers of ISATAP, whose addresses end in an IPv4 address.
 _ISATAP = frozenset({0x00005EFE, 0x02005EFE})
 
