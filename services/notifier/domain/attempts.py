@@ -1,6 +1,7 @@
 """The outcome of one request to a receiver."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 #: Characters of a response that are recorded.
@@ -79,3 +80,17 @@ class Outcome:
     def is_overload(self) -> bool:
         """Whether the receiver said that it has too much to do."""
         return self.error is AttemptError.STATUS and self.status in OVERLOADED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """An attempt as it was recorded."""
+
+    #: From 1, over all attempts of the delivery.
+    number: int
+    #: When it began.
+    started_at: datetime
+    #: Whether it checked a degraded endpoint, and so does not count against the limit.
+    is_probe: bool
+    #: What it came to; without `retry_after`.
+    outcome: Outcome

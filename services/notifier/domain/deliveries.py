@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from services.notifier.domain.attempts import Outcome
-from services.notifier.domain.retry_schedule import MAX_ATTEMPTS, OWN_FAULT_DELAY, Random, delay, with_jitter
+from services.notifier.domain.attempts import Attempt, Outcome
+from services.notifier.domain.endpoints import SignatureScheme
+from services.notifier.domain.retry_schedule import MAX_ATTEMPTS, OWN_FAULT_DELAY, Random, bounded, delay, with_jitter
 
 
 class DeliveryState(StrEnum):
@@ -44,6 +45,8 @@ class ClaimedDelivery:
     tenant: str
     #: URL to post to.
     url: str
+    #: How it is signed.
+    scheme: SignatureScheme
     #: Event type.
     event_type: str
     #: Job of the event; None for events of endpoints.
@@ -62,6 +65,50 @@ class ClaimedDelivery:
     is_slow: bool
     #: Token of the lease; the outcome is recorded only while it is the current one.
     lease_token: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """A delivery as its tenant sees it."""
+
+    #: Id; `msg_` and its hexadecimal digits are the header `webhook-id`.
+    id: UUID
+    #: Endpoint; None for the callback URL of a job.
+    endpoint_id: UUID | None
+    #: URL that the event is posted to.
+    url: str
+    #: Event type.
+    event_type: str
+    #: Job of the event; None for events of endpoints.
+    job_id: str | None
+    #: The job's sequence after the event; None without a job.
+    sequence: int | None
+    #: State; see `shown_state`.
+    state: DeliveryState
+    #: Attempts so far that count.
+    attempt_count: int
+    #: When the event occurred.
+    occurred_at: datetime
+    #: When the delivery was created.
+    created_at: datetime
+    #: When the next attempt is due; None unless PENDING, and behind an earlier event of the job.
+    next_attempt_at: datetime | None
+    #: When it was delivered; None unless DELIVERED.
+    delivered_at: datetime | None
+    #: The last attempt; None before the first.
+    last_attempt: Attempt | None
+
+
+def shown_state(state: DeliveryState, *, is_disabled: bool) -> DeliveryState:
+    """Returns the state that a tenant sees: never WAITING, and HELD for what a disabled endpoint does not get."""
+    if state in (DeliveryState.PENDING, DeliveryState.WAITING):
+        return DeliveryState.HELD if is_disabled else DeliveryState.PENDING
+    return state
+
+
+def stored_states(shown: DeliveryState, *, is_disabled: bool) -> tuple[DeliveryState, ...]:
+    """Returns the states that `shown_state` shows as this one; none if it shows no state so."""
+    return tuple(state for state in DeliveryState if shown_state(state, is_disabled=is_disabled) is shown)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,13 +133,14 @@ def after(
     """
     if outcome.is_success:
         return NextStep(state=DeliveryState.DELIVERED, attempt_count=delivery.attempt_count + 1)
-    if outcome.is_own_fault or delivery.is_probe:
-        wait = with_jitter(OWN_FAULT_DELAY, random) if outcome.is_own_fault else 0.0
-        if not (ends_on_gone and outcome.is_gone):
-            due_at = now + timedelta(seconds=wait)
-            return NextStep(state=DeliveryState.PENDING, attempt_count=delivery.attempt_count, due_at=due_at)
+    ends = ends_on_gone and outcome.is_gone
+    if not ends and (outcome.is_own_fault or delivery.is_probe):
+        # A probe's delivery waits for the breaker.
+        wait = with_jitter(OWN_FAULT_DELAY, random) if outcome.is_own_fault else bounded(outcome.retry_after)
+        due_at = now + timedelta(seconds=wait)
+        return NextStep(state=DeliveryState.PENDING, attempt_count=delivery.attempt_count, due_at=due_at)
     counted = delivery.attempt_count + 1
-    if (ends_on_gone and outcome.is_gone) or counted >= MAX_ATTEMPTS:
+    if ends or counted >= MAX_ATTEMPTS:
         return NextStep(state=DeliveryState.FAILED, attempt_count=counted)
     seconds = delay(counted, retry_after=outcome.retry_after, random=random)
     return NextStep(state=DeliveryState.PENDING, attempt_count=counted, due_at=now + timedelta(seconds=seconds))

@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from services.notifier.domain.events import JobEvent
 from services.notifier.domain.health import Health
 
 #: Limits of a new endpoint, in characters and entries.
@@ -75,6 +76,16 @@ class Secret:
     created_at: datetime
     #: When it stops to sign; None for the current one.
     expires_at: datetime | None = None
+
+
+def wants(endpoint: Endpoint, event: JobEvent) -> bool:
+    """Returns whether an event of a job is delivered to an endpoint that a tenant created."""
+    return (
+        endpoint.kind is Kind.ENDPOINT
+        and endpoint.tenant == event.tenant
+        and event.occurred_at >= endpoint.created_at
+        and (not endpoint.event_types or event.type in endpoint.event_types)
+    )
 
 
 def in_flight_limit(health: Health) -> int:

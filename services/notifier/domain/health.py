@@ -20,6 +20,8 @@ WINDOW = timedelta(minutes=5)
 WINDOW_ATTEMPTS, WINDOW_SHARE = 10, 0.7
 #: Seconds of the first and longest pause until a probe; each failed probe doubles the pause.
 FIRST_PAUSE, LONGEST_PAUSE = 30.0, 3600.0
+#: Doublings of the pause that are computed; the longest pause is reached before.
+MAX_DOUBLINGS = 16
 #: Time of failure after which an endpoint is disabled, and the least time between its first and last failure.
 DISABLED_AFTER, FAILURES_APART = timedelta(days=5), timedelta(hours=12)
 #: Milliseconds of an attempt after which its endpoint counts as slow.
@@ -123,7 +125,7 @@ def enable() -> Health:
 
 
 def after(
-    health: Health, outcome: Outcome, now: datetime, *, may_disable: bool, random: Random
+    health: Health, outcome: Outcome, now: datetime, *, is_probe: bool, may_disable: bool, random: Random
 ) -> tuple[Health, Notice | None]:
     """Returns the health after an attempt, and the notice that the change calls for, if any.
 
@@ -138,20 +140,37 @@ def after(
         return disable(failed, DisabledReason.GONE, now), Notice.DISABLED
     if may_disable and _has_failed_too_long(failed, now):
         return disable(failed, DisabledReason.FAILING, now), Notice.DISABLED
-    if health.is_open or _opens(failed):
-        pause = min(FIRST_PAUSE * 2**health.openings, LONGEST_PAUSE)
-        until = now + timedelta(seconds=max(with_jitter(pause, random), _requested_pause(outcome)))
-        opened = replace(failed, openings=health.openings + 1, blocked_until=until, is_slow=True)
-        return opened, None if health.is_open else Notice.DEGRADED
-    if pause := _requested_pause(outcome):
-        return replace(failed, blocked_until=now + timedelta(seconds=pause)), None
-    return failed, None
+    paused = replace(failed, blocked_until=_later(failed.blocked_until, now, _requested_pause(outcome)))
+    if health.is_open:
+        # Attempts that were under way when the breaker opened do not lengthen its pause.
+        return _opened(paused, now, random) if is_probe else paused, None
+    return (_opened(paused, now, random), Notice.DEGRADED) if _opens(failed) else (paused, None)
+
+
+def _opened(health: Health, now: datetime, random: Random) -> Health:
+    """Opens the breaker, or opens it again for a longer pause."""
+    # No exponent that overflows, however often it opened.
+    pause = min(FIRST_PAUSE * 2 ** min(health.openings, MAX_DOUBLINGS), LONGEST_PAUSE)
+    until = _later(health.blocked_until, now, with_jitter(pause, random))
+    return replace(health, openings=health.openings + 1, blocked_until=until, is_slow=True)
+
+
+def _later(until: datetime | None, now: datetime, seconds: float) -> datetime | None:
+    """Returns the later end of two pauses: one that is known, and one of `seconds` from now (0 for none)."""
+    if seconds <= 0:
+        return until
+    ends_at = now + timedelta(seconds=seconds)
+    return ends_at if until is None else max(until, ends_at)
 
 
 def _after_success(health: Health, outcome: Outcome, now: datetime) -> Health:
-    """The window continues: single successes must not hide that most attempts fail. After a probe it starts anew."""
+    """The window continues: single successes must not hide that most attempts fail. After a probe it starts anew.
+
+    A Retry-After stays: another attempt got it at the same time.
+    """
     counted = _counted(Health() if health.is_open else health, points=0, now=now)
     return Health(
+        blocked_until=None if health.is_open else health.blocked_until,
         window_started_at=counted.window_started_at,
         window_attempts=counted.window_attempts,
         window_points=counted.window_points,
