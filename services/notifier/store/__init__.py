@@ -1,1 +1,1 @@
-"""SQL of webhooks: one function per question or change, each inside the caller's transaction."""
+"""The tables of the notifier: statements, and the functions that run them within a transaction of the caller."""

@@ -36,11 +36,16 @@ CREATE TABLE IF NOT EXISTS webhook_endpoints (
     last_status integer,
     disabled_reason text,
     disabled_at timestamptz,
-    -- rate: attempts since `minute_started_at`
+    -- rate: attempts since `minute_started_at`, and the end of a minute whose attempts are used up
     minute_started_at timestamptz,
     minute_attempts integer NOT NULL DEFAULT 0,
+    rate_until timestamptz,
+    -- last claim; endpoints with a backlog take turns by it
+    served_at timestamptz,
     -- when a claim may take a delivery; null: none is pending, or the endpoint is at its cap, disabled or deleted
     ready_at timestamptz,
+    -- disabled, and pending deliveries may be left that become held
+    is_holding boolean NOT NULL DEFAULT false,
     CONSTRAINT an_endpoint_has_a_known_kind CHECK (kind IN ('endpoint', 'callback')),
     CONSTRAINT an_endpoint_has_a_known_scheme CHECK (scheme IN ('v1', 'v1a')),
     CONSTRAINT an_endpoint_is_disabled_for_a_reason CHECK (
@@ -48,17 +53,20 @@ CREATE TABLE IF NOT EXISTS webhook_endpoints (
         AND (disabled_reason IS NULL OR disabled_reason IN ('by_tenant', 'gone', 'failing'))),
     CONSTRAINT an_endpoint_that_sends_nothing_is_never_ready CHECK (
         ready_at IS NULL OR (disabled_reason IS NULL AND deleted_at IS NULL)),
+    CONSTRAINT only_a_disabled_endpoint_holds_deliveries CHECK (NOT is_holding OR disabled_reason IS NOT NULL),
     CONSTRAINT counts_of_health_are_not_below_zero CHECK (
         points >= 0 AND window_attempts >= 0 AND window_points >= 0 AND openings >= 0 AND minute_attempts >= 0)
 ) WITH (fillfactor = 70);
--- One row per origin of a tenant's callback URLs.
-CREATE UNIQUE INDEX IF NOT EXISTS callback_origins ON webhook_endpoints (tenant, url) WHERE kind = 'callback';
+-- One row per origin of a tenant's callback URLs. A deleted one must not stand in the way of a new one.
+CREATE UNIQUE INDEX IF NOT EXISTS callback_origins ON webhook_endpoints (tenant, url)
+    WHERE kind = 'callback' AND deleted_at IS NULL;
+CREATE INDEX IF NOT EXISTS callback_origins_by_age ON webhook_endpoints (created_at, id)
+    WHERE kind = 'callback' AND deleted_at IS NULL;
 CREATE INDEX IF NOT EXISTS webhook_endpoints_of_tenant ON webhook_endpoints (tenant, id)
     WHERE kind = 'endpoint' AND deleted_at IS NULL;
 CREATE INDEX IF NOT EXISTS webhook_endpoints_ready ON webhook_endpoints (is_slow, ready_at) WHERE ready_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS webhook_endpoints_deleted ON webhook_endpoints (deleted_at) WHERE deleted_at IS NOT NULL;
-CREATE INDEX IF NOT EXISTS webhook_endpoints_disabled ON webhook_endpoints (disabled_at)
-    WHERE disabled_at IS NOT NULL AND deleted_at IS NULL;
+CREATE INDEX IF NOT EXISTS webhook_endpoints_holding ON webhook_endpoints (id) WHERE is_holding;
 """
 
 SECRETS = """
@@ -75,7 +83,9 @@ CREATE TABLE IF NOT EXISTS webhook_secrets (
 );
 CREATE UNIQUE INDEX IF NOT EXISTS current_webhook_secret
     ON webhook_secrets (tenant, endpoint_id) NULLS NOT DISTINCT WHERE expires_at IS NULL;
-CREATE INDEX IF NOT EXISTS webhook_secrets_of_endpoint ON webhook_secrets (tenant, endpoint_id);
+CREATE INDEX IF NOT EXISTS webhook_secrets_of_endpoint ON webhook_secrets (endpoint_id);
+CREATE INDEX IF NOT EXISTS webhook_secrets_of_tenant ON webhook_secrets (tenant);
+CREATE INDEX IF NOT EXISTS expiring_webhook_secrets ON webhook_secrets (expires_at) WHERE expires_at IS NOT NULL;
 """
 
 DELIVERIES = """
@@ -101,6 +111,8 @@ CREATE TABLE IF NOT EXISTS webhook_deliveries (
     leased_until timestamptz,
     is_probe boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- of a callback URL, whose origin is never disabled: when it fails even if its attempts are not used up
+    expires_at timestamptz,
     -- when it became delivered, superseded, failed or held
     ended_at timestamptz,
     CONSTRAINT a_delivery_has_a_known_state CHECK (
@@ -126,6 +138,10 @@ CREATE INDEX IF NOT EXISTS webhook_deliveries_sending ON webhook_deliveries (end
 CREATE INDEX IF NOT EXISTS webhook_leases ON webhook_deliveries (leased_until) WHERE state = 'sending';
 CREATE INDEX IF NOT EXISTS webhook_deliveries_undelivered ON webhook_deliveries (endpoint_id, job_id, sequence)
     WHERE state IN ('pending', 'waiting', 'sending', 'held');
+CREATE INDEX IF NOT EXISTS webhook_deliveries_expiring ON webhook_deliveries (expires_at)
+    WHERE expires_at IS NOT NULL AND state IN ('pending', 'waiting');
+CREATE INDEX IF NOT EXISTS webhook_deliveries_redeliverable ON webhook_deliveries (endpoint_id, created_at, id)
+    WHERE state IN ('held', 'failed');
 -- Lists, newest first: of an endpoint, and of the callback URLs of a tenant, each with every filter.
 CREATE INDEX IF NOT EXISTS webhook_deliveries_listed ON webhook_deliveries (endpoint_id, id);
 CREATE INDEX IF NOT EXISTS webhook_deliveries_by_state ON webhook_deliveries (endpoint_id, state, id);
@@ -174,9 +190,12 @@ CREATE TABLE IF NOT EXISTS webhook_redeliveries (
     endpoint_id uuid NOT NULL REFERENCES webhook_endpoints ON DELETE CASCADE,
     created_after timestamptz NOT NULL,
     created_before timestamptz NOT NULL,
-    -- last delivery of the batch before; null: none yet
+    -- last delivery of the batch before, by creation time and id; null: none yet
+    position_at timestamptz,
     position uuid
 );
+CREATE INDEX IF NOT EXISTS webhook_redeliveries_of_endpoint ON webhook_redeliveries (endpoint_id);
+CREATE INDEX IF NOT EXISTS webhook_notices_of_endpoint ON webhook_notices (endpoint_id);
 -- Responses to calls with an idempotency key.
 CREATE TABLE IF NOT EXISTS webhook_requests (
     tenant text COLLATE "C" NOT NULL,
