@@ -8,6 +8,7 @@ import httpcore
 import httpx
 
 from services.notifier.adapters.failures import AttemptFailed
+from services.notifier.adapters.receiver_url import HOST
 from services.notifier.domain.attempts import AttemptError
 
 #: Statuses by which proxies say that the receiver cannot be reached, or not in time.
@@ -48,7 +49,8 @@ def read(url: str) -> ForwardProxy:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, ValueError):
         raise ValueError("the URL of the forward proxy cannot be read") from None
-    if parsed.scheme not in ("http", "https") or not parsed.raw_host or parsed.raw_path not in (b"", b"/"):
+    is_plain = parsed.scheme in ("http", "https") and parsed.raw_path in (b"", b"/")
+    if not is_plain or not HOST.fullmatch(parsed.raw_host):
         raise ValueError("the URL of the forward proxy is not http or https, host and port")
     name, _, password = parsed.userinfo.partition(b":")
     return ForwardProxy(

@@ -1,11 +1,15 @@
 """Reads a receiver's URL; one reading serves the checks and the connection."""
 
+import re
+
 import httpx
 
 from common.network.guarded_connect import AddressPolicy
 from services.notifier.adapters.failures import AttemptFailed
 from services.notifier.domain.attempts import AttemptError
 
+#: Names and IP addresses, without brackets and zones.
+HOST = re.compile(rb"[0-9A-Za-z._:-]+")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -15,7 +19,7 @@ def read(url: str, policy: AddressPolicy) -> httpx.URL:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, ValueError) as error:
         raise _refused("The receiver's URL cannot be read.") from error
-    is_plain = parsed.scheme in _DEFAULT_PORTS and parsed.raw_host and not parsed.userinfo
+    is_plain = parsed.scheme in _DEFAULT_PORTS and HOST.fullmatch(parsed.raw_host) and not parsed.userinfo
     if not is_plain or not url.isprintable() or " " in url:
         raise _refused("The receiver's URL is not a plain http or https URL.")
     port = parsed.port if parsed.port is not None else _DEFAULT_PORTS[parsed.scheme]
