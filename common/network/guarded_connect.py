@@ -95,11 +95,17 @@ async def checked_addresses(host: str, port: int, *, policy: HostPolicy, resolve
 
 
 async def require_peer(stream: httpcore.AsyncNetworkStream, address: str) -> None:
-    """Closes a new connection and raises `ForbiddenAddress` unless it leads to the address that was checked."""
-    peer = stream.get_extra_info("server_addr")
-    if not peer or _parsed(str(peer[0])) != _parsed(address):
-        await stream.aclose()
-        raise ForbiddenAddress("the connection leads to another address than the one that was checked")
+    """Returns if a new connection leads to the address that was checked; closes it otherwise.
+
+    Raises `ForbiddenAddress`, and `httpcore.ConnectError` for a connection that has ended already and has no peer.
+    """
+    peer, expected = stream.get_extra_info("server_addr"), _parsed(address)
+    if peer and expected is not None and _parsed(str(peer[0])) == expected:
+        return
+    await stream.aclose()
+    if peer is None:
+        raise httpcore.ConnectError("the connection has ended already")
+    raise ForbiddenAddress("the connection leads to another address than the one that was checked")
 
 
 class GuardedBackend(httpcore.AsyncNetworkBackend):
@@ -135,10 +141,10 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
             seconds = left if is_last else min(SECONDS_PER_ADDRESS, left or SECONDS_PER_ADDRESS)
             try:
                 stream = await self._backend.connect_tcp(address, port, seconds, local_address, socket_options)
+                await require_peer(stream, address)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
             else:
-                await require_peer(stream, address)
                 return stream
         raise failure
 

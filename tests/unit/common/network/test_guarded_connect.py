@@ -15,6 +15,7 @@ from common.network.guarded_connect import (
     GuardedBackend,
     UnresolvedName,
     literal_address,
+    require_peer,
 )
 from tests.support.tcp_servers import tcp_server
 
@@ -168,6 +169,19 @@ async def test_nothing_is_connected_when_one_address_is_forbidden(addresses: Seq
         await backend.connect_tcp("host.test", 443)
 
     assert connections.tried == []
+
+
+async def test_a_connection_that_has_ended_already_is_no_connection() -> None:
+    class Ended(Stream):
+        def get_extra_info(self, info: str) -> object:
+            return None
+
+    stream = Ended("", 443)
+
+    with pytest.raises(httpcore.ConnectError):
+        await require_peer(stream, "1.1.1.1")
+
+    assert stream.is_closed
 
 
 @pytest.mark.parametrize("peer", ["127.0.0.1", "1.1.1.2", "", "::ffff:1.1.1.1"])
