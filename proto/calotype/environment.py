@@ -6,6 +6,7 @@ A service reads the few that it needs and refuses to start with one that nobody 
 SETTINGS = frozenset(
     {
         "ADMIN_LISTEN",
+        "API_BASE_URL",
         "API_KEY",
         "API_KEYS_FILE",
         "BUCKET",
@@ -35,6 +36,7 @@ SETTINGS = frozenset(
         "NATS_TLS_CA_FILE",
         "NATS_URL",
         "NOTIFIER_ADDRESS",
+        "NOTIFIER_SLOTS",
         "PROVIDERS_FILE",
         "PUBLIC_BASE_URL",
         "PUBLIC_CACHE_SECONDS",
@@ -43,7 +45,11 @@ SETTINGS = frozenset(
         "STREAM_REPLICAS",
         "UPLOADER_SLOTS",
         "URL",
+        "WEBHOOKS_PER_TENANT",
         "WEBHOOK_ALLOW_PRIVATE",
+        "WEBHOOK_DELIVERIES_PER_MINUTE",
+        "WEBHOOK_PORTS",
+        "WEBHOOK_PROXY_URL",
         "WORKER_ADDRESS",
         "WORKER_LISTEN",
     }
