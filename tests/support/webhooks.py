@@ -58,7 +58,7 @@ def job_event(job: str = "job_1", sequence: int = 1, type_: str = COMPLETED, **f
 
 
 @dataclass
-class Store:
+class Tables:
     """The tables of one database; each call is one transaction."""
 
     run: Callable[[Callable[[Connection], Any]], Any]
@@ -127,7 +127,7 @@ class Store:
     def states(self, endpoint: Endpoint | None = None) -> dict[EventKey, DeliveryState]:
         """The stored state of each event of a job, of one endpoint or of all."""
         condition = "" if endpoint is None else f" WHERE endpoint_id = '{endpoint.id}'"
-        found = self.sql(f"SELECT job_id, sequence, state FROM webhook_deliveries{condition} ORDER BY job_id, sequence")  # noqa: S608
+        found = self.sql(f"SELECT job_id, sequence, state FROM webhook_deliveries{condition} ORDER BY job_id, sequence")
         return {(row.job_id, row.sequence): DeliveryState(row.state) for row in found}
 
     def delivery_id(self, job: str = "job_1", sequence: int = 1, endpoint: Endpoint | None = None) -> UUID:
@@ -135,7 +135,7 @@ class Store:
         where = "job_id = :job AND sequence = :sequence" + (
             "" if endpoint is None else f" AND endpoint_id = '{endpoint.id}'"
         )
-        [row] = self.sql(f"SELECT id FROM webhook_deliveries WHERE {where}", job=job, sequence=sequence)  # noqa: S608
+        [row] = self.sql(f"SELECT id FROM webhook_deliveries WHERE {where}", job=job, sequence=sequence)
         return UUID(str(row.id))
 
     def shown(self, delivery_id: UUID) -> Any:
@@ -150,7 +150,7 @@ class Store:
             connection.execute(text("SET LOCAL session_replication_role = replica"))
             for table, columns in TIMES.items():
                 moved = ", ".join(f"{column} = {column} - :duration" for column in columns)
-                connection.execute(text(f"UPDATE {table} SET {moved}"), {"duration": timedelta(**duration)})  # noqa: S608
+                connection.execute(text(f"UPDATE {table} SET {moved}"), {"duration": timedelta(**duration)})
 
         self.run(work)
 
@@ -165,7 +165,8 @@ class Store:
 #: Lines of enabled endpoints where all wait, though nothing is due or being sent.
 STUCK = """
 SELECT endpoint_id, job_id FROM webhook_deliveries AS delivery
-JOIN webhook_endpoints AS endpoint ON endpoint.id = delivery.endpoint_id AND disabled_reason IS NULL AND deleted_at IS NULL
+JOIN webhook_endpoints AS endpoint ON endpoint.id = delivery.endpoint_id
+    AND disabled_reason IS NULL AND deleted_at IS NULL
 WHERE job_id IS NOT NULL AND state IN ('waiting', 'pending', 'sending')
 GROUP BY endpoint_id, job_id
 HAVING count(*) FILTER (WHERE state IN ('pending', 'sending')) <> 1
@@ -174,7 +175,7 @@ HAVING count(*) FILTER (WHERE state IN ('pending', 'sending')) <> 1
 
 
 @contextmanager
-def store_at(url: str) -> Iterator[Store]:
+def store_at(url: str) -> Iterator[Tables]:
     """The store of a database."""
     engine = create_engine(driver_url(url), pool_size=8)
 
@@ -182,7 +183,7 @@ def store_at(url: str) -> Iterator[Store]:
         with engine.begin() as connection:
             return work(connection)
 
-    yield Store(run)
+    yield Tables(run)
     engine.dispose()
 
 

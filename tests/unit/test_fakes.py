@@ -33,6 +33,7 @@ FAKES = {
     "support/jobs.py JobDesk": "services/job/application/provider_calls.py",
     "support/watched_work.py WatchedWorkerService": "services/job/grpc_api/worker_service.py",
     "support/fake_gateway.py FakeGateway": SCRIPTED,
+    "support/webhooks.py ScriptedJobService": SCRIPTED,
     "support/fake_job_service.py FakeJobService": "proto/calotype/job/v1/job_service.proto",
     "unit/client/test_both_clients.py Service": "tests/support/fake_job_service.py",
     "unit/client/test_documentation.py Painter": "tests/support/fake_job_service.py",

@@ -1,6 +1,6 @@
 """Webhook endpoints of tenants, and the hidden ones behind callback URLs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -71,7 +71,7 @@ class Secret:
     #: Endpoint; None for the callback URLs of the tenant's jobs.
     endpoint_id: UUID | None
     #: Key of HMAC-SHA256 (32 bytes), or seed of the Ed25519 key (32 bytes).
-    key: bytes
+    key: bytes = field(repr=False)
     #: Creation time.
     created_at: datetime
     #: When it stops to sign; None for the current one.

@@ -1,15 +1,17 @@
 """The notifier's use cases on a real database: one per module, emptied after each test."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
-from common.postgres import driver_url
+from common.postgres import Database, driver_url
 from services.notifier import migrations
+from services.notifier.store.pools import CONNECTIONS, POOLS
 from tests.support import servers
-from tests.support.webhooks import ROOTS, Store, store_at
+from tests.support.patience import PATIENCE
+from tests.support.webhooks import ROOTS, ScriptedJobService, ScriptedSender, Tables, store_at
 
 TEMPLATE = "template_notifier"
 
@@ -48,8 +50,36 @@ def database_url(module_database: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
+def store(database_url: str) -> Iterator[Tables]:
     """The tables; what always holds is checked after the test."""
     with store_at(database_url) as store:
         yield store
         store.check()
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """The database, as a process uses it; nothing times out on a busy machine."""
+    database = Database(
+        database_url,
+        application="test",
+        pool_size=CONNECTIONS,
+        pools=POOLS,
+        lock_timeout_ms=int(PATIENCE * 1_000),
+        statement_timeout_ms=int(PATIENCE * 1_000),
+        queue_timeout_seconds=PATIENCE,
+    )
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def sender() -> ScriptedSender:
+    """Receivers."""
+    return ScriptedSender()
+
+
+@pytest.fixture
+def job_service() -> ScriptedJobService:
+    """job-service."""
+    return ScriptedJobService()

@@ -15,15 +15,15 @@ from services.notifier.domain.health import State
 from services.notifier.store import claims, outcomes, readiness
 from services.notifier.store.claims import Claim
 from tests.support.patience import PATIENCE
-from tests.support.webhooks import FAILURE, SUCCESS, Store, job_event
+from tests.support.webhooks import FAILURE, SUCCESS, Tables, job_event
 
 
-def backlog(store: Store, number: int, *, tenant: str = "acme", name: str = "job") -> None:
+def backlog(store: Tables, number: int, *, tenant: str = "acme", name: str = "job") -> None:
     """Events of several jobs of a tenant."""
     store.fan_out(*(job_event(f"{name}_{each}", tenant=tenant) for each in range(number)))
 
 
-def test_an_endpoint_has_four_attempts_in_flight_and_a_slow_one_two(store: Store) -> None:
+def test_an_endpoint_has_four_attempts_in_flight_and_a_slow_one_two(store: Tables) -> None:
     working, new = store.working(tenant="working"), store.endpoint(tenant="new")
     for tenant in ("working", "new"):
         backlog(store, 6, tenant=tenant)
@@ -32,7 +32,7 @@ def test_an_endpoint_has_four_attempts_in_flight_and_a_slow_one_two(store: Store
     assert store.claim() == []
 
 
-def test_an_attempt_that_ends_makes_room_for_the_next(store: Store) -> None:
+def test_an_attempt_that_ends_makes_room_for_the_next(store: Tables) -> None:
     store.working()
     backlog(store, 6)
     first, *_ = store.claim()
@@ -40,7 +40,7 @@ def test_an_attempt_that_ends_makes_room_for_the_next(store: Store) -> None:
     assert len(store.claim()) == 1
 
 
-def test_slow_endpoints_are_claimed_apart(store: Store) -> None:
+def test_slow_endpoints_are_claimed_apart(store: Tables) -> None:
     working, new = store.working(tenant="working"), store.endpoint(tenant="new")
     for tenant in ("working", "new"):
         backlog(store, 1, tenant=tenant)
@@ -48,7 +48,7 @@ def test_slow_endpoints_are_claimed_apart(store: Store) -> None:
     assert [claim.delivery.endpoint_id for claim in store.claim(is_slow=False)] == [working.id]
 
 
-def test_an_endpoint_leaves_the_slow_share_with_its_first_success_and_returns_with_a_timeout(store: Store) -> None:
+def test_an_endpoint_leaves_the_slow_share_with_its_first_success_and_returns_with_a_timeout(store: Tables) -> None:
     endpoint = store.endpoint()
     backlog(store, 9)
     [first, second] = store.claim(is_slow=True)
@@ -61,14 +61,14 @@ def test_an_endpoint_leaves_the_slow_share_with_its_first_success_and_returns_wi
     assert store.claim(is_slow=False) == []
 
 
-def test_endpoints_take_turns_within_a_claim(store: Store) -> None:
+def test_endpoints_take_turns_within_a_claim(store: Tables) -> None:
     for number in range(4):
         store.working(tenant=f"tenant-{number}")
         backlog(store, 10, tenant=f"tenant-{number}")
     assert sorted(claim.delivery.tenant for claim in store.claim(4, is_slow=False)) == [f"tenant-{n}" for n in range(4)]
 
 
-def test_an_old_backlog_does_not_keep_other_endpoints_waiting(store: Store) -> None:
+def test_an_old_backlog_does_not_keep_other_endpoints_waiting(store: Tables) -> None:
     for number in range(3):
         store.working(tenant=f"old-{number}")
         backlog(store, 50, tenant=f"old-{number}")
@@ -83,7 +83,7 @@ def test_an_old_backlog_does_not_keep_other_endpoints_waiting(store: Store) -> N
     assert served.count("new") == 3
 
 
-def test_the_attempts_of_a_minute_are_bounded(store: Store) -> None:
+def test_the_attempts_of_a_minute_are_bounded(store: Tables) -> None:
     store.working()
     backlog(store, 9)
     first = store.claim(per_minute=3)
@@ -96,7 +96,7 @@ def test_the_attempts_of_a_minute_are_bounded(store: Store) -> None:
     assert len(store.claim(per_minute=3)) == 3
 
 
-def test_a_bounded_endpoint_delays_no_other(store: Store) -> None:
+def test_a_bounded_endpoint_delays_no_other(store: Tables) -> None:
     store.working(tenant="bounded")
     store.working(tenant="free")
     backlog(store, 9, tenant="bounded")
@@ -105,7 +105,7 @@ def test_a_bounded_endpoint_delays_no_other(store: Store) -> None:
     assert {claim.delivery.tenant for claim in store.claim(per_minute=2)} == {"free"}
 
 
-def test_two_processes_claim_nothing_twice(store: Store) -> None:
+def test_two_processes_claim_nothing_twice(store: Tables) -> None:
     for number in range(20):
         store.working(tenant=f"tenant-{number}")
         backlog(store, 4, tenant=f"tenant-{number}")
@@ -124,7 +124,7 @@ def test_two_processes_claim_nothing_twice(store: Store) -> None:
     assert len(claimed) == len(set(claimed)) == 80
 
 
-def test_a_claim_does_not_wait_for_a_locked_endpoint(store: Store) -> None:
+def test_a_claim_does_not_wait_for_a_locked_endpoint(store: Tables) -> None:
     locked, _ = store.working(tenant="locked"), store.working(tenant="free")
     for tenant in ("locked", "free"):
         backlog(store, 1, tenant=tenant)
@@ -138,7 +138,7 @@ def test_a_claim_does_not_wait_for_a_locked_endpoint(store: Store) -> None:
     assert [claim.delivery.tenant for claim in store.claim()] == ["locked"]
 
 
-def test_released_deliveries_are_due_again_and_burn_nothing(store: Store) -> None:
+def test_released_deliveries_are_due_again_and_burn_nothing(store: Tables) -> None:
     endpoint = store.working()
     backlog(store, 3)
     claimed = store.claim(per_minute=3)
@@ -150,7 +150,7 @@ def test_released_deliveries_are_due_again_and_burn_nothing(store: Store) -> Non
     assert store.sql("SELECT 1 FROM webhook_attempts") == []
 
 
-def test_a_released_delivery_is_superseded_or_held_as_if_it_had_never_been_claimed(store: Store) -> None:
+def test_a_released_delivery_is_superseded_or_held_as_if_it_had_never_been_claimed(store: Tables) -> None:
     superseding, disabled = store.working(tenant="superseding"), store.working(tenant="disabled")
     for tenant in ("superseding", "disabled"):
         store.fan_out(job_event(sequence=3, type_=FAILED, tenant=tenant))
@@ -162,7 +162,7 @@ def test_a_released_delivery_is_superseded_or_held_as_if_it_had_never_been_claim
     assert store.states(disabled) == {("job_1", 3): DeliveryState.HELD}
 
 
-def test_a_release_under_a_lost_lease_changes_nothing(store: Store) -> None:
+def test_a_release_under_a_lost_lease_changes_nothing(store: Tables) -> None:
     store.working()
     backlog(store, 1)
     [lost] = store.claim()
@@ -173,13 +173,13 @@ def test_a_release_under_a_lost_lease_changes_nothing(store: Store) -> None:
     assert store.record(current).state is DeliveryState.DELIVERED
 
 
-def expire(store: Store) -> int:
+def expire(store: Tables) -> int:
     """Let all leases end; returns the number of abandoned attempts."""
     store.pass_time(seconds=claims.LEASE_SECONDS)
     return int(store.run(partial(attempts.abandon_expired, limit=100)))
 
 
-def test_a_lease_lasts_a_minute(store: Store) -> None:
+def test_a_lease_lasts_a_minute(store: Tables) -> None:
     store.working()
     backlog(store, 1)
     store.claim()
@@ -189,7 +189,7 @@ def test_a_lease_lasts_a_minute(store: Store) -> None:
     assert store.run(partial(attempts.abandon_expired, limit=100)) == 1
 
 
-def test_an_abandoned_attempt_is_recorded_repeated_and_not_counted(store: Store) -> None:
+def test_an_abandoned_attempt_is_recorded_repeated_and_not_counted(store: Tables) -> None:
     endpoint = store.working()
     backlog(store, 1)
     [lost] = store.claim()
@@ -203,7 +203,7 @@ def test_an_abandoned_attempt_is_recorded_repeated_and_not_counted(store: Store)
     assert store.look(endpoint).health.failing_since is None
 
 
-def test_a_late_outcome_changes_nothing(store: Store) -> None:
+def test_a_late_outcome_changes_nothing(store: Tables) -> None:
     endpoint = store.working()
     backlog(store, 1)
     [lost] = store.claim()
@@ -219,7 +219,7 @@ def test_a_late_outcome_changes_nothing(store: Store) -> None:
 
 
 @pytest.mark.parametrize("is_deleted", [True, False])
-def test_an_outcome_of_what_was_deleted_meanwhile_is_dropped(store: Store, is_deleted: bool) -> None:
+def test_an_outcome_of_what_was_deleted_meanwhile_is_dropped(store: Tables, is_deleted: bool) -> None:
     endpoint: Endpoint = store.working()
     backlog(store, 1)
     [claim] = store.claim()

@@ -13,12 +13,12 @@ from services.notifier.domain.deliveries import DeliveryState
 from services.notifier.domain.events import CANCELED, FAILED, SETTLED
 from services.notifier.store import cursor, fan_out, retention
 from tests.support.patience import PATIENCE
-from tests.support.webhooks import Store, job_event, key_of
+from tests.support.webhooks import Tables, job_event, key_of
 
 PENDING, HELD = DeliveryState.PENDING, DeliveryState.HELD
 
 
-def test_each_endpoint_of_the_tenant_gets_the_types_that_it_lists(store: Store) -> None:
+def test_each_endpoint_of_the_tenant_gets_the_types_that_it_lists(store: Tables) -> None:
     everything, ends = store.endpoint(), store.endpoint(types=[FAILED, CANCELED])
     store.endpoint(tenant="other")
     store.fan_out(job_event("job_1", type_=FAILED), job_event("job_2"), job_event("job_3", tenant="stranger"))
@@ -27,14 +27,14 @@ def test_each_endpoint_of_the_tenant_gets_the_types_that_it_lists(store: Store) 
     assert len(store.states()) == 2
 
 
-def test_an_endpoint_gets_what_occurred_since_it_was_created(store: Store) -> None:
+def test_an_endpoint_gets_what_occurred_since_it_was_created(store: Tables) -> None:
     endpoint = store.endpoint()
     before = endpoint.created_at - timedelta(microseconds=1)
     store.fan_out(job_event("job_1", occurred_at=before), job_event("job_2", occurred_at=endpoint.created_at))
     assert set(store.states()) == {("job_2", 1)}
 
 
-def test_a_disabled_endpoint_holds_its_events_and_a_deleted_one_gets_none(store: Store) -> None:
+def test_a_disabled_endpoint_holds_its_events_and_a_deleted_one_gets_none(store: Tables) -> None:
     disabled, deleted = store.endpoint(), store.endpoint()
     store.change(disabled, enabled=False)
     store.sql("UPDATE webhook_endpoints SET deleted_at = now(), ready_at = NULL WHERE id = :id", id=deleted.id)
@@ -43,7 +43,7 @@ def test_a_disabled_endpoint_holds_its_events_and_a_deleted_one_gets_none(store:
     assert store.claim() == []
 
 
-def test_callback_urls_of_one_origin_share_a_hidden_endpoint(store: Store) -> None:
+def test_callback_urls_of_one_origin_share_a_hidden_endpoint(store: Tables) -> None:
     urls = ["https://one.example/a", "https://ONE.example:443/b?c", "http://one.example/a", "https://two.example/a"]
     store.fan_out(*(job_event(f"job_{number}", callback_url=url) for number, url in enumerate(urls)))
     store.fan_out(job_event("job_9", callback_url="https://one.example/d", tenant="other"))
@@ -60,7 +60,7 @@ def test_callback_urls_of_one_origin_share_a_hidden_endpoint(store: Store) -> No
     assert all(len(claim.secrets) == 1 and claim.secrets[0].endpoint_id is None for claim in claimed.values())
 
 
-def test_a_callback_url_gets_every_event_of_its_job_in_order(store: Store) -> None:
+def test_a_callback_url_gets_every_event_of_its_job_in_order(store: Tables) -> None:
     url = "https://one.example/a"
     old = datetime.now(UTC) - timedelta(days=1)
     store.fan_out(
@@ -70,7 +70,7 @@ def test_a_callback_url_gets_every_event_of_its_job_in_order(store: Store) -> No
     assert store.deliver() == [("job_1", 3), ("job_1", 4)]
 
 
-def test_an_endpoint_and_a_callback_url_both_get_an_event(store: Store) -> None:
+def test_an_endpoint_and_a_callback_url_both_get_an_event(store: Tables) -> None:
     endpoint = store.endpoint(url="https://one.example/a")
     store.fan_out(job_event(callback_url="https://one.example/a"))
     assert len(store.claim()) == 2
@@ -78,12 +78,12 @@ def test_an_endpoint_and_a_callback_url_both_get_an_event(store: Store) -> None:
 
 
 @pytest.mark.parametrize("url", ["not a url", "https://user@one.example/", "https://one.example:99999/"])
-def test_a_callback_url_that_is_none_does_not_stop_the_feed(store: Store, url: str) -> None:
+def test_a_callback_url_that_is_none_does_not_stop_the_feed(store: Tables, url: str) -> None:
     store.fan_out(job_event("job_1", callback_url=url), job_event("job_2", callback_url="https://one.example/"))
     assert {claim.delivery.url for claim in store.claim()} == {url, "https://one.example/"}
 
 
-def test_an_origin_whose_rows_are_being_deleted_begins_anew(store: Store) -> None:
+def test_an_origin_whose_rows_are_being_deleted_begins_anew(store: Tables) -> None:
     store.fan_out(job_event("job_1", callback_url="https://one.example/"))
     store.sql("UPDATE webhook_endpoints SET deleted_at = now(), ready_at = NULL")
     store.fan_out(job_event("job_2", callback_url="https://one.example/"))
@@ -93,7 +93,7 @@ def test_an_origin_whose_rows_are_being_deleted_begins_anew(store: Store) -> Non
     assert set(store.states()) == {("job_2", 1)}
 
 
-def test_an_origin_that_is_deleted_during_a_fan_out_loses_no_event(store: Store) -> None:
+def test_an_origin_that_is_deleted_during_a_fan_out_loses_no_event(store: Tables) -> None:
     store.fan_out(job_event("job_1", callback_url="https://one.example/"))
     store.sql("DELETE FROM webhook_deliveries")
     store.pass_time(days=31)
@@ -111,7 +111,7 @@ def test_an_origin_that_is_deleted_during_a_fan_out_loses_no_event(store: Store)
     assert [claim.delivery.job_id for claim in store.claim()] == ["job_2"]
 
 
-def test_the_number_of_statements_does_not_grow_with_the_page(store: Store) -> None:
+def test_the_number_of_statements_does_not_grow_with_the_page(store: Tables) -> None:
     for number in range(5):
         store.endpoint(url=f"https://{number}.example/")
 
@@ -132,7 +132,7 @@ def test_the_number_of_statements_does_not_grow_with_the_page(store: Store) -> N
     assert statements("job-1") == statements(*(f"job-{number}" for number in range(2, 102)))
 
 
-def test_an_endpoint_that_is_created_during_a_fan_out_misses_no_later_event(store: Store) -> None:
+def test_an_endpoint_that_is_created_during_a_fan_out_misses_no_later_event(store: Tables) -> None:
     def create(connection: Connection) -> Any:
         new = NewWebhook(tenant="acme", url="https://example.com/")
         created = webhook_creation.create(connection, new, per_tenant=20, new_key=key_of)

@@ -13,13 +13,13 @@ from services.notifier.domain.deliveries import DeliveryState
 from services.notifier.domain.events import CANCELED, COMPLETED, FAILED, JOB_EVENTS, SETTLED
 from services.notifier.store import readiness, redeliveries
 from services.notifier.store.claims import Claim
-from tests.support.webhooks import FAILURE, GONE, SUCCESS, Store, job_event
+from tests.support.webhooks import FAILURE, GONE, SUCCESS, Tables, job_event
 
 PENDING, WAITING, SENDING = DeliveryState.PENDING, DeliveryState.WAITING, DeliveryState.SENDING
 DELIVERED, SUPERSEDED, HELD = DeliveryState.DELIVERED, DeliveryState.SUPERSEDED, DeliveryState.HELD
 
 
-def test_the_later_event_of_a_job_waits_for_the_earlier_one(store: Store) -> None:
+def test_the_later_event_of_a_job_waits_for_the_earlier_one(store: Tables) -> None:
     store.endpoint()
     store.fan_out(job_event(sequence=3, type_=CANCELED), job_event(sequence=4, type_=SETTLED))
     assert store.states() == {("job_1", 3): PENDING, ("job_1", 4): WAITING}
@@ -33,7 +33,7 @@ def test_the_later_event_of_a_job_waits_for_the_earlier_one(store: Store) -> Non
     assert store.deliver() == [("job_1", 3), ("job_1", 4)]
 
 
-def test_jobs_do_not_wait_for_each_other(store: Store) -> None:
+def test_jobs_do_not_wait_for_each_other(store: Tables) -> None:
     store.endpoint()
     store.fan_out(job_event("job_1"), job_event("job_2"))
     [first, second] = store.claim()
@@ -43,7 +43,7 @@ def test_jobs_do_not_wait_for_each_other(store: Store) -> None:
 
 
 @pytest.mark.parametrize("later", [COMPLETED, FAILED, CANCELED])
-def test_a_later_end_supersedes_pending_and_waiting_events(store: Store, later: str) -> None:
+def test_a_later_end_supersedes_pending_and_waiting_events(store: Tables, later: str) -> None:
     store.endpoint()
     store.fan_out(job_event(sequence=3, type_=CANCELED), job_event(sequence=4, type_=SETTLED))
     store.fan_out(job_event(sequence=9, type_=later))
@@ -51,7 +51,7 @@ def test_a_later_end_supersedes_pending_and_waiting_events(store: Store, later: 
     assert store.deliver() == [("job_1", 9)]
 
 
-def test_a_later_end_supersedes_held_events(store: Store) -> None:
+def test_a_later_end_supersedes_held_events(store: Tables) -> None:
     endpoint = store.endpoint()
     store.change(endpoint, enabled=False)
     store.fan_out(job_event(sequence=3, type_=FAILED))
@@ -61,7 +61,7 @@ def test_a_later_end_supersedes_held_events(store: Store) -> None:
     assert store.states() == {("job_1", 3): SUPERSEDED, ("job_1", 9): PENDING}
 
 
-def test_an_event_that_is_being_sent_is_superseded_only_if_it_fails(store: Store) -> None:
+def test_an_event_that_is_being_sent_is_superseded_only_if_it_fails(store: Tables) -> None:
     store.endpoint()
     store.fan_out(job_event("job_1", 3, FAILED), job_event("job_2", 3, FAILED))
     [one, other] = sorted(store.claim(), key=lambda claim: str(claim.delivery.job_id))
@@ -75,20 +75,20 @@ def test_an_event_that_is_being_sent_is_superseded_only_if_it_fails(store: Store
     }  # fmt: skip
 
 
-def test_an_end_in_the_same_page_supersedes(store: Store) -> None:
+def test_an_end_in_the_same_page_supersedes(store: Tables) -> None:
     store.endpoint()
     store.fan_out(job_event(sequence=3, type_=FAILED), job_event(sequence=9))
     assert store.states() == {("job_1", 3): SUPERSEDED, ("job_1", 9): PENDING}
 
 
-def test_a_settlement_supersedes_an_earlier_settlement_alone(store: Store) -> None:
+def test_a_settlement_supersedes_an_earlier_settlement_alone(store: Tables) -> None:
     store.endpoint()
     store.fan_out(*(job_event(sequence=number, type_=type_) for number, type_ in [(3, CANCELED), (4, SETTLED)]))
     store.fan_out(job_event(sequence=5, type_=SETTLED))
     assert store.states() == {("job_1", 3): PENDING, ("job_1", 4): SUPERSEDED, ("job_1", 5): WAITING}
 
 
-def test_an_event_that_the_feed_brings_late_is_superseded_even_by_a_delivered_one(store: Store) -> None:
+def test_an_event_that_the_feed_brings_late_is_superseded_even_by_a_delivered_one(store: Tables) -> None:
     store.endpoint()
     store.fan_out(job_event(sequence=9))
     store.deliver()
@@ -96,14 +96,14 @@ def test_an_event_that_the_feed_brings_late_is_superseded_even_by_a_delivered_on
     assert store.states() == {("job_1", 3): SUPERSEDED, ("job_1", 9): DELIVERED}
 
 
-def test_events_supersede_only_at_the_endpoints_that_get_both(store: Store) -> None:
+def test_events_supersede_only_at_the_endpoints_that_get_both(store: Tables) -> None:
     failures, everything = store.endpoint(types=[FAILED]), store.endpoint()
     store.fan_out(job_event(sequence=3, type_=FAILED), job_event(sequence=9))
     assert store.states(failures) == {("job_1", 3): PENDING}
     assert store.states(everything) == {("job_1", 3): SUPERSEDED, ("job_1", 9): PENDING}
 
 
-def test_a_page_that_is_read_again_changes_nothing(store: Store) -> None:
+def test_a_page_that_is_read_again_changes_nothing(store: Tables) -> None:
     store.endpoint()
     events = [job_event(sequence=3, type_=FAILED), job_event(sequence=9, callback_url="https://callback.example/x")]
     assert store.fan_out(*events) == 3
@@ -113,7 +113,7 @@ def test_a_page_that_is_read_again_changes_nothing(store: Store) -> None:
     assert (store.states(), store.claim()) == (before, [])
 
 
-def test_an_earlier_event_that_is_redelivered_goes_before_a_later_one_that_is_due(store: Store) -> None:
+def test_an_earlier_event_that_is_redelivered_goes_before_a_later_one_that_is_due(store: Tables) -> None:
     endpoint = store.endpoint()
     store.change(endpoint, enabled=False)
     store.fan_out(job_event(sequence=3, type_=CANCELED))
@@ -130,7 +130,7 @@ def test_an_earlier_event_that_is_redelivered_goes_before_a_later_one_that_is_du
     assert store.deliver() == [("job_1", 3), ("job_1", 4)]
 
 
-def test_410_of_a_callback_url_ends_that_delivery_and_the_next_follows(store: Store) -> None:
+def test_410_of_a_callback_url_ends_that_delivery_and_the_next_follows(store: Tables) -> None:
     url = "https://callback.example/x"
     store.fan_out(
         job_event(sequence=3, type_=CANCELED, callback_url=url), job_event(sequence=4, type_=SETTLED, callback_url=url)
@@ -141,7 +141,7 @@ def test_410_of_a_callback_url_ends_that_delivery_and_the_next_follows(store: St
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_in_any_course_of_events_each_receiver_sees_every_last_end_and_all_in_order(store: Store, seed: int) -> None:
+def test_in_any_course_of_events_each_receiver_sees_every_last_end_and_all_in_order(store: Tables, seed: int) -> None:
     course = Course(store, random.Random(seed))
     endpoints = [store.endpoint(url=f"https://{number}.example/") for number in range(2)]
     for _ in range(80):
@@ -162,7 +162,7 @@ def test_in_any_course_of_events_each_receiver_sees_every_last_end_and_all_in_or
 class Course:
     """A random course of events, attempts and crashes."""
 
-    def __init__(self, store: Store, draw: random.Random) -> None:
+    def __init__(self, store: Tables, draw: random.Random) -> None:
         self._store, self._draw = store, draw
         self._sequences = {f"job_{number}": 0 for number in range(3)}
         self.last_ends: dict[str, int] = {}
