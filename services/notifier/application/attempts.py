@@ -1,7 +1,7 @@
 """Records what an attempt came to: the delivery's next step, the endpoint's health, the notice to other endpoints."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
@@ -13,7 +13,7 @@ from services.notifier.domain.deliveries import ClaimedDelivery, DeliveryState, 
 from services.notifier.domain.endpoints import Endpoint, Kind
 from services.notifier.domain.health import Health, Notice
 from services.notifier.domain.retry_schedule import Random
-from services.notifier.store import claims, endpoints, job_order, notices, outcomes, readiness, rows
+from services.notifier.store import claims, endpoints, job_order, notices, outcomes, readiness
 
 _RANDOM: Random = random.random
 
@@ -32,22 +32,22 @@ def record(
     connection: Connection, delivery: ClaimedDelivery, outcome: Outcome, *, jitter: Random = _RANDOM
 ) -> Recorded:
     """Records the outcome of an attempt, unless the lease that it was made under is lost."""
-    endpoint = endpoints.get(connection, delivery.endpoint_id, locked=True)
-    if endpoint is None or not outcomes.is_held(connection, delivery):
+    if (found := endpoints.lock_now(connection, delivery.endpoint_id)) is None:
         return Recorded(state=None)
-    now, is_callback = rows.now(connection), endpoint.kind is Kind.CALLBACK
+    endpoint, now = found
+    is_callback = endpoint.kind is Kind.CALLBACK
     health, notice = health_rules.after(
         endpoint.health, outcome, now, is_probe=delivery.is_probe, may_disable=not is_callback, random=jitter
     )
     step = delivery_rules.after(delivery, outcome, now, ends_on_gone=is_callback, random=jitter)
-    state = _state(connection, delivery, step, health)
-    outcomes.write(
-        connection, delivery, outcome, state=state, attempt_count=step.attempt_count, due_at=step.due_at, now=now
-    )
-    if delivery.job_id is not None and state is not DeliveryState.PENDING:
-        job_order.arrange(connection, [(delivery.endpoint_id, delivery.job_id)])
-    _finish(connection, endpoint, health, None if is_callback else notice)
-    return Recorded(state=state, notice=None if is_callback else notice)
+    step = replace(step, state=_state(connection, delivery, step, health))
+    if not outcomes.write(connection, delivery, outcome, step, now):
+        return Recorded(state=None)
+    if delivery.job_id is not None and step.state is not DeliveryState.PENDING:
+        job_order.promote(connection, [(delivery.endpoint_id, delivery.job_id)])
+    notice = None if is_callback else notice
+    _finish(connection, endpoint, health, notice)
+    return Recorded(state=step.state, notice=notice)
 
 
 def _state(connection: Connection, delivery: ClaimedDelivery, step: NextStep, health: Health) -> DeliveryState:
@@ -88,5 +88,5 @@ def give_up(connection: Connection, delivery: ClaimedDelivery) -> None:
     if outcomes.is_held(connection, delivery):
         outcomes.end_without_attempt(connection, delivery)
         if delivery.job_id is not None:
-            job_order.arrange(connection, [(delivery.endpoint_id, delivery.job_id)])
+            job_order.promote(connection, [(delivery.endpoint_id, delivery.job_id)])
         readiness.refresh(connection, [delivery.endpoint_id])

@@ -22,6 +22,8 @@ from services.notifier.store.pools import Pool
 _LOG = logging.getLogger(__name__)
 #: Seconds between two claims without a wake-up.
 POLL_SECONDS = 1.0
+#: Shortest seconds between two claims: slots that become free in this time are filled by one.
+COALESCED_SECONDS = 0.005
 #: Deliveries of one claim, and jobs of one call to job-service.
 MAX_CLAIMED = 100
 #: Seconds for a call to job-service.
@@ -76,8 +78,14 @@ class Dispatcher:
 
         A canceled attempt is repeated when its lease has ended.
         """
+
+        async def claim() -> Mapping[str, int]:
+            await asyncio.sleep(COALESCED_SECONDS)
+            self._woken.clear()
+            return await self.run_once()
+
         claiming = asyncio.create_task(
-            run_every("dispatcher", self.run_once, interval=POLL_SECONDS, wake=self._woken, stop=stop)
+            run_every("dispatcher", claim, interval=POLL_SECONDS, wake=self._woken, stop=stop)
         )
         try:
             await stop.wait()
@@ -116,10 +124,14 @@ class Dispatcher:
         limit = min(self._slots.free(is_slow=is_slow), MAX_CLAIMED)
         if limit == 0 or self.draining or self._stopping or time.monotonic() < self._away_until:
             return 0
+        crowded = self._slots.crowded() if is_slow else []
         work = partial(claims.claim, is_slow=is_slow, limit=limit, per_minute=self._per_minute)
-        claimed = await self._database.run(work, pool=Pool.CLAIMS)
+        claimed = await self._database.run(partial(work, without=crowded), pool=Pool.CLAIMS)
+        if not claimed and crowded:
+            # No other tenant needs the slots.
+            claimed = await self._database.run(work, pool=Pool.CLAIMS)
         if claimed:
-            held = [(claim, self._slots.take(is_slow=is_slow)) for claim in claimed]
+            held = [(claim, self._slots.take(claim.delivery.tenant, is_slow=is_slow)) for claim in claimed]
             self._start(self._deliver(held))
         return len(claimed)
 

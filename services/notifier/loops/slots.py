@@ -22,6 +22,8 @@ class Share(Enum):
 class Slot:
     """A slot in use."""
 
+    #: Whose attempt it is.
+    tenant: str
     #: What it counts against.
     share: Share
 
@@ -36,6 +38,7 @@ class Slots:
         self._slow = max(1, int(slots * SLOW_SHARE))
         self._normal = max(1, slots - self._slow)
         self._used: Counter[Share] = Counter()
+        self._slow_of_tenant: Counter[str] = Counter()
 
     @property
     def used(self) -> int:
@@ -49,10 +52,17 @@ class Slots:
         excess = max(0, self._used[Share.OVERRUN] - self._slow - self._normal)
         return max(0, self._normal - self._used[Share.NORMAL] - excess)
 
-    def take(self, *, is_slow: bool) -> Slot:
+    def crowded(self) -> list[str]:
+        """Returns the tenants that have a quarter or more of the slots for slow endpoints: others go first."""
+        most = max(1, self._slow // 4)
+        return [tenant for tenant, used in self._slow_of_tenant.items() if used >= most]
+
+    def take(self, tenant: str, *, is_slow: bool) -> Slot:
         """Fills a slot."""
-        slot = Slot(share=Share.SLOW if is_slow else Share.NORMAL)
+        slot = Slot(tenant=tenant, share=Share.SLOW if is_slow else Share.NORMAL)
         self._used[slot.share] += 1
+        if is_slow:
+            self._slow_of_tenant[tenant] += 1
         return slot
 
     def overrun(self, slot: Slot) -> bool:
@@ -67,3 +77,7 @@ class Slots:
     def give_back(self, slot: Slot) -> None:
         """Frees a slot."""
         self._used[slot.share] -= 1
+        if slot.share is Share.SLOW:
+            self._slow_of_tenant[slot.tenant] -= 1
+            if not self._slow_of_tenant[slot.tenant]:
+                del self._slow_of_tenant[slot.tenant]

@@ -1,6 +1,6 @@
 """Claims of deliveries: due ones become `sending` under a lease, and return from it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,17 @@ from services.notifier.store.readiness import IN_FLIGHT_LIMIT
 #: Seconds of a lease: longer than a request to job-service and an attempt together.
 LEASE_SECONDS = 60.0
 
+# What an attempt needs.
+SENDING = """
+delivery.id, delivery.endpoint_id, delivery.tenant, coalesce(delivery.url, endpoint.url) AS url, endpoint.scheme,
+    delivery.event_type, delivery.job_id, delivery.sequence, delivery.occurred_at, CAST(delivery.data AS text) AS data,
+    delivery.attempt_count, delivery.is_probe, endpoint.is_slow, delivery.lease_token, endpoint.kind
+"""
+
 # Those that wait longest first. A locked endpoint is skipped: whoever holds it wakes the dispatcher afterwards.
 LOCK_READY = """
 SELECT id FROM webhook_endpoints
-WHERE is_slow = :is_slow AND ready_at <= now()
+WHERE is_slow = :is_slow AND ready_at <= now() AND tenant <> ALL(CAST(:without AS text[]))
 ORDER BY ready_at LIMIT :limit
 FOR UPDATE SKIP LOCKED
 """
@@ -43,21 +50,16 @@ WITH capacity AS (
 UPDATE webhook_deliveries AS delivery SET
     state = 'sending', due_at = NULL, lease_token = gen_random_uuid(), is_probe = due.is_open,
     leased_until = now() + make_interval(secs => {LEASE_SECONDS})
-FROM due WHERE delivery.id = due.id
-RETURNING delivery.id
+FROM due, webhook_endpoints AS endpoint WHERE delivery.id = due.id AND endpoint.id = delivery.endpoint_id
+RETURNING {SENDING}
 """  # noqa: S608
 
-SENDING = """
-SELECT delivery.id, delivery.endpoint_id, delivery.tenant, coalesce(delivery.url, endpoint.url) AS url, endpoint.scheme,
-    delivery.event_type, delivery.job_id, delivery.sequence, delivery.occurred_at, CAST(delivery.data AS text) AS data,
-    delivery.attempt_count, delivery.is_probe, endpoint.is_slow, delivery.lease_token, endpoint.kind
-FROM webhook_deliveries AS delivery JOIN webhook_endpoints AS endpoint ON endpoint.id = delivery.endpoint_id
-WHERE delivery.state = 'sending' AND
-"""
-
-CLAIMED = f"{SENDING} delivery.id = ANY(CAST(:ids AS uuid[])) ORDER BY delivery.id"
-
-EXPIRED = f"{SENDING} delivery.leased_until <= now() ORDER BY delivery.leased_until LIMIT :limit"
+EXPIRED = f"""
+SELECT {SENDING} FROM webhook_deliveries AS delivery
+JOIN webhook_endpoints AS endpoint ON endpoint.id = delivery.endpoint_id
+WHERE delivery.state = 'sending' AND delivery.leased_until <= now()
+ORDER BY delivery.leased_until LIMIT :limit
+"""  # noqa: S608
 
 COUNT_ATTEMPTS = """
 WITH minute AS (
@@ -105,17 +107,20 @@ class Claim:
     secrets: Sequence[Secret]
 
 
-def claim(connection: Connection, *, is_slow: bool, limit: int, per_minute: int) -> list[Claim]:
+def claim(
+    connection: Connection, *, is_slow: bool, limit: int, per_minute: int, without: Collection[str] = ()
+) -> list[Claim]:
     """Claims up to `limit` due deliveries of endpoints that are slow, or of those that are not.
 
-    No endpoint gets more than its free capacity, or more than `per_minute` attempts in a minute.
+    No endpoint gets more than its free capacity, or more than `per_minute` attempts in a minute. The tenants `without`
+    get nothing.
     """
-    ready = list(connection.execute(text(LOCK_READY), {"is_slow": is_slow, "limit": limit}).scalars())
+    wanted = {"is_slow": is_slow, "limit": limit, "without": sorted(without)}
+    ready = list(connection.execute(text(LOCK_READY), wanted).scalars())
     if not ready:
         return []
     parameters = {"endpoint_ids": rows.ids(ready), "limit": limit, "per_minute": per_minute}
-    taken = list(connection.execute(text(CLAIM), parameters).scalars())
-    found = connection.execute(text(CLAIMED), {"ids": rows.ids(taken)}).mappings().all()
+    found = sorted(connection.execute(text(CLAIM), parameters).mappings(), key=lambda row: row["id"])
     counts = _counts(found)
     connection.execute(text(COUNT_ATTEMPTS), counts | {"per_minute": per_minute})
     readiness.refresh(connection, ready)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +24,12 @@ RETURNING *
 """
 
 GET = "SELECT * FROM webhook_endpoints WHERE id = :id AND deleted_at IS NULL"
+
+# The time is read after the lock was awaited.
+LOCK_NOW = """
+WITH locked AS MATERIALIZED (SELECT * FROM webhook_endpoints WHERE id = :id AND deleted_at IS NULL FOR UPDATE)
+SELECT locked.*, clock_timestamp() AS now FROM locked
+"""
 
 PAGE = """
 SELECT * FROM webhook_endpoints
@@ -98,6 +105,12 @@ def get(connection: Connection, endpoint_id: UUID, *, locked: bool = False) -> E
     statement = text(f"{GET} FOR UPDATE" if locked else GET)
     row = connection.execute(statement, {"id": endpoint_id}).mappings().first()
     return None if row is None else rows.endpoint_from(row)
+
+
+def lock_now(connection: Connection, endpoint_id: UUID) -> tuple[Endpoint, datetime] | None:
+    """Locks an endpoint that is not deleted; returns it with the database's time, None for none."""
+    row = connection.execute(text(LOCK_NOW), {"id": endpoint_id}).mappings().first()
+    return None if row is None else (rows.endpoint_from(row), row["now"])
 
 
 def page(connection: Connection, tenant: str, *, after: UUID | None, size: int) -> list[Endpoint]:

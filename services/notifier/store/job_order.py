@@ -92,10 +92,18 @@ def is_superseded(connection: Connection, delivery_id: UUID) -> bool:
 
 
 def arrange(connection: Connection, lines: Collection[tuple[UUID, str]]) -> None:
-    """Makes the first waiting delivery of each (endpoint, job) pending, unless one is being sent."""
-    if not lines:
-        return
+    """Makes the first undelivered event of each (endpoint, job) pending, unless one is being sent."""
+    if lines:
+        connection.execute(text(DEMOTE_LATER), _parameters(lines))
+        promote(connection, lines)
+
+
+def promote(connection: Connection, lines: Collection[tuple[UUID, str]]) -> None:
+    """Makes the first waiting event of each (endpoint, job) pending, after the one before has ended."""
+    if lines:
+        connection.execute(text(PROMOTE_FIRST), _parameters(lines))
+
+
+def _parameters(lines: Collection[tuple[UUID, str]]) -> dict[str, list[str]]:
     ordered = sorted(lines)
-    parameters = {"endpoint_ids": rows.ids([line[0] for line in ordered]), "job_ids": [line[1] for line in ordered]}
-    connection.execute(text(DEMOTE_LATER), parameters)
-    connection.execute(text(PROMOTE_FIRST), parameters)
+    return {"endpoint_ids": rows.ids([line[0] for line in ordered]), "job_ids": [line[1] for line in ordered]}

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from services.notifier.domain.attempts import Attempt, AttemptError, Outcome
-from services.notifier.domain.deliveries import ClaimedDelivery, DeliveryState
+from services.notifier.domain.attempts import MAX_RESPONSE, Attempt, AttemptError, Outcome
+from services.notifier.domain.deliveries import ClaimedDelivery, DeliveryState, NextStep
 from services.notifier.store import rows
 
 #: Attempts of a delivery that are kept.
@@ -16,11 +16,18 @@ MAX_MESSAGE = 500
 
 # Only under the lease that the attempt was made under.
 WRITE = """
-UPDATE webhook_deliveries SET
-    state = :state, attempt_count = :attempt_count, attempts_made = attempts_made + 1, due_at = :due_at,
-    ended_at = :ended_at, lease_token = NULL, leased_until = NULL, is_probe = false
-WHERE id = :id AND lease_token = :lease_token
-RETURNING attempts_made
+WITH written AS (
+    UPDATE webhook_deliveries SET
+        state = :state, attempt_count = :attempt_count, attempts_made = attempts_made + 1, due_at = :due_at,
+        ended_at = :ended_at, lease_token = NULL, leased_until = NULL, is_probe = false
+    WHERE id = :id AND lease_token = :lease_token
+    RETURNING id, attempts_made
+)
+INSERT INTO webhook_attempts
+    (delivery_id, number, started_at, duration_ms, status, error, message, response, is_probe)
+SELECT id, attempts_made, :started_at, :duration_ms, CAST(:status AS integer), :error, :message, :response, :is_probe
+FROM written
+RETURNING number
 """
 
 END_WITHOUT_ATTEMPT = """
@@ -30,12 +37,6 @@ WHERE id = :id AND lease_token = :lease_token
 """
 
 IS_HELD = "SELECT EXISTS (SELECT FROM webhook_deliveries WHERE id = :id AND lease_token = :lease_token)"
-
-ADD_ATTEMPT = """
-INSERT INTO webhook_attempts
-    (delivery_id, number, started_at, duration_ms, status, error, message, response, is_probe)
-VALUES (:delivery_id, :number, :started_at, :duration_ms, :status, :error, :message, :response, :is_probe)
-"""
 
 ATTEMPTS = "SELECT * FROM webhook_attempts WHERE delivery_id = :delivery_id ORDER BY number"
 
@@ -47,48 +48,34 @@ def is_held(connection: Connection, delivery: ClaimedDelivery) -> bool:
     return held
 
 
-def write(
-    connection: Connection,
-    delivery: ClaimedDelivery,
-    outcome: Outcome,
-    *,
-    state: DeliveryState,
-    attempt_count: int,
-    due_at: datetime | None,
-    now: datetime,
-) -> None:
-    """Ends the lease of a delivery that is held, and records its attempt."""
+def write(connection: Connection, delivery: ClaimedDelivery, outcome: Outcome, step: NextStep, now: datetime) -> bool:
+    """Ends the lease of a delivery, and records its attempt; returns False if the lease is lost."""
     parameters = {
         "id": delivery.id,
         "lease_token": delivery.lease_token,
-        "state": state,
-        "attempt_count": attempt_count,
-        "due_at": due_at if state is DeliveryState.PENDING else None,
-        "ended_at": None if state is DeliveryState.PENDING else now,
+        "state": step.state,
+        "attempt_count": step.attempt_count,
+        "due_at": step.due_at if step.state is DeliveryState.PENDING else None,
+        "ended_at": None if step.state is DeliveryState.PENDING else now,
+        "is_probe": delivery.is_probe,
     }
-    number: int = connection.execute(text(WRITE), parameters).scalar_one()
-    _add_attempt(connection, delivery, outcome, number=number, ended_at=now)
+    number = connection.execute(text(WRITE), parameters | _attempt(outcome, now)).scalar()
+    if number is not None and number > MAX_ATTEMPTS_KEPT:
+        statement = text("DELETE FROM webhook_attempts WHERE delivery_id = :delivery_id AND number <= :oldest")
+        connection.execute(statement, {"delivery_id": delivery.id, "oldest": number - MAX_ATTEMPTS_KEPT})
+    return number is not None
 
 
-def _add_attempt(
-    connection: Connection, delivery: ClaimedDelivery, outcome: Outcome, *, number: int, ended_at: datetime
-) -> None:
-    parameters = {
-        "delivery_id": delivery.id,
-        "number": number,
-        "started_at": ended_at - timedelta(milliseconds=outcome.duration_ms),
+def _attempt(outcome: Outcome, now: datetime) -> dict[str, object]:
+    return {
+        "started_at": now - timedelta(milliseconds=outcome.duration_ms),
         "duration_ms": outcome.duration_ms,
         "status": outcome.status,
         "error": outcome.error,
         # PostgreSQL stores no NUL, and what cannot be recorded would be sent again for ever.
         "message": _storable(outcome.message)[:MAX_MESSAGE],
-        "response": _storable(outcome.response)[:1024],
-        "is_probe": delivery.is_probe,
+        "response": _storable(outcome.response)[:MAX_RESPONSE],
     }
-    connection.execute(text(ADD_ATTEMPT), parameters)
-    if number > MAX_ATTEMPTS_KEPT:
-        statement = text("DELETE FROM webhook_attempts WHERE delivery_id = :delivery_id AND number <= :oldest")
-        connection.execute(statement, {"delivery_id": delivery.id, "oldest": number - MAX_ATTEMPTS_KEPT})
 
 
 def end_without_attempt(connection: Connection, delivery: ClaimedDelivery) -> None:

@@ -157,6 +157,27 @@ async def test_hanging_receivers_take_a_quarter_of_the_slots(
         await until(store, DELIVERED, 80)
 
 
+async def test_many_hanging_receivers_of_one_tenant_do_not_keep_the_new_ones_of_others_waiting(
+    dispatcher: Dispatcher, sender: ScriptedSender, store: Tables
+) -> None:
+    urls = [f"https://hanging-{number}.example/" for number in range(30)]
+    held = [asyncio.Event() for _ in urls]
+    sender.held = dict(zip(urls, held, strict=True))
+    store.fan_out(*(job_event(f"job_{n}", tenant="hanging", callback_url=url) for n, url in enumerate(urls)))
+    store.pass_time(hours=1)
+    async with working(dispatcher):
+        for _ in range(4):
+            first = await asyncio.wait_for(sender.begun.get(), PATIENCE)
+        store.endpoint(tenant="new", url="https://new.example/")
+        store.fan_out(job_event("new", tenant="new"))
+        sender.held[first.url].set()
+        following = await asyncio.wait_for(sender.begun.get(), PATIENCE)
+        assert following.url == "https://new.example/"
+        for each in held:
+            each.set()
+        await until(store, DELIVERED, 31)
+
+
 async def test_receivers_that_begin_to_hang_free_their_slots_before_they_time_out(
     dispatcher: Dispatcher, sender: ScriptedSender, store: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
