@@ -14,6 +14,7 @@ from uuid import UUID
 
 import httpcore
 import pytest
+import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -547,3 +548,36 @@ async def test_the_time_of_an_attempt_is_measured() -> None:
     outcome = await against(answers(OK + b"\r\n"))
 
     assert 0 <= outcome.duration_ms <= (time.monotonic() - began) * 1000
+
+
+# The event loop of the services.
+
+
+def test_attempts_end_alike_on_the_event_loop_of_the_services(tmp_path: Path) -> None:
+    async def outcomes() -> list[tuple[AttemptError | None, int | None]]:
+        found = [
+            await against(answers(OK + b"Content-Length: 2\r\n\r\nok")),
+            await against(answers(OK + b"Content-Length: 9\r\n\r\nab", then="reset")),
+            await against(repeats(OK + b"Content-Length: 10485760\r\n\r\n", b"y" * KIBIBYTE)),
+            await against(repeats(b"", b"HTTP/1.1 102 Processing\r\n\r\n" * 40)),
+            await against(hostile.hangs, deadline_seconds=1.0),
+            await against(answers(OK), resolver=Names(["127.0.0.1", "169.254.169.254"])),
+        ]
+        async with tls_receiver(tmp_path, "receiver.test") as (running, trusting):
+            found.append(await attempt(running.url(scheme="https"), tls=trusting))
+            found.append(await attempt(running.url("other.test", scheme="https"), tls=trusting))
+        async with receiver(hostile.hangs) as running:
+            found.append(await attempt(running.url(scheme="https"), deadline_seconds=1.0))
+        return [summary(outcome) for outcome in found]
+
+    assert uvloop.run(outcomes()) == [
+        (None, 200),
+        (AttemptError.PROTOCOL, 200),
+        (None, 200),
+        (AttemptError.PROTOCOL, None),
+        (AttemptError.TIMEOUT_HEADERS, None),
+        (AttemptError.BLOCKED_ADDRESS, None),
+        (None, 200),
+        (AttemptError.TLS, None),
+        (AttemptError.TLS, None),
+    ]
