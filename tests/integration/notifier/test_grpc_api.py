@@ -29,7 +29,7 @@ from services.notifier.grpc_api.webhook_service import WebhookService
 from services.notifier.store.pools import CONNECTIONS, POOLS
 from tests.support.identities import door_for, entry, write
 from tests.support.patience import PATIENCE
-from tests.support.webhooks import FAILURE, GONE, ScriptedSender, Store, job_event
+from tests.support.webhooks import FAILURE, GONE, ScriptedSender, Tables, job_event
 
 URL = "https://receiver.example/hooks"
 PER_TENANT = 3
@@ -132,7 +132,7 @@ async def test_a_new_endpoint_is_returned_with_its_secret_and_later_without(api:
     assert created.secret not in str(found)
 
 
-async def test_an_endpoint_with_ed25519_shows_its_public_key_and_no_secret(api: Api, store: Store) -> None:
+async def test_an_endpoint_with_ed25519_shows_its_public_key_and_no_secret(api: Api, store: Tables) -> None:
     created = await api.create(signature_scheme=pb.SIGNATURE_SCHEME_V1A)
     [row] = store.sql("SELECT key FROM webhook_secrets")
 
@@ -200,7 +200,7 @@ def prefixed_none(prefix: str) -> str:
     return f"{prefix}_{NO_ID}"
 
 
-async def test_a_delivery_of_another_tenant_is_not_found(api: Api, store: Store) -> None:
+async def test_a_delivery_of_another_tenant_is_not_found(api: Api, store: Tables) -> None:
     await api.create()
     store.fan_out(job_event())
     delivery_id = prefixed("msg", store.delivery_id())
@@ -258,7 +258,7 @@ OUT_OF_BOUNDS: dict[str, tuple[str, dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("method", "fields", "field"), OUT_OF_BOUNDS.values(), ids=OUT_OF_BOUNDS)
 async def test_what_is_out_of_bounds_is_refused_by_its_field(
-    api: Api, store: Store, method: str, fields: dict[str, Any], field: str
+    api: Api, store: Tables, method: str, fields: dict[str, Any], field: str
 ) -> None:
     refused = await api.refusal(method, **fields)
 
@@ -305,7 +305,7 @@ async def test_an_update_changes_what_it_names_and_nothing_else(api: Api) -> Non
     assert await api.get(created.id) == moved
 
 
-async def test_a_tenant_disables_and_enables_its_endpoint(api: Api, store: Store) -> None:
+async def test_a_tenant_disables_and_enables_its_endpoint(api: Api, store: Tables) -> None:
     created = (await api.create()).webhook
     disabled = (await api.ask("UpdateWebhook", webhook_id=created.id, enabled=False)).webhook
     store.fan_out(job_event())
@@ -323,7 +323,7 @@ async def test_a_tenant_disables_and_enables_its_endpoint(api: Api, store: Store
     assert (due.state, due.HasField("next_attempt_at")) == (pb.DELIVERY_STATE_PENDING, True)
 
 
-async def test_the_health_of_an_endpoint_says_what_failed_and_what_will_be(api: Api, store: Store) -> None:
+async def test_the_health_of_an_endpoint_says_what_failed_and_what_will_be(api: Api, store: Tables) -> None:
     created = (await api.create()).webhook
     store.fan_out(*(job_event(f"job_{number}") for number in range(5)))
     states = []
@@ -341,7 +341,7 @@ async def test_the_health_of_an_endpoint_says_what_failed_and_what_will_be(api: 
     assert not last.HasField("disabled_at")
 
 
-async def test_a_receiver_that_is_gone_disables_its_endpoint(api: Api, store: Store) -> None:
+async def test_a_receiver_that_is_gone_disables_its_endpoint(api: Api, store: Tables) -> None:
     created = (await api.create()).webhook
     store.fan_out(job_event())
     store.deliver(GONE)
@@ -426,7 +426,7 @@ async def test_a_test_sends_one_event_at_once_and_returns_what_came_of_it(api: A
     assert (await api.get(created.id)).health.state == pb.WEBHOOK_STATE_HEALTHY
 
 
-async def test_deliveries_are_listed_newest_first_by_state_and_type(api: Api, store: Store) -> None:
+async def test_deliveries_are_listed_newest_first_by_state_and_type(api: Api, store: Tables) -> None:
     created = (await api.create()).webhook
     store.fan_out(job_event("job_1"), job_event("job_2", type_="job.failed"), job_event("job_3"))
     store.record(store.claim(1)[0])
@@ -444,7 +444,7 @@ async def test_deliveries_are_listed_newest_first_by_state_and_type(api: Api, st
     assert await listed(event_type="job.canceled") == []
 
 
-async def test_a_delivery_tells_of_its_event_and_of_its_attempts(api: Api, store: Store) -> None:
+async def test_a_delivery_tells_of_its_event_and_of_its_attempts(api: Api, store: Tables) -> None:
     created = (await api.create()).webhook
     store.fan_out(job_event(sequence=7))
     delivery_id = prefixed("msg", store.delivery_id(sequence=7))
@@ -470,7 +470,7 @@ async def test_a_delivery_tells_of_its_event_and_of_its_attempts(api: Api, store
     assert delivered.attempts[-1].error == pb.ATTEMPT_ERROR_UNSPECIFIED
 
 
-async def test_deliveries_to_callback_urls_are_listed_for_their_tenant(api: Api, store: Store) -> None:
+async def test_deliveries_to_callback_urls_are_listed_for_their_tenant(api: Api, store: Tables) -> None:
     await api.create()
     callback = "https://callback.example/done?order=7"
     store.fan_out(job_event(callback_url=callback), job_event("job_2", tenant="rival", callback_url=callback))
@@ -480,7 +480,7 @@ async def test_deliveries_to_callback_urls_are_listed_for_their_tenant(api: Api,
     assert [webhook.url for webhook in (await api.ask("ListWebhooks")).webhooks] == [URL]
 
 
-async def test_a_range_of_held_deliveries_is_counted_and_made_due(api: Api, store: Store) -> None:
+async def test_a_range_of_held_deliveries_is_counted_and_made_due(api: Api, store: Tables) -> None:
     created = (await api.create()).webhook
     await api.ask("UpdateWebhook", webhook_id=created.id, enabled=False)
     store.fan_out(*(job_event(f"job_{number}") for number in range(3)))
