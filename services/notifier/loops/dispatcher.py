@@ -5,6 +5,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 
 from common.errors import DependencyUnavailable, ServiceError
@@ -26,7 +27,7 @@ POLL_SECONDS = 1.0
 #: Shortest seconds between two claims: slots that become free in this time are filled by one.
 COALESCED_SECONDS = 0.005
 #: Deliveries of one claim and share.
-MAX_CLAIMED = 100
+MAX_CLAIMED = 64
 #: Seconds for a call to job-service.
 JOBS_SECONDS = 10.0
 #: Seconds without claims after job-service did not respond.
@@ -91,12 +92,10 @@ class Dispatcher:
         try:
             await stop.wait()
             self._stopping = True
-            until = time.monotonic() + grace_seconds
-            # A claim under way ends, and a call to job-service that ends starts the attempts of its deliveries.
-            while (left := {claiming, *self._tasks} - {task for task in (claiming,) if task.done()}) and (
-                seconds := until - time.monotonic()
-            ) > 0:
-                await asyncio.wait(left, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(grace_seconds):
+                    await asyncio.wait({claiming})
+                    await self.settle()
         finally:
             for task in (claiming, *self._tasks):
                 task.cancel()
@@ -118,7 +117,7 @@ class Dispatcher:
         return {"claimed": claimed}
 
     async def settle(self) -> None:
-        """Waits until no attempt is under way."""
+        """Waits until no attempt is under way, and none is about to begin."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
