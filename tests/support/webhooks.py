@@ -20,7 +20,7 @@ from services.notifier.application.payloads import WEBHOOK
 from services.notifier.application.webhook_requests import Change, NewWebhook
 from services.notifier.domain.attempts import AttemptError, Outcome
 from services.notifier.domain.deliveries import DeliveryState
-from services.notifier.domain.endpoints import Endpoint, Secret, SignatureScheme
+from services.notifier.domain.endpoints import Endpoint, Secret, Share, SignatureScheme
 from services.notifier.domain.events import COMPLETED, JobEvent
 from services.notifier.ports import EventKey, FinalEvents
 from services.notifier.store import claims, fan_out, listing, readiness
@@ -100,10 +100,12 @@ class Tables:
         """Create the deliveries of events."""
         return int(self.run(lambda c: fan_out.fan_out(c, events, new_key=key_of)))
 
-    def claim(self, limit: int = 100, *, is_slow: bool | None = None, per_minute: int = 6_000) -> list[Claim]:
-        """Claim due deliveries: of slow endpoints, of others, or of both."""
-        wanted = (False, True) if is_slow is None else (is_slow,)
-        work = [partial(claims.claim, is_slow=slow, limit=limit, per_minute=per_minute) for slow in wanted]
+    def claim(self, limit: int = 100, *, share: Share | None = None, per_minute: int = 6_000) -> list[Claim]:
+        """Claim due deliveries: up to as many of each share, or of one."""
+        work = [
+            partial(claims.claim, share=each, limit=limit, per_minute=per_minute)
+            for each in (Share if share is None else [share])
+        ]
         return [claim for each in work for claim in self.run(each)]
 
     def record(self, claim: Claim, outcome: Outcome = SUCCESS) -> attempts.Recorded:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from services.notifier.domain.attempts import Attempt, Outcome
-from services.notifier.domain.endpoints import SignatureScheme
+from services.notifier.domain.endpoints import Share, SignatureScheme
 from services.notifier.domain.retry_schedule import MAX_ATTEMPTS, OWN_FAULT_DELAY, Random, bounded, delay, with_jitter
 
 
@@ -61,8 +61,8 @@ class ClaimedDelivery:
     attempt_count: int
     #: Whether the attempt is a probe of a degraded endpoint.
     is_probe: bool
-    #: Whether the endpoint's slots are bounded to the slow share.
-    is_slow: bool
+    #: Part of a process's slots that the attempt fills.
+    share: Share
     #: Token of the lease; the outcome is recorded only while it is the current one.
     lease_token: UUID
 

@@ -12,8 +12,8 @@ from services.notifier.domain.health import Health
 MAX_URL, MAX_DESCRIPTION = 2_048, 200
 #: Deliveries that are attempted at the same time: per endpoint, and per slow one.
 IN_FLIGHT, SLOW_IN_FLIGHT = 4, 2
-#: Part of a process's slots that slow endpoints may fill together.
-SLOW_SHARE = 0.25
+#: Parts of a process's slots: for endpoints that are slow, and for those without an attempt yet.
+SLOW_PART, NEW_PART = 0.125, 0.125
 
 
 class Kind(StrEnum):
@@ -23,6 +23,17 @@ class Kind(StrEnum):
     ENDPOINT = "endpoint"
     #: The origin of the callback URLs of a tenant's jobs, so that a dead receiver delays only itself.
     CALLBACK = "callback"
+
+
+class Share(StrEnum):
+    """Part of a process's slots that an endpoint's attempts fill, so that slow receivers hold up no others."""
+
+    #: Endpoints that are not slow.
+    NORMAL = "normal"
+    #: Endpoints without an attempt since they were created, moved or enabled.
+    NEW = "new"
+    #: Slow endpoints.
+    SLOW = "slow"
 
 
 class SignatureScheme(StrEnum):
@@ -86,6 +97,13 @@ def wants(endpoint: Endpoint, event: JobEvent) -> bool:
         and event.occurred_at >= endpoint.created_at
         and (not endpoint.event_types or event.type in endpoint.event_types)
     )
+
+
+def share_of(health: Health) -> Share:
+    """Returns the part of the slots that an endpoint's attempts fill."""
+    if not health.is_slow:
+        return Share.NORMAL
+    return Share.NEW if health.window_started_at is None else Share.SLOW
 
 
 def in_flight_limit(health: Health) -> int:

@@ -5,6 +5,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 
 from common.errors import DependencyUnavailable, ServiceError
@@ -12,11 +13,12 @@ from common.logs import event
 from common.loops import run_every
 from common.postgres import Database
 from services.notifier.application import attempts
+from services.notifier.domain.endpoints import Share
 from services.notifier.loops.sending import Attempts
 from services.notifier.loops.slots import Slot, Slots
 from services.notifier.ports import EventKey, JobService, Sender
 from services.notifier.store import claims
-from services.notifier.store.claims import Claim
+from services.notifier.store.claims import Claim, Wanted
 from services.notifier.store.pools import Pool
 
 _LOG = logging.getLogger(__name__)
@@ -24,8 +26,8 @@ _LOG = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 #: Shortest seconds between two claims: slots that become free in this time are filled by one.
 COALESCED_SECONDS = 0.005
-#: Deliveries of one claim, and jobs of one call to job-service.
-MAX_CLAIMED = 100
+#: Deliveries of one claim and share.
+MAX_CLAIMED = 64
 #: Seconds for a call to job-service.
 JOBS_SECONDS = 10.0
 #: Seconds without claims after job-service did not respond.
@@ -90,11 +92,10 @@ class Dispatcher:
         try:
             await stop.wait()
             self._stopping = True
-            await claiming
-            until = time.monotonic() + grace_seconds
-            # An ended call to job-service starts the attempts of its deliveries.
-            while self._tasks and (seconds := until - time.monotonic()) > 0:
-                await asyncio.wait(self._tasks, timeout=seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(grace_seconds):
+                    await asyncio.wait({claiming})
+                    await self.settle()
         finally:
             for task in (claiming, *self._tasks):
                 task.cancel()
@@ -104,7 +105,7 @@ class Dispatcher:
         """Claims until no slot is free or nothing is due; returns the number of claimed deliveries."""
         claimed = 0
         try:
-            while count := await self._claim(is_slow=False) + await self._claim(is_slow=True):
+            while count := await self._claim():
                 claimed += count
         except DependencyUnavailable as error:
             # Logged once per outage. The next poll follows soon: receivers wait.
@@ -116,22 +117,22 @@ class Dispatcher:
         return {"claimed": claimed}
 
     async def settle(self) -> None:
-        """Waits until no attempt is under way."""
+        """Waits until no attempt is under way, and none is about to begin."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _claim(self, *, is_slow: bool) -> int:
-        limit = min(self._slots.free(is_slow=is_slow), MAX_CLAIMED)
-        if limit == 0 or self.draining or self._stopping or time.monotonic() < self._away_until:
+    async def _claim(self) -> int:
+        if self.draining or self._stopping or time.monotonic() < self._away_until:
             return 0
-        crowded = self._slots.crowded() if is_slow else []
-        work = partial(claims.claim, is_slow=is_slow, limit=limit, per_minute=self._per_minute)
-        claimed = await self._database.run(partial(work, without=crowded), pool=Pool.CLAIMS)
-        if not claimed and crowded:
-            # No other tenant needs the slots.
-            claimed = await self._database.run(work, pool=Pool.CLAIMS)
+        wanted = {
+            share: Wanted(limit=min(free, MAX_CLAIMED), crowded=self._slots.crowded(share))
+            for share in Share
+            if (free := self._slots.free(share)) > 0
+        }
+        work = partial(claims.claim_shares, wanted=wanted, per_minute=self._per_minute)
+        claimed = await self._database.run(work, pool=Pool.CLAIMS) if wanted else []
         if claimed:
-            held = [(claim, self._slots.take(claim.delivery.tenant, is_slow=is_slow)) for claim in claimed]
+            held = [(claim, self._slots.take(claim.delivery.tenant, claim.delivery.share)) for claim in claimed]
             self._start(self._deliver(held))
         return len(claimed)
 

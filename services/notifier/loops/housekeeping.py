@@ -15,8 +15,8 @@ from services.notifier.store import holding, redeliveries, retention
 
 #: Rows of one transaction.
 BATCH = 500
-#: Transactions of one kind in one run.
-MAX_BATCHES = 200
+#: Transactions of one kind in one run: the next run, which follows at once, begins with expired leases.
+MAX_BATCHES = 20
 #: Seconds between two runs without a wake-up.
 INTERVAL_SECONDS = 5.0
 #: Seconds between two runs of retention.
@@ -77,6 +77,8 @@ class Housekeeping:
             if found is None:
                 break
             held += found
+        else:
+            self._woken.set()
         return held
 
     async def _redeliver(self) -> int:
@@ -91,6 +93,8 @@ class Housekeeping:
                 continue
             after, worked_off = found[0], worked_off + 1
             redelivered += await self._database.run(partial(_work_off, found=found))
+        else:
+            self._woken.set()
         return redelivered
 
     async def _repeat(self, work: Callable[[Connection], int], full: int) -> int:
@@ -101,6 +105,8 @@ class Housekeeping:
             rows += found
             if found < full:
                 break
+        else:
+            self._woken.set()
         return rows
 
 

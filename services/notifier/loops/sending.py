@@ -16,6 +16,7 @@ from common.tracing import span, traceparent
 from services.notifier.application import attempts, payloads
 from services.notifier.application.attempts import Recorded
 from services.notifier.domain.attempts import AttemptError, Outcome
+from services.notifier.domain.endpoints import Share
 from services.notifier.domain.health import SLOW_MS
 from services.notifier.loops.slots import Slot, Slots
 from services.notifier.ports import Sender
@@ -24,6 +25,8 @@ from services.notifier.store.claims import Claim
 from services.notifier.store.pools import Pool
 
 _LOG = logging.getLogger(__name__)
+#: Seconds after which an attempt gives its slot free.
+OVERRUN_SECONDS = 0.5
 #: Seconds after which an attempt is given up; a sender's own deadline is earlier.
 SEND_SECONDS = 30.0
 #: Seconds for which an outcome that could not be recorded is tried again; then the lease ends soon.
@@ -62,9 +65,11 @@ class Attempts:
         with span("webhook.attempt", kind=SpanKind.CLIENT, attributes=attributes):
             sending = asyncio.ensure_future(self._send(claim, data))
             try:
-                done, _ = await asyncio.wait({sending}, timeout=SLOW_MS / 1_000)
-                if not done:
-                    await self._overrun(claim, slot)
+                if not await _ends(sending, OVERRUN_SECONDS):
+                    if self._slots.overrun(slot):
+                        self._freed()
+                    if slot.share is Share.NORMAL and not await _ends(sending, SLOW_MS / 1_000 - OVERRUN_SECONDS):
+                        await self._mark_slow(claim)
                 outcome = await sending
             finally:
                 sending.cancel()
@@ -96,11 +101,8 @@ class Attempts:
             message="The attempt failed for an internal reason.",
         )
 
-    async def _overrun(self, claim: Claim, slot: Slot) -> None:
+    async def _mark_slow(self, claim: Claim) -> None:
         """Treats an endpoint as slow before its attempt has ended, so that it holds up no others."""
-        if not self._slots.overrun(slot):
-            return
-        self._freed()
         try:
             await self._database.run(partial(_mark_slow, claim=claim), pool=Pool.OUTCOMES)
         except DependencyUnavailable:
@@ -117,6 +119,12 @@ class Attempts:
                 if time.monotonic() > until:
                     raise
             await asyncio.sleep(RECORD_PAUSE)
+
+
+async def _ends(sending: "asyncio.Future[Outcome]", seconds: float) -> bool:
+    """Waits up to `seconds` for a request to end; returns whether it did."""
+    done, _ = await asyncio.wait({sending}, timeout=max(seconds, 0.0))
+    return bool(done)
 
 
 def _mark_slow(connection: Connection, *, claim: Claim) -> None:

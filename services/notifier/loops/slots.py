@@ -1,21 +1,12 @@
-"""Slots of attempts: slow endpoints have their own, so that they never take those of the others."""
+"""Slots of attempts: each share has its own, so that no kind of endpoints takes those of another."""
 
 from collections import Counter
 from dataclasses import dataclass
-from enum import Enum, auto
 
-from services.notifier.domain.endpoints import SLOW_SHARE
+from services.notifier.domain.endpoints import NEW_PART, SLOW_PART, Share
 
-
-class Share(Enum):
-    """What an attempt counts against."""
-
-    #: Endpoints that are not slow.
-    NORMAL = auto()
-    #: Endpoints that are slow.
-    SLOW = auto()
-    #: Attempts that take long although their endpoints were not slow: they hold up no others.
-    OVERRUN = auto()
+#: Part of the slots of the slow or new share from which on a tenant lets others go first.
+CROWDED_PART = 0.25
 
 
 @dataclass(kw_only=True, eq=False)
@@ -24,60 +15,66 @@ class Slot:
 
     #: Whose attempt it is.
     tenant: str
-    #: What it counts against.
+    #: Share of the endpoint.
     share: Share
+    #: Whether the attempt takes long, and counts against the overruns of its share instead.
+    has_overrun: bool = False
 
 
 class Slots:
-    """A quarter of the slots is for slow endpoints, the rest for the others.
+    """Slots by share.
 
-    An attempt that overruns gives its slot free, until there are as many such attempts as slots: then they count again.
+    An attempt that overruns gives its slot free, so that receivers that begin to hang hold up no others of their share.
+    As many as there are slots may overrun, half as many of new endpoints, and none of slow ones.
     """
 
     def __init__(self, slots: int) -> None:
-        self._slow = max(1, int(slots * SLOW_SHARE))
-        self._normal = max(1, slots - self._slow)
+        slow, new = max(1, int(slots * SLOW_PART)), max(1, int(slots * NEW_PART))
+        self._slots = {Share.NORMAL: max(1, slots - slow - new), Share.NEW: new, Share.SLOW: slow}
+        self._overruns = {Share.NORMAL: slots, Share.NEW: slots // 2, Share.SLOW: 0}
         self._used: Counter[Share] = Counter()
-        self._slow_of_tenant: Counter[str] = Counter()
+        self._overrun: Counter[Share] = Counter()
+        self._of_tenant: Counter[tuple[Share, str]] = Counter()
 
     @property
     def used(self) -> int:
         """Number of attempts under way."""
-        return self._used.total()
+        return self._used.total() + self._overrun.total()
 
-    def free(self, *, is_slow: bool) -> int:
-        """Returns the number of free slots for endpoints that are slow, or for the others."""
-        if is_slow:
-            return max(0, self._slow - self._used[Share.SLOW])
-        excess = max(0, self._used[Share.OVERRUN] - self._slow - self._normal)
-        return max(0, self._normal - self._used[Share.NORMAL] - excess)
+    def free(self, share: Share) -> int:
+        """Returns the number of free slots of a share."""
+        return self._slots[share] - self._used[share]
 
-    def crowded(self) -> list[str]:
-        """Returns the tenants that have a quarter or more of the slots for slow endpoints: others go first."""
-        most = max(1, self._slow // 4)
-        return [tenant for tenant, used in self._slow_of_tenant.items() if used >= most]
+    def crowded(self, share: Share) -> list[str]:
+        """Returns the tenants that let others go first; none for endpoints that work."""
+        if share is Share.NORMAL:
+            return []
+        most = max(1, self._slots[share] * CROWDED_PART)
+        return [tenant for (of, tenant), used in self._of_tenant.items() if of is share and used >= most]
 
-    def take(self, tenant: str, *, is_slow: bool) -> Slot:
+    def take(self, tenant: str, share: Share) -> Slot:
         """Fills a slot."""
-        slot = Slot(tenant=tenant, share=Share.SLOW if is_slow else Share.NORMAL)
-        self._used[slot.share] += 1
-        if is_slow:
-            self._slow_of_tenant[tenant] += 1
+        self._count(slot := Slot(tenant=tenant, share=share), 1)
         return slot
 
     def overrun(self, slot: Slot) -> bool:
-        """Moves an attempt of an endpoint that was not slow; returns whether it was one."""
-        if slot.share is not Share.NORMAL:
+        """Frees the slot of an attempt that takes long; returns False if too many do."""
+        if slot.has_overrun or self._overrun[slot.share] >= self._overruns[slot.share]:
             return False
-        self._used[slot.share] -= 1
-        slot.share = Share.OVERRUN
-        self._used[slot.share] += 1
+        self._count(slot, -1)
+        slot.has_overrun = True
+        self._overrun[slot.share] += 1
         return True
 
     def give_back(self, slot: Slot) -> None:
-        """Frees a slot."""
-        self._used[slot.share] -= 1
-        if slot.share is Share.SLOW:
-            self._slow_of_tenant[slot.tenant] -= 1
-            if not self._slow_of_tenant[slot.tenant]:
-                del self._slow_of_tenant[slot.tenant]
+        """Frees a slot when the attempt has ended."""
+        if slot.has_overrun:
+            self._overrun[slot.share] -= 1
+        else:
+            self._count(slot, -1)
+
+    def _count(self, slot: Slot, change: int) -> None:
+        self._used[slot.share] += change
+        self._of_tenant[slot.share, slot.tenant] += change
+        if not self._of_tenant[slot.share, slot.tenant]:
+            del self._of_tenant[slot.share, slot.tenant]

@@ -1,13 +1,13 @@
 """Claims of deliveries: due ones become `sending` under a lease, and return from it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, text
 
 from services.notifier.domain.deliveries import ClaimedDelivery
-from services.notifier.domain.endpoints import Secret, SignatureScheme
+from services.notifier.domain.endpoints import Secret, Share, SignatureScheme
 from services.notifier.store import job_order, readiness, rows, secrets
 from services.notifier.store.readiness import IN_FLIGHT_LIMIT
 
@@ -18,13 +18,13 @@ LEASE_SECONDS = 60.0
 SENDING = """
 delivery.id, delivery.endpoint_id, delivery.tenant, coalesce(delivery.url, endpoint.url) AS url, endpoint.scheme,
     delivery.event_type, delivery.job_id, delivery.sequence, delivery.occurred_at, CAST(delivery.data AS text) AS data,
-    delivery.attempt_count, delivery.is_probe, endpoint.is_slow, delivery.lease_token, endpoint.kind
+    delivery.attempt_count, delivery.is_probe, endpoint.share, delivery.lease_token, endpoint.kind
 """
 
 # Those that wait longest first. A locked endpoint is skipped: whoever holds it wakes the dispatcher afterwards.
 LOCK_READY = """
 SELECT id FROM webhook_endpoints
-WHERE is_slow = :is_slow AND ready_at <= now() AND tenant <> ALL(CAST(:without AS text[]))
+WHERE share = :share AND ready_at <= now() AND tenant <> ALL(CAST(:without AS text[]))
 ORDER BY ready_at LIMIT :limit
 FOR UPDATE SKIP LOCKED
 """
@@ -107,15 +107,36 @@ class Claim:
     secrets: Sequence[Secret]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a process claims for one share."""
+
+    #: Free slots.
+    limit: int
+    #: Tenants that have many slots already: they get the others only if no other tenant needs them.
+    crowded: Collection[str] = ()
+
+
+def claim_shares(connection: Connection, wanted: Mapping[Share, Wanted], *, per_minute: int) -> list[Claim]:
+    """Claims due deliveries for the free slots of each share."""
+    claimed = []
+    for share, each in wanted.items():
+        found = claim(connection, share, limit=each.limit, per_minute=per_minute, without=each.crowded)
+        if not found and each.crowded:
+            found = claim(connection, share, limit=each.limit, per_minute=per_minute)
+        claimed += found
+    return claimed
+
+
 def claim(
-    connection: Connection, *, is_slow: bool, limit: int, per_minute: int, without: Collection[str] = ()
+    connection: Connection, share: Share, *, limit: int, per_minute: int, without: Collection[str] = ()
 ) -> list[Claim]:
-    """Claims up to `limit` due deliveries of endpoints that are slow, or of those that are not.
+    """Claims up to `limit` due deliveries of the endpoints of a share.
 
     No endpoint gets more than its free capacity, or more than `per_minute` attempts in a minute. The tenants `without`
     get nothing.
     """
-    wanted = {"is_slow": is_slow, "limit": limit, "without": sorted(without)}
+    wanted = {"share": share, "limit": limit, "without": sorted(without)}
     ready = list(connection.execute(text(LOCK_READY), wanted).scalars())
     if not ready:
         return []
@@ -176,4 +197,4 @@ def _with_secrets(connection: Connection, claimed: Sequence[rows.Row]) -> list[C
 
 def _claimed_from(row: rows.Row) -> ClaimedDelivery:
     fields = {name: value for name, value in row.items() if name != "kind"}
-    return ClaimedDelivery(**(fields | {"scheme": SignatureScheme(row["scheme"])}))
+    return ClaimedDelivery(**(fields | {"scheme": SignatureScheme(row["scheme"]), "share": Share(row["share"])}))

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from services.notifier.application import attempts
 from services.notifier.domain.attempts import AttemptError, Outcome
 from services.notifier.domain.deliveries import DeliveryState
-from services.notifier.domain.endpoints import Endpoint
+from services.notifier.domain.endpoints import Endpoint, Share, share_of
 from services.notifier.domain.events import FAILED
 from services.notifier.domain.health import State
 from services.notifier.store import claims, outcomes, readiness
@@ -40,32 +40,34 @@ def test_an_attempt_that_ends_makes_room_for_the_next(store: Tables) -> None:
     assert len(store.claim()) == 1
 
 
-def test_slow_endpoints_are_claimed_apart(store: Tables) -> None:
+def test_endpoints_of_each_share_are_claimed_apart(store: Tables) -> None:
     working, new = store.working(tenant="working"), store.endpoint(tenant="new")
     for tenant in ("working", "new"):
         backlog(store, 1, tenant=tenant)
-    assert [claim.delivery.endpoint_id for claim in store.claim(is_slow=True)] == [new.id]
-    assert [claim.delivery.endpoint_id for claim in store.claim(is_slow=False)] == [working.id]
+    assert [claim.delivery.endpoint_id for claim in store.claim(share=Share.NEW)] == [new.id]
+    assert [claim.delivery.endpoint_id for claim in store.claim(share=Share.NORMAL)] == [working.id]
 
 
 def test_an_endpoint_leaves_the_slow_share_with_its_first_success_and_returns_with_a_timeout(store: Tables) -> None:
     endpoint = store.endpoint()
     backlog(store, 9)
-    [first, second] = store.claim(is_slow=True)
+    [first, second] = store.claim(share=Share.NEW)
     store.record(first)
-    [third, *_] = store.claim(is_slow=False)
+    [third, *_] = store.claim(share=Share.NORMAL)
     assert not store.look(endpoint).health.is_slow
     store.record(second)
     store.record(third, Outcome(duration_ms=20_000, error=AttemptError.TIMEOUT_HEADERS))
-    assert store.look(endpoint).health.is_slow
-    assert store.claim(is_slow=False) == []
+    assert share_of(store.look(endpoint).health) is Share.SLOW
+    assert store.claim(share=Share.NORMAL) == []
 
 
 def test_endpoints_take_turns_within_a_claim(store: Tables) -> None:
     for number in range(4):
         store.working(tenant=f"tenant-{number}")
         backlog(store, 10, tenant=f"tenant-{number}")
-    assert sorted(claim.delivery.tenant for claim in store.claim(4, is_slow=False)) == [f"tenant-{n}" for n in range(4)]
+    assert sorted(claim.delivery.tenant for claim in store.claim(4, share=Share.NORMAL)) == [
+        f"tenant-{n}" for n in range(4)
+    ]
 
 
 def test_an_old_backlog_does_not_keep_other_endpoints_waiting(store: Tables) -> None:
@@ -77,7 +79,7 @@ def test_an_old_backlog_does_not_keep_other_endpoints_waiting(store: Tables) -> 
     backlog(store, 20, tenant="new")
     served = []
     for _ in range(12):
-        [claim] = store.claim(1, is_slow=False)
+        [claim] = store.claim(1, share=Share.NORMAL)
         served.append(claim.delivery.tenant)
         store.record(claim)
     assert served.count("new") == 3
@@ -112,7 +114,7 @@ def test_two_processes_claim_nothing_twice(store: Tables) -> None:
 
     def work() -> list[Claim]:
         mine = []
-        while claimed := store.claim(3, is_slow=False):
+        while claimed := store.claim(3, share=Share.NORMAL):
             mine += claimed
         return mine
 
@@ -230,3 +232,14 @@ def test_an_outcome_of_what_was_deleted_meanwhile_is_dropped(store: Tables, is_d
         id=endpoint.id,
     )
     assert store.record(claim).state is None
+
+
+@pytest.mark.parametrize("outcome", [None, SUCCESS, FAILURE])
+def test_the_database_and_the_domain_know_the_same_share(store: Tables, outcome: Outcome | None) -> None:
+    endpoint = store.endpoint()
+    backlog(store, 1)
+    [claim] = store.claim()
+    if outcome is not None:
+        store.record(claim, outcome)
+    [row] = store.sql("SELECT share FROM webhook_endpoints")
+    assert row.share == share_of(store.look(endpoint).health)

@@ -32,6 +32,9 @@ CREATE TABLE IF NOT EXISTS webhook_endpoints (
     openings integer NOT NULL DEFAULT 0,
     blocked_until timestamptz,
     is_slow boolean NOT NULL DEFAULT true,
+    -- part of a process's slots: see services/notifier/domain/endpoints.py
+    share text GENERATED ALWAYS AS (
+        CASE WHEN NOT is_slow THEN 'normal' WHEN window_started_at IS NULL THEN 'new' ELSE 'slow' END) STORED,
     last_error text,
     last_status integer,
     disabled_reason text,
@@ -64,7 +67,7 @@ CREATE INDEX IF NOT EXISTS callback_origins_by_age ON webhook_endpoints (created
     WHERE kind = 'callback' AND deleted_at IS NULL;
 CREATE INDEX IF NOT EXISTS webhook_endpoints_of_tenant ON webhook_endpoints (tenant, id)
     WHERE kind = 'endpoint' AND deleted_at IS NULL;
-CREATE INDEX IF NOT EXISTS webhook_endpoints_ready ON webhook_endpoints (is_slow, ready_at) WHERE ready_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS webhook_endpoints_ready ON webhook_endpoints (share, ready_at) WHERE ready_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS webhook_endpoints_deleted ON webhook_endpoints (deleted_at) WHERE deleted_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS webhook_endpoints_holding ON webhook_endpoints (id) WHERE is_holding;
 """

@@ -10,7 +10,7 @@ from services.notifier.domain import deliveries as rules
 from services.notifier.domain import retry_schedule
 from services.notifier.domain.attempts import AttemptError, Outcome
 from services.notifier.domain.deliveries import ClaimedDelivery, DeliveryState, NextStep
-from services.notifier.domain.endpoints import SignatureScheme
+from services.notifier.domain.endpoints import Share, SignatureScheme
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 SUCCESS = Outcome(duration_ms=20, status=200)
@@ -29,7 +29,7 @@ DELIVERY = ClaimedDelivery(
     data=None,
     attempt_count=0,
     is_probe=False,
-    is_slow=False,
+    share=Share.NORMAL,
     lease_token=uuid4(),
 )
 
