@@ -6,6 +6,7 @@ of IPv4 and IPv6 (RFC 6890), and the documentation of the platforms.
 """
 
 import ipaddress
+import socket
 from collections.abc import Sequence
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -94,6 +95,29 @@ def is_within(written: str, networks: Sequence[Network]) -> bool:
     """Returns whether an address is in one of the networks."""
     address = _address(written)
     return address is not None and _is_in(address, networks)
+
+
+def is_same(written: str, other: str) -> bool:
+    """Returns whether two texts are the same address; False if one is none."""
+    address = _address(written)
+    return address is not None and address == _address(other)
+
+
+def literal_address(host: str) -> str | None:
+    """Returns the address that a host stands for without a name server; None for a name.
+
+    Any notation counts that resolvers read as an address, such as 127.1, `localhost` and [::1].
+    """
+    bare = host.strip("[]").rstrip(".").lower()
+    if bare == "localhost" or bare.endswith(".localhost"):
+        return "127.0.0.1"
+    if _address(bare.partition("%")[0]) is not None:
+        return bare
+    try:
+        # Reads what the resolver of the C library reads: fewer than four parts, octal, hexadecimal.
+        return socket.inet_ntoa(socket.inet_aton(bare))
+    except (OSError, ValueError):
+        return None
 
 
 def _address(written: str) -> Address | None:

@@ -5,15 +5,13 @@ moment later, or a URL that two parsers read differently, changes nothing.
 """
 
 import asyncio
-import ipaddress
-import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import httpcore
 
-from common.network.addresses import is_private, is_public
+from common.network.addresses import is_private, is_public, is_same, literal_address
 from common.network.resolver import Resolve, resolve
 
 #: Addresses of one host that are tried.
@@ -69,20 +67,6 @@ class AddressPolicy:
         return self.ports is None or port in self.ports
 
 
-def literal_address(host: str) -> str | None:
-    """Returns the address that a host stands for without a name server, in the usual notation; None for a name."""
-    bare = host.strip("[]").rstrip(".").lower()
-    if bare == "localhost" or bare.endswith(".localhost"):
-        return "127.0.0.1"
-    if _parsed(bare.partition("%")[0]) is not None:
-        return bare
-    try:
-        # Reads what the C library's resolver reads: fewer than four parts, octal, hexadecimal.
-        return socket.inet_ntoa(socket.inet_aton(bare))
-    except (OSError, ValueError):
-        return None
-
-
 async def checked_addresses(host: str, port: int, *, policy: HostPolicy, resolver: Resolve = resolve) -> Sequence[str]:
     """Returns all addresses of a host.
 
@@ -99,8 +83,8 @@ async def require_peer(stream: httpcore.AsyncNetworkStream, address: str) -> Non
 
     Raises `ForbiddenAddress`, and `httpcore.ConnectError` for a connection that has ended already and has no peer.
     """
-    peer, expected = stream.get_extra_info("server_addr"), _parsed(address)
-    if peer and expected is not None and _parsed(str(peer[0])) == expected:
+    peer = stream.get_extra_info("server_addr")
+    if peer and is_same(str(peer[0]), address):
         return
     await stream.aclose()
     if peer is None:
@@ -165,10 +149,3 @@ def _tried(addresses: Sequence[str]) -> Iterable[tuple[str, bool]]:
     """Yields the addresses to try, and whether each is the last one."""
     tried = list(dict.fromkeys(addresses))[:MAX_ADDRESSES]
     return ((address, address == tried[-1]) for address in tried)
-
-
-def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(address)
-    except ValueError:
-        return None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from common.network.addresses import is_private, is_public
+from common.network.addresses import is_private, is_public, is_same, literal_address
 
 #: By what the network is for.
 NEVER = {
@@ -69,3 +69,50 @@ def test_private(address: str) -> None:
 def test_neighbours_of_special_networks_are_public(address: str) -> None:
     assert is_public(address)
     assert not is_private(address)
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.0.0.1.", "127.0.0.1"),
+        ("127.1", "127.0.0.1"),
+        ("0x7f.1", "127.0.0.1"),
+        ("0X7F.0.0.1", "127.0.0.1"),
+        ("0177.1", "127.0.0.1"),
+        ("2130706433", "127.0.0.1"),
+        ("0xa9fea9fe", "169.254.169.254"),
+        ("1.1", "1.0.0.1"),
+        ("::1", "::1"),
+        ("[::ffff:127.0.0.1]", "::ffff:127.0.0.1"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+        ("localhost", "127.0.0.1"),
+        ("LOCALHOST.", "127.0.0.1"),
+        ("a.localhost", "127.0.0.1"),
+        ("example.com", None),
+        ("1.2.3.4.example.com", None),
+        ("1.2.3.4.5", None),
+        ("xn--bcher-kva.example", None),
+        ("notlocalhost", None),
+        ("", None),
+        ("a\x00b", None),
+        ("\N{FULLWIDTH DIGIT ONE}.1.1.1", None),
+    ],
+)
+def test_a_literal_address_is_recognized_in_every_notation(host: str, address: str | None) -> None:
+    assert literal_address(host) == address
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("1.1.1.1", "1.1.1.1", True),
+        ("2606:4700:0::1111", "2606:4700::1111", True),
+        ("1.1.1.1", "1.1.1.2", False),
+        ("1.1.1.1", "::ffff:1.1.1.1", False),
+        ("nonsense", "nonsense", False),
+        ("fe80::1%a", "fe80::1%a", False),
+    ],
+)
+def test_addresses_are_compared_by_value(one: str, other: str, same: bool) -> None:
+    assert is_same(one, other) is same

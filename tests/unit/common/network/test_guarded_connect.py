@@ -14,7 +14,6 @@ from common.network.guarded_connect import (
     ForbiddenAddress,
     GuardedBackend,
     UnresolvedName,
-    literal_address,
     require_peer,
 )
 from tests.support.tcp_servers import tcp_server
@@ -105,38 +104,6 @@ def test_other_ports_than_those_of_web_servers_are_not_allowed(port: int) -> Non
     assert not AddressPolicy().allows_literal("host.test", port)
     assert AddressPolicy(ports=None).may_reach("host.test", port, ["1.1.1.1"])
     assert all(AddressPolicy().may_reach("host.test", web, ["1.1.1.1"]) for web in DEFAULT_PORTS)
-
-
-@pytest.mark.parametrize(
-    ("host", "address"),
-    [
-        ("127.0.0.1", "127.0.0.1"),
-        ("127.0.0.1.", "127.0.0.1"),
-        ("127.1", "127.0.0.1"),
-        ("0x7f.1", "127.0.0.1"),
-        ("0X7F.0.0.1", "127.0.0.1"),
-        ("0177.1", "127.0.0.1"),
-        ("2130706433", "127.0.0.1"),
-        ("0xa9fea9fe", "169.254.169.254"),
-        ("1.1", "1.0.0.1"),
-        ("::1", "::1"),
-        ("[::ffff:127.0.0.1]", "::ffff:127.0.0.1"),
-        ("fe80::1%eth0", "fe80::1%eth0"),
-        ("localhost", "127.0.0.1"),
-        ("LOCALHOST.", "127.0.0.1"),
-        ("a.localhost", "127.0.0.1"),
-        ("example.com", None),
-        ("1.2.3.4.example.com", None),
-        ("1.2.3.4.5", None),
-        ("xn--bcher-kva.example", None),
-        ("notlocalhost", None),
-        ("", None),
-        ("a\x00b", None),
-        ("\N{FULLWIDTH DIGIT ONE}.1.1.1", None),
-    ],
-)
-def test_a_literal_address_is_recognized_in_every_notation(host: str, address: str | None) -> None:
-    assert literal_address(host) == address
 
 
 def test_names_are_allowed_literally_and_literal_addresses_by_their_network() -> None:
