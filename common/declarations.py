@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DeliverPolicy,
+    DiscardPolicy,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
 from nats.js.errors import NotFoundError
 
 from common.logs import event
@@ -63,19 +71,21 @@ class ConsumerSpec:
     ack_wait_seconds: float = 30.0
     #: Unacknowledged messages beyond which the broker delivers no more.
     max_ack_pending: int = 1000
+    #: Whether messages that are older than the consumer are delivered, too.
+    delivers_earlier: bool = True
+    #: Deliveries of a message that is never acknowledged; None: without limit, as the database counts attempts.
+    max_deliveries: int | None = None
 
     def config(self) -> ConsumerConfig:
-        """Returns the declaration as the NATS library takes it.
-
-        Deliveries are not limited, because the database counts attempts.
-        """
+        """Returns the declaration as the NATS library takes it."""
         return ConsumerConfig(
             durable_name=self.durable,
             filter_subject=self.subject,
             ack_policy=AckPolicy.EXPLICIT,
             ack_wait=self.ack_wait_seconds,
             max_ack_pending=self.max_ack_pending,
-            max_deliver=-1,
+            max_deliver=-1 if self.max_deliveries is None else self.max_deliveries,
+            deliver_policy=DeliverPolicy.ALL if self.delivers_earlier else DeliverPolicy.NEW,
         )
 
 

@@ -1,7 +1,7 @@
 """OperationsService, which every service offers to operators: status, drain, log level."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import calotype
 import grpc
@@ -12,8 +12,18 @@ from calotype.ops.v1 import operations_service_pb2_grpc
 from common.errors import ServiceError
 from common.grpc_server import GrpcService
 from common.health import Readiness
-from common.leased_work import LeasedWork
 from common.logs import LEVELS, set_level
+
+
+class Work(Protocol):
+    """Work that a process claims."""
+
+    #: Whether nothing more is claimed.
+    draining: bool
+
+    @property
+    def busy(self) -> int:
+        """Number of filled slots."""
 
 
 class OperationsService(operations_service_pb2_grpc.OperationsServiceServicer):
@@ -28,7 +38,7 @@ class OperationsService(operations_service_pb2_grpc.OperationsServiceServicer):
         service: str,
         ready: Readiness,
         *,
-        work: LeasedWork[Any] | None = None,
+        work: Work | None = None,
         counters: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._service = service

@@ -52,3 +52,6 @@ def examine(data: Path, database_url: str) -> Iterator[Finding]:
         yield bucket.examine(state.storage_url, state.bucket)
     if url := database_url or (state.database_url if state else ""):
         yield from database.examine(url)
+    if state is not None:
+        for service, own_url in state.database_urls.items():
+            yield database.schema(service, own_url)

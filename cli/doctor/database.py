@@ -1,15 +1,23 @@
-"""Checks a database: whether it keeps what it commits, and whether its clock agrees with this machine's."""
+"""Checks a database: whether it keeps what it commits, whether its clock is right, and whether schemas are current."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 import psycopg2
+from sqlalchemy import create_engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from cli.doctor.findings import Finding, fail, ok, warn
+from common.postgres import driver_url
+from services.job import migrations as job_migrations
+from services.notifier import migrations as notifier_migrations
 
 SETTINGS = ("fsync", "full_page_writes", "synchronous_commit", "synchronous_standby_names")
 #: Largest difference of the clocks. Leases and deadlines follow the database's; people compare them with their own.
 SKEW = timedelta(seconds=2)
+#: Tell whether a schema is older than this program, by service.
+IS_BEHIND = {"job": job_migrations.is_behind, "notifier": notifier_migrations.is_behind}
 
 
 def examine(url: str) -> Iterator[Finding]:
@@ -53,6 +61,21 @@ def clock(skew: timedelta) -> Finding:
     if abs(skew) <= SKEW:
         return ok(f"the database's clock differs by {abs(seconds):.1f} s")
     return warn(f"the database's clock differs by {seconds:+.1f} s", "let both follow the same time server (NTP)")
+
+
+def schema(service: str, url: str) -> Finding:
+    """Whether the schema of a service is as new as this program; `url` is with the service's role."""
+    engine = create_engine(driver_url(url), poolclass=NullPool, connect_args={"connect_timeout": 3})
+    try:
+        with engine.connect() as connection:
+            is_behind = IS_BEHIND[service](connection)
+    except SQLAlchemyError:
+        return fail(f"the schema of {service} cannot be read with its role", "restart the stack: calotype up")
+    finally:
+        engine.dispose()
+    if is_behind:
+        return fail(f"the schema of {service} is older than this program", f"calotype migrate --service {service}")
+    return ok(f"the schema of {service} is the newest")
 
 
 def _query(url: str) -> tuple[dict[str, str], timedelta]:

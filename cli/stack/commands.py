@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import click
+from alembic.util import CommandError
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
@@ -12,13 +13,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from cli.environment import check_names
 from cli.errors import CommandFailed, ExitCode
 from cli.stack import detached, foreground
-from cli.stack.database import from_environment
+from cli.stack.database import UPGRADES, from_environment
 from cli.stack.embedded import Options
 from cli.stack.exports import exports, key_need
 from cli.stack.options import Address, Replicas, data_option
 from cli.stack.readiness import Row, check
 from cli.stack.state import StackState, require_state
-from services.job import migrations
 
 
 @click.command()
@@ -105,20 +105,34 @@ def status(data: Path) -> int:
 
 @click.command()
 @data_option
-def migrate(data: Path) -> int:
+@click.option(
+    "--service",
+    type=click.Choice(list(UPGRADES)),
+    help="Service whose schema it is. Default: job with CALOTYPE_DATABASE_URL, and every service of a running stack.",
+)
+def migrate(data: Path, service: str | None) -> int:
     """Bring a database to the newest schema.
 
     The database is that of CALOTYPE_DATABASE_URL, or of the running stack.
     """
-    url = from_environment() or require_state(data).database_url
-    began = time.monotonic()
-    try:
-        migrations.upgrade(url)
-    except SQLAlchemyError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CommandFailed(f"The database could not be migrated: {reason}", ExitCode.NOT_REACHABLE) from error
-    _report(f"the schema is the newest ({time.monotonic() - began:.1f} s)")
+    for name, url in _databases(data, service).items():
+        began = time.monotonic()
+        try:
+            UPGRADES[name](url)
+        except (SQLAlchemyError, CommandError) as error:
+            reason = str(error).strip().splitlines()[0]
+            message = f"The database of {name} could not be migrated: {reason}"
+            raise CommandFailed(message, ExitCode.NOT_REACHABLE) from error
+        _report(f"the schema of {name} is the newest ({time.monotonic() - began:.1f} s)")
     return ExitCode.DONE
+
+
+def _databases(data: Path, service: str | None) -> dict[str, str]:
+    """URLs of the databases to migrate, by service."""
+    if url := from_environment():
+        return {service or "job": url}
+    urls = require_state(data).database_urls
+    return urls if service is None else {service: urls[service]}
 
 
 def _state(row: Row) -> str:

@@ -47,8 +47,8 @@ class Options:
 class Servers:
     """URLs of the servers."""
 
-    #: The services' database, with user and password.
-    database_url: str
+    #: Databases with user and password, by service.
+    database_urls: Mapping[str, str]
     #: The broker, without a user.
     nats_url: str
     #: The object store.
@@ -95,7 +95,8 @@ class EmbeddedStack:
         self._describe = lambda: StackState(
             http=self.url,
             grpc=assembled.addresses,
-            database_url=servers.database_url,
+            database_url=servers.database_urls["job"],
+            notifier_database_url=servers.database_urls["notifier"],
             nats_url=nats.as_user(servers.nats_url, OPERATOR.name, secrets.nats_passwords),
             nats_monitor_url=nats.as_user(servers.nats_url, MONITOR.name, secrets.nats_passwords),
             storage_url=servers.storage_url,
@@ -139,23 +140,24 @@ class EmbeddedStack:
         began = self._launch({"postgres": [database_server], "nats": [broker], "storage": [objects]})
         self._wait_all_ready(["postgres"], began, stop)
         # The longest step; the other servers start meanwhile.
-        database_url = database.prepare(admin_url, secrets.database_password)
+        database_urls = database.prepare(admin_url, secrets.database_passwords)
         self._wait_all_ready(["nats", "storage"], began, stop)
-        return Servers(database_url=database_url, nats_url=nats_url, storage_url=storage_url)
+        return Servers(database_urls=database_urls, nats_url=nats_url, storage_url=storage_url)
 
     def _wiring(self, servers: Servers, secrets: keys.Keys, keys_file: Path, identities: Path) -> services.Wiring:
         return services.Wiring(
             settings={
-                "DATABASE_URL": servers.database_url,
                 "NATS_URL": servers.nats_url,
                 "BUCKET": BUCKET,
                 "STAGING_BUCKET": STAGING_BUCKET,
                 "PUBLIC_BASE_URL": servers.public_base_url,
+                "API_BASE_URL": self.url,
                 "PROVIDERS_FILE": str(self._options.providers or ""),
                 "API_KEYS_FILE": str(keys_file),
                 "GRPC_IDENTITIES_FILE": str(identities),
                 "KEYLESS_WHILE_FREE": "" if self._options.require_auth else "true",
             },
+            database_urls=servers.database_urls,
             tokens=secrets.service_tokens,
             nats_passwords=secrets.nats_passwords,
             storage_url=servers.storage_url,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 from calotype.broker_users import MONITOR, USERS
-from calotype.permissions import CLIENT, GENERATOR, OPERATOR, UPLOADER
+from calotype.permissions import CLIENT, GENERATOR, NOTIFIER, OPERATOR, UPLOADER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +21,10 @@ class Keys:
     api_key: str
     #: Gateway key of the operator.
     operator_key: str
-    #: Password of the services' database user.
+    #: Password of job-service's database role.
     database_password: str
+    #: Password of the notifier's database role.
+    notifier_database_password: str
     #: gRPC token of the stack's user, a client and operator.
     grpc_token: str
     #: gRPC token of the gateway.
@@ -31,6 +33,8 @@ class Keys:
     generator_token: str
     #: gRPC token of the uploader.
     uploader_token: str
+    #: gRPC token of the notifier.
+    notifier_token: str
     #: The generator's token for the object store.
     generator_storage_token: str
     #: The uploader's token for the object store.
@@ -41,10 +45,17 @@ class Keys:
     generator_nats_password: str
     #: Broker password of the uploader.
     uploader_nats_password: str
+    #: Broker password of the notifier.
+    notifier_nats_password: str
     #: Broker password of the user `operator`, who may do everything.
     operator_nats_password: str
     #: Broker password of the user `monitor`, who may read health and settings.
     monitor_nats_password: str
+
+    @property
+    def database_passwords(self) -> Mapping[str, str]:
+        """Passwords of the database's roles, by service."""
+        return {"job": self.database_password, "notifier": self.notifier_database_password}
 
     @property
     def storage_tokens(self) -> Mapping[str, str]:
@@ -59,7 +70,8 @@ class Keys:
     @property
     def service_tokens(self) -> Mapping[str, str]:
         """Tokens for gRPC, by service."""
-        return {"gateway": self.gateway_token, "generator": self.generator_token, "uploader": self.uploader_token}
+        names = ("gateway", "generator", "uploader", "notifier")
+        return {name: getattr(self, f"{name}_token") for name in names}
 
 
 def load_or_create(folder: Path) -> tuple[Keys, Path]:
@@ -87,6 +99,7 @@ def write_identities(folder: Path, keys: Keys) -> Path:
         _identity("gateway", keys.gateway_token, CLIENT, OPERATOR),
         _identity("generator", keys.generator_token, GENERATOR),
         _identity("uploader", keys.uploader_token, UPLOADER),
+        _identity("notifier", keys.notifier_token, NOTIFIER),
         _identity("user", keys.grpc_token, CLIENT, OPERATOR),
     ]
     write_private(file, yaml.safe_dump({"identities": entries}, sort_keys=False))
@@ -94,7 +107,7 @@ def write_identities(folder: Path, keys: Keys) -> Path:
 
 
 def _identity(name: str, token: str, *roles: str) -> dict[str, object]:
-    tenants: object = "*" if CLIENT in roles else []
+    tenants: object = "*" if {CLIENT, NOTIFIER} & {*roles} else []
     return {"name": name, "roles": list(roles), "tenants": tenants, "token_sha256": [_sha256(token)]}
 
 
@@ -103,6 +116,7 @@ def _fresh() -> Keys:
         api_key=f"ck_{secrets.token_urlsafe(32)}",
         operator_key=f"ck_{secrets.token_urlsafe(32)}",
         database_password=secrets.token_urlsafe(24),
+        notifier_database_password=secrets.token_urlsafe(24),
         **{field.name: f"cg_{secrets.token_urlsafe(32)}" for field in fields(Keys) if field.name.endswith("_token")},
         **{field.name: f"cn_{secrets.token_urlsafe(32)}" for field in fields(Keys) if "_nats_" in field.name},
     )

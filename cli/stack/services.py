@@ -55,16 +55,25 @@ SERVICES = (
         uses_storage=True,
     ),
     Service(
+        name="notifier",
+        module="services.notifier",
+        settings=_BROKER
+        | {"DATABASE_URL", "JOB_ADDRESS", "API_BASE_URL", "GRPC_LISTEN", "GRPC_IDENTITIES_FILE", "GRPC_TOKEN"},
+    ),
+    Service(
         name="gateway",
         module="gateway",
         settings=frozenset(
-            {"JOB_ADDRESS", "HTTP_LISTEN", "API_KEYS_FILE", "KEYLESS_WHILE_FREE", "GRPC_TOKEN", "ADMIN_LISTEN"}
+            {
+                *("JOB_ADDRESS", "NOTIFIER_ADDRESS", "HTTP_LISTEN", "API_KEYS_FILE", "KEYLESS_WHILE_FREE"),
+                *("GRPC_TOKEN", "ADMIN_LISTEN"),
+            }
         ),
         replicable=False,
     ),
 )
 #: Phases of stopping: no service loses another that it still needs.
-STOPPING_ORDER = (("gateway",), ("generator", "uploader"), ("job",))
+STOPPING_ORDER = (("gateway",), ("generator", "uploader", "notifier"), ("job",))
 _OF_OTHERS = {"URL", "API_KEY", "GRPC_TLS_CERT", "GRPC_TLS_KEY", "GRPC_TLS_CA", "NATS_TLS_CA", "STREAM_REPLICAS"}
 #: Variables that the stack sets itself or that are for client commands: never taken from the caller's environment.
 _NOT_INHERITED = frozenset(
@@ -81,6 +90,8 @@ class Wiring:
 
     #: Settings by name, without prefix; a service gets those that it names.
     settings: Mapping[str, str]
+    #: URLs of databases, by service.
+    database_urls: Mapping[str, str]
     #: Tokens for gRPC, by service.
     tokens: Mapping[str, str]
     #: Passwords of the broker, by user.
@@ -118,6 +129,7 @@ def assemble(wiring: Wiring, ports: Ports) -> Assembled:
     shared = dict(wiring.settings) | {
         "JOB_ADDRESS": _target(listens["job"], "GRPC_LISTEN"),
         "WORKER_ADDRESS": _target(listens["job"], "WORKER_LISTEN"),
+        "NOTIFIER_ADDRESS": _target(listens["notifier"], "GRPC_LISTEN"),
     }
     programs = {
         service.name: [
@@ -133,6 +145,7 @@ def assemble(wiring: Wiring, ports: Ports) -> Assembled:
 def _credentials(service: Service, wiring: Wiring) -> dict[str, str]:
     """Settings with the service's credentials; it gets those that it names."""
     return {
+        "DATABASE_URL": wiring.database_urls.get(service.name, ""),
         "GRPC_TOKEN": wiring.tokens.get(service.name, ""),
         "NATS_PASSWORD": wiring.nats_passwords.get(service.name, ""),
     }

@@ -29,8 +29,10 @@ class StackState:
     http: str
     #: `host:port` of each service's first replica; `worker` is job-service's port for workers.
     grpc: dict[str, str]
-    #: The services' database, with user and password.
+    #: job-service's database, with user and password.
     database_url: str
+    #: The notifier's database, with user and password.
+    notifier_database_url: str
     #: The broker, for the user `operator`, who may do everything.
     nats_url: str
     #: The broker, for the user `monitor`, who may read the server's health and settings.
@@ -53,6 +55,11 @@ class StackState:
     storage_tokens: dict[str, str]
     #: Process ids of all replicas, by service or server.
     pids: dict[str, list[int]]
+
+    @property
+    def database_urls(self) -> dict[str, str]:
+        """Databases with user and password, by service."""
+        return {"job": self.database_url, "notifier": self.notifier_database_url}
 
     def write(self, folder: Path) -> None:
         """Replaces the file in one step; only its owner can read it, as it holds keys."""

@@ -105,9 +105,10 @@ GENERATOR = _worker(
     [streams.GENERATOR_WAKE, streams.GENERATOR_SETTLE],
 )
 UPLOADER = _worker("uploader", [f"{streams.FACT_UPLOAD}.*"], [streams.UPLOADER_WAKE, streams.UPLOADER_DELETE])
+NOTIFIER = _worker("notifier", [], [streams.NOTIFIER_WAKE])
 #: For the people who operate the installation: every subject.
 OPERATOR = User(name="operator", account=STREAMS_ACCOUNT, publish=(">",), subscribe=(">",))
-USERS = (JOB, OPERATOR, GENERATOR, UPLOADER)
+USERS = (JOB, OPERATOR, GENERATOR, UPLOADER, NOTIFIER)
 
 HEALTH_REQUEST, SETTINGS_REQUEST = "$SYS.REQ.SERVER.PING.HEALTHZ", "$SYS.REQ.SERVER.PING.VARZ"
 #: Of the embedded stack: reads the state of the server, in an account without messages.

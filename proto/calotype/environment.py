@@ -6,6 +6,7 @@ A service reads the settings that it needs, and does not start when any other `C
 SETTINGS = frozenset(
     {
         "ADMIN_LISTEN",
+        "API_BASE_URL",
         "API_KEY",
         "API_KEYS_FILE",
         "BUCKET",
@@ -34,6 +35,8 @@ SETTINGS = frozenset(
         "NATS_PASSWORD",
         "NATS_TLS_CA_FILE",
         "NATS_URL",
+        "NOTIFIER_ADDRESS",
+        "NOTIFIER_SLOTS",
         "PROVIDERS_FILE",
         "PUBLIC_BASE_URL",
         "PUBLIC_CACHE_SECONDS",
@@ -42,6 +45,11 @@ SETTINGS = frozenset(
         "STREAM_REPLICAS",
         "UPLOADER_SLOTS",
         "URL",
+        "WEBHOOKS_PER_TENANT",
+        "WEBHOOK_ALLOW_PRIVATE",
+        "WEBHOOK_DELIVERIES_PER_MINUTE",
+        "WEBHOOK_PORTS",
+        "WEBHOOK_PROXY_URL",
         "WORKER_ADDRESS",
         "WORKER_LISTEN",
     }

@@ -13,9 +13,11 @@ CLIENT = "client"
 GENERATOR = "generator"
 #: Claims uploads; the only role that publishes images.
 UPLOADER = "uploader"
+#: Reads final events of jobs, which it delivers to webhooks; may call nothing else.
+NOTIFIER = "notifier"
 #: Operates the installation.
 OPERATOR = "operator"
-ROLES = (CLIENT, GENERATOR, UPLOADER, OPERATOR)
+ROLES = (CLIENT, GENERATOR, UPLOADER, NOTIFIER, OPERATOR)
 #: Roles of the previous version, and the roles that they stand for until the next version.
 OLD_ROLES: Mapping[str, Collection[str]] = {"worker": (GENERATOR, UPLOADER)}
 #: Names of roles that an identity may have.
@@ -34,7 +36,8 @@ REQUIRED_ROLES: Mapping[str, Mapping[str, str | Collection[str] | None]] = {
         "DeleteJob": CLIENT,
         "ListAttempts": CLIENT,
         "ListProviders": CLIENT,
-        "ListFinalEvents": CLIENT,
+        "ListFinalEvents": frozenset({CLIENT, NOTIFIER}),
+        "GetFinalEvents": NOTIFIER,
         "TakeRequest": CLIENT,
         "WatchJob": CLIENT,
     },
@@ -53,6 +56,21 @@ REQUIRED_ROLES: Mapping[str, Mapping[str, str | Collection[str] | None]] = {
         "RenewLeases": _WORKERS,
         "ReleaseJob": _WORKERS,
     },
+    "calotype.notifier.v1.WebhookService": {
+        "CreateWebhook": CLIENT,
+        "GetWebhook": CLIENT,
+        "ListWebhooks": CLIENT,
+        "UpdateWebhook": CLIENT,
+        "DeleteWebhook": CLIENT,
+        "RotateSecret": CLIENT,
+        "GetSigningSecret": CLIENT,
+        "TestWebhook": CLIENT,
+        "ListDeliveries": CLIENT,
+        "GetDelivery": CLIENT,
+        "Redeliver": CLIENT,
+        "RedeliverRange": CLIENT,
+        "DeleteTenant": OPERATOR,
+    },
     "calotype.ops.v1.OperationsService": {"GetStatus": _ANY, "Drain": OPERATOR, "SetLogLevel": OPERATOR},
     "calotype.ops.v1.DeadLetterService": {"ListDeadLetters": OPERATOR, "ReplayDeadLetter": OPERATOR},
     "calotype.ops.v1.QueueService": {"GetQueue": OPERATOR, "ListProviderUse": OPERATOR, "GetAnyJob": OPERATOR},
@@ -61,7 +79,7 @@ REQUIRED_ROLES: Mapping[str, Mapping[str, str | Collection[str] | None]] = {
 #: The role that may delete and compare the objects of a bucket. An unspecified bucket means staging.
 _OWNERS = {"BUCKET_UNSPECIFIED": GENERATOR, "BUCKET_STAGING": GENERATOR, "BUCKET_PUBLIC": UPLOADER}
 #: Methods that return jobs of all tenants, for callers that may act for all of them.
-_ALL_TENANTS = frozenset({"/calotype.job.v1.JobService/ListFinalEvents"})
+_ALL_TENANTS = frozenset({"/calotype.job.v1.JobService/ListFinalEvents", "/calotype.job.v1.JobService/GetFinalEvents"})
 
 
 #: Prefixes of the names of methods that change nothing.
@@ -101,15 +119,18 @@ def policy(
         return "the method returns jobs of every tenant, and the caller may act for some tenants only."
     if request is None:
         return None
-    if _has_tenant(request) and getattr(request, "tenant") not in tenants:  # noqa: B009 - not each request has it
+    # An operator's method is for all tenants, whatever tenants its caller acts for as a client.
+    if required != OPERATOR and _names_another(request, tenants):
         return "the caller may not act for this tenant."
     return None
 
 
-def _has_tenant(request: Message) -> bool:
-    """Returns whether the request names a tenant; an optional field counts once it is set, even to an empty text."""
+def _names_another(request: Message, tenants: Collection[str]) -> bool:
+    """Returns whether the request names another tenant; an optional field counts once it is set, even to ""."""
     named = request.DESCRIPTOR.fields_by_name.get("tenant")
-    return named is not None and (not named.has_presence or request.HasField("tenant"))
+    if named is None or (named.has_presence and not request.HasField("tenant")):
+        return False
+    return getattr(request, "tenant") not in tenants  # noqa: B009 - not each request has it
 
 
 def _owns(request: Message, roles: Collection[str]) -> bool:

@@ -3,7 +3,7 @@
 job-service declares all streams and consumers; no other service may (`broker_users`).
 """
 
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 WAKE_GENERATE = "calotype.wake.generate"
 WAKE_UPLOAD = "calotype.wake.upload"
@@ -110,10 +110,24 @@ class Consumer(TypedDict):
     durable: str
     #: The only subject that it reads.
     subject: str
+    #: Whether messages of before the consumer was made are delivered, too.
+    delivers_earlier: NotRequired[bool]
+    #: How often a message is delivered that nobody acknowledges; left out: without limit.
+    max_deliveries: NotRequired[int]
 
 
 GENERATOR_WAKE: Consumer = {"stream": WORK["name"], "durable": "generator-wake", "subject": WAKE_GENERATE}
 GENERATOR_SETTLE: Consumer = {"stream": WORK["name"], "durable": "generator-settle", "subject": WAKE_SETTLE}
 UPLOADER_WAKE: Consumer = {"stream": WORK["name"], "durable": "uploader-wake", "subject": WAKE_UPLOAD}
 UPLOADER_DELETE: Consumer = {"stream": WORK["name"], "durable": "uploader-delete", "subject": WAKE_DELETE}
-WAKE_CONSUMERS: tuple[Consumer, ...] = (GENERATOR_WAKE, GENERATOR_SETTLE, UPLOADER_WAKE, UPLOADER_DELETE)
+#: Events wake the notifier, which then reads the feed of final events: what came before it reads without being woken.
+NOTIFIER_WAKE: Consumer = {
+    "stream": EVENTS["name"],
+    "durable": "notifier-wake",
+    "subject": "calotype.event.*.*",
+    "delivers_earlier": False,
+    "max_deliveries": 3,
+}
+WAKE_CONSUMERS: tuple[Consumer, ...] = (
+    *(GENERATOR_WAKE, GENERATOR_SETTLE, UPLOADER_WAKE, UPLOADER_DELETE, NOTIFIER_WAKE),
+)

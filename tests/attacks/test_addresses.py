@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from common.network.addresses import is_private, is_public
 from services.generator.adapters.images.guarded_fetch import GuardedFetch
 from services.generator.adapters.images.reader import GuardedImageReader
-from services.generator.adapters.network.addresses import is_private, is_public
 from services.generator.adapters.network.trusted_hosts import TrustedHosts
 from services.generator.adapters.providers.entry_fields import PrivateName
 from services.generator.domain.provider_results import StageError

@@ -93,7 +93,7 @@ def test_a_secret_is_with_the_process_that_uses_it_alone(stack: StackState) -> N
         if any(MARKER in value for value in environment.values())
     }
 
-    expected = {"nats", "storage", "job", "generator", "uploader", "gateway"}
+    expected = {"nats", "storage", "job", "generator", "uploader", "notifier", "gateway"}
     expected |= {"postgres"} if is_readable(stack, "postgres") else set()
     assert expected <= {one.split()[0] for one in found}
     assert any(name.startswith("child of generator") for name in found)
@@ -111,6 +111,7 @@ def test_a_credential_of_the_stack_is_with_its_service_alone(stack: StackState) 
         return {name.rpartition(" ")[0] for name, variables in found.items() if value in "\n".join(variables.values())}
 
     assert holders(stack.database_url) == {"job"}
+    assert holders(stack.notifier_database_url) == {"notifier"}
     assert {service: holders(token) for service, token in stack.storage_tokens.items()} == {
         service: {service} for service in stack.storage_tokens
     }

@@ -218,6 +218,7 @@ PORTS: Mapping[str, Callable[[Stack, str], None]] = {
     "job-1-worker_listen": refused_by_grpc,
     "generator-1-grpc_listen": refused_by_grpc,
     "uploader-1-grpc_listen": refused_by_grpc,
+    "notifier-1-grpc_listen": refused_by_grpc,
     "postgres": refused_by_postgres,
     "nats": refused_by_nats,
     "storage": refused_by_storage,

@@ -81,20 +81,30 @@ def seen_by_judge(bucket: storage.Bucket) -> storage.Bucket:
 
 
 def services_over_links(
-    folder: Path, ports: Ports, reached: Servers, *, database_url: str, providers: Path, replicas: Mapping[str, int]
+    folder: Path,
+    ports: Ports,
+    reached: Servers,
+    *,
+    database_urls: Mapping[str, str],
+    providers: Path,
+    replicas: Mapping[str, int],
 ) -> Services:
     """All services, each of which reaches servers and others by links."""
     http = f"127.0.0.1:{ports.assign('http')}"
     wiring = services.Wiring(
         # The token of each is its name.
-        tokens={name: name for name in ("gateway", "generator", "uploader")},
+        tokens={name: name for name in ("gateway", "generator", "uploader", "notifier")},
+        database_urls={
+            name: url.replace(f":{reached.ports['postgres']}/", f":{reached.links['postgres']}/")
+            for name, url in database_urls.items()
+        },
         nats_passwords=NATS_PASSWORDS,
         settings={
-            "DATABASE_URL": database_url.replace(f":{reached.ports['postgres']}/", f":{reached.links['postgres']}/"),
             "NATS_URL": f"nats://127.0.0.1:{reached.links['nats']}",
             "BUCKET": BUCKET,
             "STAGING_BUCKET": STAGING_BUCKET,
             "PUBLIC_BASE_URL": f"{reached.storage_url}/{BUCKET}",
+            "API_BASE_URL": f"http://{http}",
             "PROVIDERS_FILE": str(providers),
             "API_KEYS_FILE": str(write_keys(folder / "keys.yaml")),
             "GRPC_IDENTITIES_FILE": str(
@@ -103,6 +113,7 @@ def services_over_links(
                     entry("gateway", "client", "operator", tenants="*"),
                     entry("generator", "generator"),
                     entry("uploader", "uploader"),
+                    entry("notifier", "notifier", tenants="*"),
                     entry(OPERATOR, "operator"),
                 )
             ),

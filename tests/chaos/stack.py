@@ -68,14 +68,15 @@ class ChaosStack:
         ports = Ports(self.folder / "ports.json")
         servers = programs.servers(self.folder, ports, seed=self._seed)
         self._run(servers.programs)
-        database_url = database.prepare(servers.admin_url, "chaos")
+        database_urls = database.prepare(servers.admin_url, dict.fromkeys(database.ROLES, "chaos"))
+        database_url = database_urls["job"]
         with closing(psycopg2.connect(database_url)) as connection:
             clock.take_over(connection)
         providers = self.folder / "providers.yaml"
         self.write_providers = partial(write_providers, providers, f"http://127.0.0.1:{servers.links['provider']}")
         self.write_providers()
         services = programs.services_over_links(
-            self.folder, ports, servers, database_url=database_url, providers=providers, replicas=self._replicas
+            self.folder, ports, servers, database_urls=database_urls, providers=providers, replicas=self._replicas
         )
         self._run({"links": services.links})
         self.links = Links(services.control)

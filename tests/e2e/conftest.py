@@ -111,6 +111,8 @@ def stack(server_folder: Path, spans: Collector, books: Books, closed_port: int)
         "PAID_API_KEY": KEY,
         "WRONG_API_KEY": "wrong",
         "OTEL_EXPORTER_OTLP_ENDPOINT": spans.url,
+        # Receivers of tests are on this machine.
+        "CALOTYPE_WEBHOOK_ALLOW_PRIVATE": "true",
     }
     environment = {**os.environ, **settings}
     command = [sys.executable, "-m", "cli", "up", "--detach", "--http", "127.0.0.1:0", "--data", str(folder)]

@@ -1,17 +1,14 @@
 """A credential is used, and found nowhere: not in the database, a log, a span, or an answer."""
 
-from contextlib import closing
 from pathlib import Path
 
-import psycopg2
 import pytest
-from psycopg2 import sql
 
 from cli.stack.state import StackState
 from tests.support.patience import PATIENCE
 from tests.support.providers.paid_provider import KEY, Books
 from tests.support.servers.otlp_collector import Collector
-from tests.support.stacks.stack_clients import Client
+from tests.support.stacks.stack_clients import Client, tables_that_hold
 
 
 @pytest.mark.parametrize("prompt", ["good and quiet", "refused and quiet", "failed and quiet", "gone and quiet"])
@@ -23,7 +20,7 @@ def test_the_key_of_a_provider_is_nowhere(
     assert books.count(prompt) == 1
 
     assert KEY not in attempts
-    assert tables_that_hold(stack.database_url, KEY) == []
+    assert [tables_that_hold(url, KEY) for url in stack.database_urls.values()] == [[], []]
     # What is looked for would be found: the prompt is in its row.
     assert "jobs" in tables_that_hold(stack.database_url, prompt)
     assert spans.hold(job["id"], seconds=PATIENCE)
@@ -31,20 +28,3 @@ def test_the_key_of_a_provider_is_nowhere(
     logs = {path.name: path.read_text(encoding="utf-8") for path in (server_folder / "stack").rglob("*.log")}
     assert any(job["id"] in text for text in logs.values())
     assert [name for name, text in logs.items() if KEY in text] == []
-
-
-def tables_that_hold(url: str, words: str) -> list[str]:
-    """Tables with a row in which these words stand somewhere."""
-    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'")
-        found: list[str] = []
-        for (table,) in cursor.fetchall():
-            cursor.execute(
-                sql.SQL("SELECT EXISTS (SELECT FROM {table} AS one WHERE strpos(one::text, %s) > 0)").format(
-                    table=sql.Identifier(table)
-                ),
-                (words,),
-            )
-            if cursor.fetchone() == (True,):
-                found.append(table)
-        return found

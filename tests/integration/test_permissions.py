@@ -22,7 +22,10 @@ from tests.support.patience import PATIENCE
 from tests.support.security.identities import entry, security_for, write
 
 EVERYBODY = frozenset(
-    {"nobody", "stranger", "acme", "gateway", "generator", "uploader", "worker", "operator", "roleless"}
+    {
+        *("nobody", "stranger", "acme", "gateway", "generator", "uploader", "worker", "notifier", "operator"),
+        "roleless",
+    }
 )
 #: Who shows a token that stands in the file.
 KNOWN = EVERYBODY - {"nobody", "stranger"}
@@ -37,7 +40,10 @@ ALLOWED = {
     "calotype.ops.v1.DeadLetterService": frozenset({"operator"}),
     "calotype.ops.v1.QueueService": frozenset({"operator"}),
     "calotype.ops.v1.TenantService": frozenset({"operator"}),
-    "calotype.job.v1.JobService.ListFinalEvents": frozenset({"gateway"}),
+    "calotype.notifier.v1.WebhookService": CLIENTS,
+    "calotype.notifier.v1.WebhookService.DeleteTenant": frozenset({"operator"}),
+    "calotype.job.v1.JobService.ListFinalEvents": frozenset({"gateway", "notifier"}),
+    "calotype.job.v1.JobService.GetFinalEvents": frozenset({"notifier"}),
     "calotype.ops.v1.OperationsService.GetStatus": KNOWN,
     "calotype.job.v1.WorkerService.ClaimUploads": UPLOADERS,
     "calotype.job.v1.WorkerService.RenewLeases": GENERATORS | UPLOADERS,
@@ -104,6 +110,7 @@ def door(tmp_path: Path) -> ServerSecurity:
             entry("generator", "generator"),
             entry("uploader", "uploader"),
             entry("worker", "worker"),
+            entry("notifier", "notifier", tenants="*"),
             entry("operator", "operator"),
             entry("roleless", tenants="*"),
         )
@@ -171,7 +178,8 @@ async def test_each_method_is_for_those_alone_who_have_its_role(
 
 @pytest.mark.parametrize(
     "method",
-    [method for method in methods() if "tenant" in method.input_type.fields_by_name],
+    # An operator deletes what a tenant left, whatever tenants it acts for.
+    [m for m in methods() if "tenant" in m.input_type.fields_by_name and m.name != "DeleteTenant"],
     ids=lambda method: method.name,
 )
 async def test_another_tenant_is_refused_before_anything_is_looked_at(
@@ -193,7 +201,15 @@ def test_every_request_of_a_client_that_is_about_jobs_names_a_tenant() -> None:
         if method.containing_service.name == "JobService" and "tenant" not in method.input_type.fields_by_name
     }
 
-    assert without == {"ListFinalEvents"}
+    assert without == {"ListFinalEvents", "GetFinalEvents"}
+
+
+@pytest.mark.parametrize("name", ["ListFinalEvents", "GetFinalEvents"])
+def test_a_notifier_of_some_tenants_reads_no_final_events(name: str) -> None:
+    method = f"/calotype.job.v1.JobService/{name}"
+
+    assert permissions.policy(method, None, roles={"notifier"}, tenants={"acme"}) is not None
+    assert permissions.policy(method, None, roles={"notifier"}, tenants=None) is None
 
 
 def test_the_catalogue_may_be_asked_for_without_naming_a_tenant() -> None:

@@ -1,8 +1,8 @@
 """Reads jobs; each query is one transaction that sees one moment."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import datetime
 
 from calotype.error_reasons import Reason
 from calotype.size_limits import MAX_END_USER_CHARACTERS, MAX_PROVIDER_CHARACTERS
@@ -14,7 +14,7 @@ from services.job.domain.calls import ProviderCall
 from services.job.domain.jobs import Attempt, Job, Snapshot
 from services.job.domain.refusals import Refusal, Violation, job_not_found
 from services.job.domain.states import State
-from services.job.store import attempts, calls, feed, job_writer, jobs, listing, rows, secrets
+from services.job.store import attempts, calls, job_writer, jobs, listing, rows, secrets
 from services.job.store.listing import Filters
 
 #: Jobs of a page without `page_size`.
@@ -23,7 +23,6 @@ DEFAULT_PAGE = 20
 LARGEST_PAGE = 100
 #: States in a filter.
 MAX_STATES = 20
-BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 
 def get_job(connection: Connection, tenant: str, job_id: str) -> Snapshot:
@@ -92,42 +91,6 @@ def get_any_job(connection: Connection, job_id: str) -> tuple[Snapshot, list[tup
     if job is None or job.deleted_at is not None:
         raise job_not_found(job_id)
     return _snapshot(connection, job), _attempts(connection, job_id)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinalEvents:
-    """A page of final events."""
-
-    #: Jobs as they were at their final events, in the order of the feed.
-    snapshots: Sequence[Snapshot]
-    #: Token of the next page; "" at the end.
-    next_page_token: str
-    #: Token by which a later call continues after this page; never "".
-    resume_token: str
-
-
-def list_final_events(
-    connection: Connection, *, since: datetime | None, page_size: int, page_token: str
-) -> FinalEvents:
-    """Returns final events in the order of the feed: those after the token's position that occurred after `since`.
-
-    Every event that is committed by now gets its position here, so that a reader with a token misses none.
-    `page_size` 0 means 100; at most 1,000 are returned. Raises `Refusal` INVALID_INPUT.
-    """
-    if page_size < 0:
-        raise _invalid("page_size", "1 to 1,000.")
-    size, earliest = min(page_size or 100, 1000), since or BEFORE_ALL
-    tokens = PageTokens(secrets.read(connection, PAGE_TOKENS), of="final events")
-    # No position is earlier than its event.
-    position = datetime.fromisoformat(tokens.open(page_token)[0]) if page_token else earliest
-    positioned = feed.extend(connection)
-    found = feed.after(connection, position, since=earliest, limit=size + 1)
-    page = found[:size]
-    token = tokens.seal((page[-1][1] if page else position).isoformat())
-    is_end = len(found) <= size and positioned < feed.MAX_POSITIONED
-    return FinalEvents(
-        snapshots=[snapshot for snapshot, _ in page], next_page_token="" if is_end else token, resume_token=token
-    )
 
 
 def _position(parts: Sequence[str]) -> tuple[datetime, str]:

@@ -87,7 +87,7 @@ class JobRequest:
     on_ambiguous: OnAmbiguous = OnAmbiguous.FAIL
     #: Whether a fallback may serve the job after a provider refused its content.
     fallback_on_refusal: bool = False
-    #: Address of a webhook; refused until webhooks are available. A job of an earlier version may have one.
+    #: URL that the notifier posts the job's final events to.
     callback_url: str | None = None
     #: The caller's name for its user, up to 128 characters.
     end_user: str | None = None

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from common.grpc_server import GrpcService
 from common.postgres import Database
 from common.tracing import traceparent
-from services.job.application import queries, quotas, submission, user_actions
+from services.job.application import final_events, queries, quotas, submission, user_actions
 from services.job.domain.circuit_breakers import Breaker
 from services.job.domain.failures import Stage
 from services.job.domain.jobs import Snapshot
@@ -150,8 +150,9 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self, request: job_service_pb2.ListFinalEventsRequest, context: Context
     ) -> job_service_pb2.ListFinalEventsResponse:
         """Returns final events since a time, in the order of the feed."""
-        found = await self._read(
-            lambda connection: queries.list_final_events(
+        read = final_events.list_references if request.references_only else final_events.list_snapshots
+        found: final_events.Page[Any] = await self._read(
+            lambda connection: read(
                 connection,
                 since=from_protobuf.moment(request, "since"),
                 page_size=request.page_size,
@@ -159,10 +160,27 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
             ),
             pool=Pool.LISTS,
         )
+        only = request.references_only
         return job_service_pb2.ListFinalEventsResponse(
-            jobs=[self._job(snapshot) for snapshot in found.snapshots],
+            jobs=[] if only else [self._job(snapshot) for snapshot in found.events],
+            events=[to_protobuf.final_event_reference(event) for event in found.events] if only else [],
             next_page_token=found.next_page_token,
             resume_token=found.resume_token,
+        )
+
+    async def GetFinalEvents(
+        self, request: job_service_pb2.GetFinalEventsRequest, context: Context
+    ) -> job_service_pb2.GetFinalEventsResponse:
+        """Returns final events by job and sequence, each with its job."""
+        keys = [(key.job_id, key.sequence) for key in request.keys]
+        found = await self._read(lambda connection: final_events.get_by_key(connection, keys))
+        return job_service_pb2.GetFinalEventsResponse(
+            events=[
+                job_service_pb2.FinalEvent(
+                    reference=to_protobuf.final_event_reference(event.reference), job=self._job(event.snapshot)
+                )
+                for event in found
+            ]
         )
 
     async def ListAttempts(

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, text
 
-from services.job.domain.jobs import Snapshot
+from services.job.domain.jobs import Job, Snapshot
 from services.job.domain.states import Transition
 from services.job.store import rows
 
-#: Types of events that the feed of final events may contain, as an SQL list in parentheses.
-FINAL_EVENT_TYPES = "({})".format(
-    ", ".join(f"'{type_}'" for type_ in (Transition.STORED, Transition.FAIL, Transition.CANCEL, Transition.SETTLE))
-)
+#: Types of events that the feed of final events may contain.
+FINAL_TRANSITIONS = (Transition.STORED, Transition.FAIL, Transition.CANCEL, Transition.SETTLE)
+#: `FINAL_TRANSITIONS` as an SQL list in parentheses.
+FINAL_EVENT_TYPES = "({})".format(", ".join(f"'{type_}'" for type_ in FINAL_TRANSITIONS))
 
 # Jobs are read in the given order.
 LATER_EVENTS = """
@@ -37,6 +37,7 @@ def append(connection: Connection, changes: Sequence[tuple[Transition, Snapshot]
                 "state": snapshot.job.state,
                 "occurred_at": snapshot.job.updated_at,
                 "snapshot": rows.to_json(_public(snapshot)),
+                "callback_url": _callback_url(transition, snapshot.job),
             }
             for transition, snapshot in changes
         ],
@@ -59,3 +60,9 @@ def deleted_or_missing(connection: Connection, job_ids: Collection[str]) -> set[
 def _public(snapshot: Snapshot) -> Snapshot:
     # A request is large and never changes; a lease token is a secret.
     return replace(snapshot, job=replace(snapshot.job, request=None, lease=None))
+
+
+def _callback_url(transition: Transition, job: Job) -> str | None:
+    """Returns the URL that is to be notified of a final event; None for none. It stays when the job is deleted."""
+    is_final = transition in FINAL_TRANSITIONS and job.is_final
+    return job.request.callback_url if is_final and job.request else None

@@ -4,11 +4,15 @@
 an event that was written long ago and is committed now comes last. Readers assign the positions, one reader at a time.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, RowMapping, text
 
+from services.job.domain.final_events import FinalEvent, FinalEventReference
 from services.job.domain.jobs import Snapshot
+from services.job.domain.requests import JobRequest
 from services.job.store import rows
 from services.job.store.events import FINAL_EVENT_TYPES
 
@@ -46,6 +50,25 @@ WHERE feed_time > :position AND occurred_at > :since AND state IN {rows.FINAL_ST
 ORDER BY feed_time LIMIT :limit
 """  # noqa: S608
 
+# Events that an older job-service wrote have no URL of their own.
+_REFERENCE = """
+event.job_id, jobs.tenant, event.sequence, event.type, event.occurred_at,
+coalesce(event.callback_url, jobs.request ->> 'callback_url') AS callback_url
+"""
+REFERENCES = f"""
+SELECT {_REFERENCE}, event.feed_time
+FROM job_events AS event JOIN jobs ON jobs.id = event.job_id
+WHERE event.feed_time > :position AND event.occurred_at > :since AND event.state IN {rows.FINAL_STATES}
+ORDER BY event.feed_time LIMIT :limit
+"""  # noqa: S608
+EVENTS_BY_KEY = f"""
+SELECT {_REFERENCE}, event.snapshot, jobs.request
+FROM unnest(CAST(:job_ids AS text[]), CAST(:sequences AS bigint[])) AS key (job_id, sequence)
+JOIN job_events AS event ON event.job_id = key.job_id AND event.sequence = key.sequence
+JOIN jobs ON jobs.id = event.job_id
+WHERE event.type IN {FINAL_EVENT_TYPES} AND event.state IN {rows.FINAL_STATES}
+"""  # noqa: S608
+
 
 def extend(connection: Connection) -> int:
     """Assigns positions to the oldest events without one; returns their number.
@@ -63,3 +86,35 @@ def after(
     """Returns the next events after a position that occurred after `since`, each with its position."""
     found = connection.execute(text(FINAL_EVENTS), {"position": position, "since": since, "limit": limit}).mappings()
     return [(rows.from_json(Snapshot, row["snapshot"]), row["feed_time"]) for row in found]
+
+
+def references_after(
+    connection: Connection, position: datetime, *, since: datetime, limit: int
+) -> list[tuple[FinalEventReference, datetime]]:
+    """Returns what `after` does, without the jobs' content."""
+    found = connection.execute(text(REFERENCES), {"position": position, "since": since, "limit": limit}).mappings()
+    return [(_reference(row), row["feed_time"]) for row in found]
+
+
+def by_key(connection: Connection, keys: Sequence[tuple[str, int]]) -> list[FinalEvent]:
+    """Returns the final events of the given job ids and sequences that exist, in any order."""
+    parameters = {"job_ids": [job_id for job_id, _ in keys], "sequences": [sequence for _, sequence in keys]}
+    found = connection.execute(text(EVENTS_BY_KEY), parameters).mappings()
+    return [FinalEvent(reference=_reference(row), snapshot=_snapshot(row)) for row in found]
+
+
+def _reference(row: RowMapping) -> FinalEventReference:
+    return FinalEventReference(
+        job_id=row["job_id"],
+        tenant=row["tenant"],
+        sequence=row["sequence"],
+        type=row["type"],
+        occurred_at=row["occurred_at"],
+        callback_url=row["callback_url"],
+    )
+
+
+def _snapshot(row: RowMapping) -> Snapshot:
+    snapshot = rows.from_json(Snapshot, row["snapshot"])
+    request = None if row["request"] is None else rows.from_json(JobRequest, row["request"])
+    return replace(snapshot, job=replace(snapshot.job, request=request))

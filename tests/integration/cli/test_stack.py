@@ -125,7 +125,7 @@ def folder(server_folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def stack(folder: Path) -> Iterator[StackState]:
     """A running stack for the questions of this module."""
-    yield up(folder, "--replicas", "generator=2,job=2", "--require-auth")
+    yield up(folder, "--replicas", "generator=2,job=2,notifier=2", "--require-auth")
     calotype("down", "--data", str(folder))
 
 
@@ -133,8 +133,10 @@ def test_stack_json_has_exactly_the_documented_keys(stack: StackState, folder: P
     told = json.loads((folder / "stack.json").read_text(encoding="utf-8"))
 
     assert set(told) == {field.name for field in fields(StackState)}
-    assert set(told["pids"]) >= {"job", "generator", "uploader", "gateway", "postgres", "nats", "storage"}
-    assert set(told["grpc"]) >= {"job", "worker", "generator", "uploader"}
+    assert set(told["pids"]) >= {
+        *("job", "generator", "uploader", "notifier", "gateway", "postgres", "nats", "storage")
+    }
+    assert set(told["grpc"]) >= {"job", "worker", "generator", "uploader", "notifier"}
     assert len(told["pids"]["generator"]) == 2
 
 
@@ -159,6 +161,7 @@ def test_status_and_doctor_find_all_well(stack: StackState, folder: Path) -> Non
     assert stack.http in status.stdout
     assert "fail" not in doctor.stdout
     assert "no synchronous standby" in doctor.stdout
+    assert [f"the schema of {name} is the newest" in doctor.stdout for name in ("job", "notifier")] == [True, True]
 
 
 def test_an_operator_finds_no_dead_letters(stack: StackState, folder: Path) -> None:
@@ -233,7 +236,26 @@ def test_what_dies_is_started_again_with_its_data_on_its_port(stack: StackState,
 
 
 def test_migrate_may_be_run_beside_a_running_stack(stack: StackState, folder: Path) -> None:
-    assert calotype("migrate", "--data", str(folder)).returncode == 0
+    both = calotype("migrate", "--data", str(folder))
+    one = calotype("migrate", "--service", "notifier", "--data", str(folder))
+    none = calotype("migrate", "--service", "gateway", "--data", str(folder))
+
+    assert [both.returncode, one.returncode, none.returncode] == [0, 0, 2]
+    assert [f"the schema of {name} is the newest" in both.stderr for name in ("job", "notifier")] == [True, True]
+    assert [f"the schema of {name} is the newest" in one.stderr for name in ("job", "notifier")] == [False, True]
+
+
+def test_migrate_uses_the_database_that_the_environment_names_with_its_own_role(
+    stack: StackState, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CALOTYPE_DATABASE_URL", stack.notifier_database_url)
+    right = calotype("migrate", "--service", "notifier", "--data", str(folder))
+    monkeypatch.setenv("CALOTYPE_DATABASE_URL", stack.database_url)
+    wrong = calotype("migrate", "--service", "notifier", "--data", str(folder))
+
+    assert right.returncode == 0
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (3, 1), wrong.stderr
+    assert "The database of notifier could not be migrated" in wrong.stderr
 
 
 def is_taken(url: str) -> bool:

@@ -21,10 +21,13 @@ from tests.support.gateway.event_source import events, next_job
 from tests.support.gateway.metrics_scrape import scrape
 from tests.support.job_service.fake_job_service import FakeJobService, serving
 from tests.support.patience import PATIENCE, pause
-from tests.support.processes.gateway_process import KEY, GatewayProcess, running, start, write_keys
+from tests.support.processes.gateway_process import KEY, NOWHERE, GatewayProcess, running, start, write_keys
 
 #: What the gateway asks for that is answered once.
 UNARY = {"CreateJob", "GetJob", "ListJobs", "ListAttempts", "ListProviders", "RetryJob", "CancelJob", "DeleteJob"}
+
+#: What a gateway is told of other services that are away.
+ADDRESSES = {"JOB_ADDRESS": NOWHERE, "NOTIFIER_ADDRESS": NOWHERE}
 
 
 async def _refusal(**settings: str) -> tuple[int | None, str]:
@@ -54,17 +57,17 @@ async def _answer(client: httpx.AsyncClient, method: str, path: str, **request: 
     [
         ({}, "CALOTYPE_HTTP_LISTEN"),
         ({"HTTP_LISTEN": "127.0.0.1:0"}, "CALOTYPE_JOB_ADDRESS"),
-        ({"HTTP_LISTEN": "8080", "JOB_ADDRESS": "127.0.0.1:1"}, "CALOTYPE_HTTP_LISTEN"),
-        ({"HTTP_LISTEN": "127.0.0.1:99999", "JOB_ADDRESS": "127.0.0.1:1"}, "CALOTYPE_HTTP_LISTEN"),
-        ({"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "HTTP_LISTN": "x"}, "CALOTYPE_HTTP_LISTEN?"),
-        ({"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "ADMIN_LISTEN": "9464"}, "CALOTYPE_ADMIN_LISTEN"),
-        ({"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "API_KEYS_FILE": ""}, "CALOTYPE_API_KEYS_FILE"),
-        ({"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "API_KEYS_FILE": "/nowhere"}, "/nowhere"),
+        ({"HTTP_LISTEN": "8080", **ADDRESSES}, "CALOTYPE_HTTP_LISTEN"),
+        ({"HTTP_LISTEN": "127.0.0.1:99999", **ADDRESSES}, "CALOTYPE_HTTP_LISTEN"),
+        ({"HTTP_LISTEN": "127.0.0.1:0", **ADDRESSES, "HTTP_LISTN": "x"}, "CALOTYPE_HTTP_LISTEN?"),
+        ({"HTTP_LISTEN": "127.0.0.1:0", **ADDRESSES, "ADMIN_LISTEN": "9464"}, "CALOTYPE_ADMIN_LISTEN"),
+        ({"HTTP_LISTEN": "127.0.0.1:0", **ADDRESSES, "API_KEYS_FILE": ""}, "CALOTYPE_API_KEYS_FILE"),
+        ({"HTTP_LISTEN": "127.0.0.1:0", **ADDRESSES, "API_KEYS_FILE": "/nowhere"}, "/nowhere"),
         (
-            {"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "GRPC_TLS_KEY_FILE": "/tls.key"},
+            {"HTTP_LISTEN": "127.0.0.1:0", **ADDRESSES, "GRPC_TLS_KEY_FILE": "/tls.key"},
             "CALOTYPE_GRPC_TLS_CERT_FILE is not",
         ),
-        ({"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "GRPC_TOKEN": "a b"}, "CALOTYPE_GRPC_TOKEN"),
+        ({"HTTP_LISTEN": "127.0.0.1:0", **ADDRESSES, "GRPC_TOKEN": "a b"}, "CALOTYPE_GRPC_TOKEN"),
     ],
 )
 async def test_a_bad_setting_stops_the_start_with_one_line(tmp_path: Path, settings: dict[str, str], word: str) -> None:
@@ -78,7 +81,7 @@ async def test_a_busy_port_stops_the_start_with_one_line_that_names_its_setting(
     write_keys(tmp_path, "1", KEY)
     with socket.create_server(("127.0.0.1", 0)) as busy:
         listen = f"127.0.0.1:{busy.getsockname()[1]}"
-        settings = {"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1"} | {name: listen}
+        settings = {"HTTP_LISTEN": "127.0.0.1:0", **ADDRESSES} | {name: listen}
         code, said = await _refusal(API_KEYS_FILE=str(tmp_path / "keys.yaml"), **settings)
     assert (code, said.count("\n")) == (2, 1), said
     assert f"Cannot listen on {listen} (CALOTYPE_{name})" in said

@@ -11,7 +11,8 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
 from common.postgres import driver_url
-from services.job.application import queries, user_actions
+from services.job.application import final_events, user_actions
+from services.job.domain.jobs import Snapshot
 from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
 from services.job.store import feed
@@ -52,14 +53,16 @@ def canceled(desk: JobUseCases) -> str:
     return desk.cancel(desk.create().job.id).job.id
 
 
-def page(desk: JobUseCases, token: str = "", *, since: datetime | None = None, size: int = 100) -> queries.FinalEvents:
+def page(
+    desk: JobUseCases, token: str = "", *, since: datetime | None = None, size: int = 100
+) -> final_events.Page[Snapshot]:
     """One page."""
-    return desk.run(lambda c: queries.list_final_events(c, since=since, page_size=size, page_token=token))
+    return desk.run(lambda c: final_events.list_snapshots(c, since=since, page_size=size, page_token=token))
 
 
-def ids(found: queries.FinalEvents) -> list[str]:
+def ids(found: final_events.Page[Snapshot]) -> list[str]:
     """The jobs of a page."""
-    return [seen.job.id for seen in found.snapshots]
+    return [seen.job.id for seen in found.events]
 
 
 def to_the_end(desk: JobUseCases, *, since: datetime | None = None) -> list[str]:
@@ -168,7 +171,7 @@ def test_the_end_of_a_deleted_job_is_told_without_what_was_its_users(desk: JobUs
     job = desk.upload(prompt="a secret", end_user="somebody", metadata={"order": "7"})
     desk.apply(stored(job))
     desk.delete(job.id)
-    [seen] = page(desk).snapshots
+    [seen] = page(desk).events
 
     assert (seen.job.id, seen.job.state, seen.job.sequence) == (job.id, State.COMPLETED, 6)
     assert (seen.job.request, seen.job.end_user, seen.job.metadata, seen.artifacts) == (None, None, {}, ())

@@ -181,6 +181,10 @@ class FakeJobService(job_service_pb2_grpc.JobServiceServicer):
         """Fails: the gateway does not call it."""
         raise AssertionError("the gateway does not call ListFinalEvents")
 
+    async def GetFinalEvents(self, request: Any, context: Any) -> Any:
+        """Nothing; the gateway does not ask."""
+        raise AssertionError("nobody asks for final events here")
+
     async def WatchJob(self, request: Any, context: Any) -> AsyncIterator[Any]:
         """What is later, then what comes."""
         self._begin("WatchJob", request, context)

@@ -20,6 +20,7 @@ from common.grpc_tls import TlsSettings
 from gateway.settings import Settings as GatewaySettings
 from services.generator.settings import Settings as GeneratorSettings
 from services.job.settings import Settings as JobSettings
+from services.notifier.settings import Settings as NotifierSettings
 from services.uploader.settings import Settings as UploaderSettings
 
 PAGE = Path(__file__).parents[3] / "docs" / "settings.md"
@@ -28,6 +29,7 @@ SERVICES: dict[str, Any] = {
     "job-service": JobSettings,
     "generator": GeneratorSettings,
     "uploader": UploaderSettings,
+    "notifier": NotifierSettings,
 }
 SHARED: dict[str, Any] = {
     "TLS of gRPC": TlsSettings,
@@ -94,7 +96,7 @@ def _row(field: "dataclasses.Field[Any]", hint: Any, meaning: str) -> str:
 def _default(field: "dataclasses.Field[Any]") -> str:
     if field.default is dataclasses.MISSING:
         return "**required**"
-    if field.default is None:
+    if field.default is None or field.default == ():
         return "unset"
     return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
 
@@ -104,6 +106,8 @@ def _type(field: "dataclasses.Field[Any]", hint: Any) -> str:
         return "HOST:PORT"
     if typing.get_origin(hint) is Literal:
         return ", ".join(f"`{value}`" for value in typing.get_args(hint))
+    if typing.get_origin(hint) is tuple:
+        return "list, separated by commas"
     [kind] = [option for option in typing.get_args(hint) or (hint,) if option is not type(None)]
     unit = next((unit for suffix, unit in _UNITS.items() if field.name.endswith(suffix)), None)
     return f"{unit or _NAMES[kind]}{_bounds(field)}"

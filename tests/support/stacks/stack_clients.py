@@ -10,6 +10,7 @@ from uuid import uuid4
 import httpx
 import psycopg2
 from calotype.job_status import FINAL_STATUSES
+from psycopg2 import sql
 
 from cli.stack.state import StackState
 from tests.support.patience import PATIENCE
@@ -72,6 +73,23 @@ def caller(stack: StackState, *, transport: httpx.HTTPTransport | None = None) -
     """A client of the stack's HTTP API with the key of the tenant `default`; to be used as a context."""
     key = {"Authorization": f"Bearer {stack.api_key}"}
     return httpx.Client(base_url=stack.http, headers=key, timeout=PATIENCE, transport=transport, trust_env=False)
+
+
+def tables_that_hold(url: str, words: str) -> list[str]:
+    """Tables of the role's own schema with a row in which these words stand somewhere."""
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()")
+        found: list[str] = []
+        for (table,) in cursor.fetchall():
+            cursor.execute(
+                sql.SQL("SELECT EXISTS (SELECT FROM {table} AS one WHERE strpos(one::text, %s) > 0)").format(
+                    table=sql.Identifier(table)
+                ),
+                (words,),
+            )
+            if cursor.fetchone() == (True,):
+                found.append(table)
+        return found
 
 
 @dataclass(frozen=True)

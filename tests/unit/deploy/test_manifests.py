@@ -17,6 +17,7 @@ from calotype.environment import SETTINGS
 import gateway.settings
 import services.generator.settings
 import services.job.settings
+import services.notifier.settings
 import services.uploader.settings
 from cli.stack import nats_accounts
 from common import config, grpc_server
@@ -29,12 +30,14 @@ SERVICES: dict[str, Any] = {
     "job": services.job.settings.Settings,
     "generator": services.generator.settings.Settings,
     "uploader": services.uploader.settings.Settings,
+    "notifier": services.notifier.settings.Settings,
     "gateway": gateway.settings.Settings,
 }
 #: Made by whoever installs; config.yaml says what is in them.
 SECRETS = {
     "calotype-database", "calotype-keys", "calotype-providers", "calotype-identities",
-    "calotype-gateway", "calotype-generator", "calotype-uploader", "calotype-nats", "calotype-nats-tls",
+    "calotype-gateway", "calotype-generator", "calotype-uploader", "calotype-notifier",
+    "calotype-nats", "calotype-nats-tls", "calotype-notifier-database",
 }  # fmt: skip
 FOLDERS = ("base", "components/nats", "overlays/dev", "overlays/production")
 READ_AT_START = {"CALOTYPE_DATABASE_URL_FILE", "CALOTYPE_GRPC_TOKEN_FILE", "CALOTYPE_NATS_PASSWORD_FILE"}
@@ -199,7 +202,7 @@ def test_the_addresses_that_services_are_given_are_those_of_services() -> None:
         value.removeprefix("dns:///").removeprefix("tls://") for value in told if value.startswith(("dns:", "tls:"))
     }
 
-    assert asked == {"job:50051", "job-workers:50052", "nats:4222"}
+    assert asked == {"job:50051", "job-workers:50052", "notifier:50051", "nats:4222"}
     assert asked <= known
 
 
@@ -286,7 +289,7 @@ def test_the_broker_has_the_accounts_and_users_of_the_table_and_their_passwords_
     assert "no_auth_user" not in configuration
 
 
-@pytest.mark.parametrize("name", ["job", "generator", "uploader"])
+@pytest.mark.parametrize("name", ["job", "generator", "uploader", "notifier"])
 def test_a_service_is_given_its_own_password_for_the_broker_and_no_other(name: str) -> None:
     volumes = {volume["name"]: volume for volume in pod(named("Deployment", name))["volumes"]}
     items = {secret["name"]: secret["items"] for secret in projected(volumes["broker"])}

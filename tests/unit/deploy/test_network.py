@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from tests.support.deploy.manifests import NAME, named, of_kind
+import pytest
+
+from tests.support.deploy.manifests import NAME, containers, environment, named, of_kind
 
 INTERNET = "0.0.0.0/0"
 
@@ -46,26 +48,35 @@ def test_only_the_arrows_of_the_architecture_are_open() -> None:
     assert arrows == {
         ("anybody", "gateway", "http"),
         ("gateway", "job", "clients"),
+        ("notifier", "job", "clients"),
+        ("gateway", "notifier", "grpc"),
         ("generator", "job", "workers"),
         ("uploader", "job", "workers"),
         ("job", "nats", "client"),
         ("generator", "nats", "client"),
         ("uploader", "nats", "client"),
+        ("notifier", "nats", "client"),
         ("nats", "nats", "cluster"),
     }
     assert asked == {
         ("gateway", "job", 50051),
+        ("gateway", "notifier", 50051),
+        ("notifier", "job", 50051),
         ("generator", "job", 50052),
         ("uploader", "job", 50052),
         ("job", "nats", 4222),
         ("generator", "nats", 4222),
         ("uploader", "nats", 4222),
+        ("notifier", "nats", 4222),
         ("nats", "nats", 6222),
-        # PostgreSQL is outside; so are providers and the object store.
+        # PostgreSQL is outside; so are providers, the object store and receivers of webhooks.
         ("job", "anywhere", 5432),
         ("migrate", "anywhere", 5432),
+        ("notifier", "anywhere", 5432),
         ("generator", INTERNET, 443),
         ("uploader", INTERNET, 443),
+        ("notifier", INTERNET, 80),
+        ("notifier", INTERNET, 443),
         # Names.
         ("*", "anywhere", 53),
         ("nats", "anywhere", 53),
@@ -75,9 +86,18 @@ def test_only_the_arrows_of_the_architecture_are_open() -> None:
     assert not {"ingress", "egress"} & nothing.keys()
 
 
-def test_workers_reach_no_private_address_of_the_internet() -> None:
-    rules = named("NetworkPolicy", "workers")["spec"]["egress"]
-    [block] = [peer["ipBlock"] for rule in rules for peer in rule["to"] if "ipBlock" in peer]
+@pytest.mark.parametrize("policy", ["workers", "notifier"])
+def test_those_who_reach_the_internet_reach_no_private_address(policy: str) -> None:
+    rules = named("NetworkPolicy", policy)["spec"]["egress"]
+    [block] = [peer["ipBlock"] for rule in rules for peer in rule.get("to", ()) if "ipBlock" in peer]
     private = ("10.1.2.3", "172.20.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254")
 
     assert [one for one in private if not any(ip_address(one) in ip_network(net) for net in block["except"])] == []
+
+
+def test_receivers_may_have_the_ports_that_the_notifier_reaches() -> None:
+    told = environment(containers(named("Deployment", "notifier"))[0])["CALOTYPE_WEBHOOK_PORTS"]
+    rules = named("NetworkPolicy", "notifier")["spec"]["egress"]
+    [ports] = [rule["ports"] for rule in rules if any("ipBlock" in peer for peer in rule.get("to", ()))]
+
+    assert [str(port["port"]) for port in ports] == told.split(",")

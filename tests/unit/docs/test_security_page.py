@@ -53,7 +53,7 @@ def test_a_process_may_reach_what_is_listed_and_no_more(tmp_path: Path) -> None:
     expected = [
         [
             one.name,
-            "all of it" if "DATABASE_URL" in one.settings else "-",
+            "its own schema" if "DATABASE_URL" in one.settings else "-",
             roles.get(one.name, "-"),
             "yes" if "NATS_URL" in one.settings else "-",
             granted(storage.PUBLIC, one.name),

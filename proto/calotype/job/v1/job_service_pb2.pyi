@@ -697,10 +697,13 @@ class ListFinalEventsRequest(_message.Message):
     SINCE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    REFERENCES_ONLY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Events of the page, 1 to 1,000; 0 is 100, more is 1,000."""
     page_token: _builtins.str
     """`next_page_token` of the page before, or the `resume_token` of an earlier response. Empty: the first page."""
+    references_only: _builtins.bool
+    """Whether the response holds `events` instead of `jobs`."""
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp:
         """Events after this time, exclusive. Absent: all stored events."""
@@ -711,14 +714,59 @@ class ListFinalEventsRequest(_message.Message):
         since: _timestamp_pb2.Timestamp | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        references_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "since", b"since"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "references_only", b"references_only", "since", b"since"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListFinalEventsRequest: _TypeAlias = ListFinalEventsRequest  # noqa: Y015
+
+@_typing.final
+class FinalEventReference(_message.Message):
+    """FinalEventReference names a final event and says where it is to be reported; it holds nothing of the job's content."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    OCCURRED_AT_FIELD_NUMBER: _builtins.int
+    CALLBACK_URL_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """Job."""
+    tenant: _builtins.str
+    """Its tenant."""
+    sequence: _builtins.int
+    """The job's sequence after the event."""
+    type: _builtins.str
+    """`job.completed`, `job.failed`, `job.canceled` or `job.settled`."""
+    callback_url: _builtins.str
+    """URL of the request that is to be notified; empty for none. It is still there after the job is deleted."""
+    @_builtins.property
+    def occurred_at(self) -> _timestamp_pb2.Timestamp:
+        """When the event occurred."""
+
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        tenant: _builtins.str = ...,
+        sequence: _builtins.int = ...,
+        type: _builtins.str = ...,
+        occurred_at: _timestamp_pb2.Timestamp | None = ...,
+        callback_url: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["occurred_at", b"occurred_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_url", b"callback_url", "job_id", b"job_id", "occurred_at", b"occurred_at", "sequence", b"sequence", "tenant", b"tenant", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FinalEventReference: _TypeAlias = FinalEventReference  # noqa: Y015
 
 @_typing.final
 class ListFinalEventsResponse(_message.Message):
@@ -729,6 +777,7 @@ class ListFinalEventsResponse(_message.Message):
     JOBS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Token of the next page; empty on the last page."""
     resume_token: _builtins.str
@@ -737,20 +786,129 @@ class ListFinalEventsResponse(_message.Message):
     def jobs(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.Job]:
         """Oldest first; each job as it was at the event's sequence."""
 
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___FinalEventReference]:
+        """Oldest first; filled instead of `jobs` if the request said `references_only`."""
+
     def __init__(
         self,
         *,
         jobs: _abc.Iterable[_job_pb2.Job] | None = ...,
         next_page_token: _builtins.str = ...,
         resume_token: _builtins.str = ...,
+        events: _abc.Iterable[Global___FinalEventReference] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["jobs", b"jobs", "next_page_token", b"next_page_token", "resume_token", b"resume_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "jobs", b"jobs", "next_page_token", b"next_page_token", "resume_token", b"resume_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListFinalEventsResponse: _TypeAlias = ListFinalEventsResponse  # noqa: Y015
+
+@_typing.final
+class GetFinalEventsRequest(_message.Message):
+    """GetFinalEventsRequest names final events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___FinalEventKey]:
+        """1 to 100 events, each once."""
+
+    def __init__(
+        self,
+        *,
+        keys: _abc.Iterable[Global___FinalEventKey] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFinalEventsRequest: _TypeAlias = GetFinalEventsRequest  # noqa: Y015
+
+@_typing.final
+class FinalEventKey(_message.Message):
+    """FinalEventKey names a final event."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """Job."""
+    sequence: _builtins.int
+    """The job's sequence after the event."""
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FinalEventKey: _TypeAlias = FinalEventKey  # noqa: Y015
+
+@_typing.final
+class GetFinalEventsResponse(_message.Message):
+    """GetFinalEventsResponse holds the events that are known."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___FinalEvent]:
+        """In any order."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[Global___FinalEvent] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFinalEventsResponse: _TypeAlias = GetFinalEventsResponse  # noqa: Y015
+
+@_typing.final
+class FinalEvent(_message.Message):
+    """FinalEvent is a final event with its job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    JOB_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def reference(self) -> Global___FinalEventReference:
+        """The event."""
+
+    @_builtins.property
+    def job(self) -> _job_pb2.Job:
+        """The job as it was at that sequence, with its request; of a deleted job, without the user's data."""
+
+    def __init__(
+        self,
+        *,
+        reference: Global___FinalEventReference | None = ...,
+        job: _job_pb2.Job | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "reference", b"reference"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FinalEvent: _TypeAlias = FinalEvent  # noqa: Y015
 
 @_typing.final
 class WatchJobRequest(_message.Message):

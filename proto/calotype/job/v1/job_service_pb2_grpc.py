@@ -85,6 +85,11 @@ class JobServiceStub:
                 request_serializer=calotype_dot_job_dot_v1_dot_job__service__pb2.ListFinalEventsRequest.SerializeToString,
                 response_deserializer=calotype_dot_job_dot_v1_dot_job__service__pb2.ListFinalEventsResponse.FromString,
                 _registered_method=True)
+        self.GetFinalEvents = channel.unary_unary(
+                '/calotype.job.v1.JobService/GetFinalEvents',
+                request_serializer=calotype_dot_job_dot_v1_dot_job__service__pb2.GetFinalEventsRequest.SerializeToString,
+                response_deserializer=calotype_dot_job_dot_v1_dot_job__service__pb2.GetFinalEventsResponse.FromString,
+                _registered_method=True)
         self.TakeRequest = channel.unary_unary(
                 '/calotype.job.v1.JobService/TakeRequest',
                 request_serializer=calotype_dot_job_dot_v1_dot_job__service__pb2.TakeRequestRequest.SerializeToString,
@@ -185,6 +190,14 @@ class JobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetFinalEvents(self, request, context):
+        """GetFinalEvents returns final events by job and sequence, each with the job as it was then and its request; events
+        that are not known, or no longer, are left out. For the notifier.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def TakeRequest(self, request, context):
         """TakeRequest counts a request that changes no job against its tenant's rate; CreateJob and RetryJob count
         themselves. RESOURCE_EXHAUSTED / QUOTA_EXCEEDED with RetryInfo when no request is left.
@@ -249,6 +262,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.ListFinalEvents,
                     request_deserializer=calotype_dot_job_dot_v1_dot_job__service__pb2.ListFinalEventsRequest.FromString,
                     response_serializer=calotype_dot_job_dot_v1_dot_job__service__pb2.ListFinalEventsResponse.SerializeToString,
+            ),
+            'GetFinalEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFinalEvents,
+                    request_deserializer=calotype_dot_job_dot_v1_dot_job__service__pb2.GetFinalEventsRequest.FromString,
+                    response_serializer=calotype_dot_job_dot_v1_dot_job__service__pb2.GetFinalEventsResponse.SerializeToString,
             ),
             'TakeRequest': grpc.unary_unary_rpc_method_handler(
                     servicer.TakeRequest,
@@ -510,6 +528,33 @@ class JobService:
             '/calotype.job.v1.JobService/ListFinalEvents',
             calotype_dot_job_dot_v1_dot_job__service__pb2.ListFinalEventsRequest.SerializeToString,
             calotype_dot_job_dot_v1_dot_job__service__pb2.ListFinalEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFinalEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/calotype.job.v1.JobService/GetFinalEvents',
+            calotype_dot_job_dot_v1_dot_job__service__pb2.GetFinalEventsRequest.SerializeToString,
+            calotype_dot_job_dot_v1_dot_job__service__pb2.GetFinalEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

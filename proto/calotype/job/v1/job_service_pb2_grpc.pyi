@@ -79,6 +79,10 @@ class JobServiceStub:
     PERMISSION_DENIED / PERMISSION_DENIED for a caller that may not act for every tenant.
     INVALID_ARGUMENT / INVALID_INPUT for the page token of another list.
     """
+    GetFinalEvents: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.GetFinalEventsRequest, _job_service_pb2.GetFinalEventsResponse]
+    """GetFinalEvents returns final events by job and sequence, each with the job as it was then and its request; events
+    that are not known, or no longer, are left out. For the notifier.
+    """
     TakeRequest: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.TakeRequestRequest, _job_service_pb2.TakeRequestResponse]
     """TakeRequest counts a request that changes no job against its tenant's rate; CreateJob and RetryJob count
     themselves. RESOURCE_EXHAUSTED / QUOTA_EXCEEDED with RetryInfo when no request is left.
@@ -139,6 +143,10 @@ class JobServiceAsyncStub(JobServiceStub):
     event appears before the position of a page token. Events of a deleted job have no personal data.
     PERMISSION_DENIED / PERMISSION_DENIED for a caller that may not act for every tenant.
     INVALID_ARGUMENT / INVALID_INPUT for the page token of another list.
+    """
+    GetFinalEvents: _aio.UnaryUnaryMultiCallable[_job_service_pb2.GetFinalEventsRequest, _job_service_pb2.GetFinalEventsResponse]  # type: ignore[assignment]
+    """GetFinalEvents returns final events by job and sequence, each with the job as it was then and its request; events
+    that are not known, or no longer, are left out. For the notifier.
     """
     TakeRequest: _aio.UnaryUnaryMultiCallable[_job_service_pb2.TakeRequestRequest, _job_service_pb2.TakeRequestResponse]  # type: ignore[assignment]
     """TakeRequest counts a request that changes no job against its tenant's rate; CreateJob and RetryJob count
@@ -251,6 +259,16 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         event appears before the position of a page token. Events of a deleted job have no personal data.
         PERMISSION_DENIED / PERMISSION_DENIED for a caller that may not act for every tenant.
         INVALID_ARGUMENT / INVALID_INPUT for the page token of another list.
+        """
+
+    @_abc_1.abstractmethod
+    def GetFinalEvents(
+        self,
+        request: _job_service_pb2.GetFinalEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_service_pb2.GetFinalEventsResponse, _abc.Awaitable[_job_service_pb2.GetFinalEventsResponse]]:
+        """GetFinalEvents returns final events by job and sequence, each with the job as it was then and its request; events
+        that are not known, or no longer, are left out. For the notifier.
         """
 
     @_abc_1.abstractmethod

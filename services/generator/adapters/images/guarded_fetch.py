@@ -1,31 +1,29 @@
 """Fetches images from untrusted URLs with protection against SSRF: connects only to addresses that were checked."""
 
-import asyncio
 import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import httpx
 from calotype.error_reasons import Code, Reason
 
 from common.memory import read_body, timeout
+from common.network import retry_after
+from common.network.guarded_connect import MAX_ADDRESSES, ForbiddenAddress, checked_addresses, require_peer
+from common.network.resolver import Resolve, resolve
 from services.generator.adapters.images import errors
-from services.generator.adapters.network import retry_after
 from services.generator.adapters.network.content_encoding import decompress
 from services.generator.adapters.network.trusted_hosts import PrivateAddresses, TrustedHosts
 from services.generator.domain.provider_results import FetchError, StageError
 
-#: Resolves host and port to IP addresses.
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 #: Returns the headers with the credential for a URL; empty except for URLs of the credential's owner.
 CredentialFor = Callable[[str], Mapping[str, str]]
 #: Limit on redirects of one fetch.
 MAX_REDIRECTS = 3
-#: Limit on addresses of one host that are tried.
-MAX_ADDRESSES = 4
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 #: Temporary statuses: a retry may help. So may it after 5xx, except those in `_NEVER`.
 _TEMPORARY = frozenset({408, 425, 429})
@@ -53,12 +51,6 @@ class Bounds:
 
 def _no_credential(url: str) -> Mapping[str, str]:
     return {}
-
-
-async def resolve(host: str, port: int) -> Sequence[str]:
-    """Returns all addresses of a host. Raises `OSError`."""
-    entries = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in entries]
 
 
 class UnknownHost(FetchError):
@@ -117,6 +109,8 @@ class GuardedFetch:
             raise _failed("did not arrive in time") from error
         except (httpx.InvalidURL, ValueError) as error:
             raise _forbidden("is not a URL") from error
+        except ForbiddenAddress as error:
+            raise not_of_the_internet() from error
         except httpx.RequestError as error:
             raise _failed(f"could not be fetched ({type(error).__name__})") from error
         raise _forbidden("redirects too often")
@@ -153,10 +147,10 @@ class GuardedFetch:
         """Returns the response of the first reachable address; Host header and TLS use the URL's host name."""
         parts = urlsplit(url)
         headers = {**credential, "Host": parts.netloc.rpartition("@")[2]}
-        extensions = {"sni_hostname": parts.hostname or ""}
         unreachable: httpx.TransportError | None = None
         for address in addresses[:MAX_ADDRESSES]:
             target = httpx.URL(url).copy_with(host=address)
+            extensions = {"sni_hostname": parts.hostname or "", "trace": _require_peer(address)}
             request = self._client.build_request("GET", target, headers=headers, extensions=extensions)
             try:
                 return await self._client.send(request, stream=True)
@@ -180,7 +174,10 @@ class GuardedFetch:
         return body
 
     async def _checked(self, url: str, trusted: TrustedHosts) -> Sequence[str]:
-        """Returns all addresses of the URL's host; raises `StageError` unless all are public or trusted."""
+        """Returns all addresses of the URL's host.
+
+        Raises `ForbiddenAddress` unless all are public or trusted; `StageError`.
+        """
         try:
             parts = urlsplit(url)
             port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -190,7 +187,7 @@ class GuardedFetch:
         if parts.scheme not in ("http", "https") or not host or parts.username or parts.password:
             raise _forbidden("is not a plain http or https URL")
         try:
-            addresses = await self._resolve(host, port)
+            return await checked_addresses(host, port, policy=trusted, resolver=self._resolve)
         except (OSError, UnicodeError) as error:
             if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
                 raise _failed("could not be fetched: the name of its host cannot be resolved now") from error
@@ -200,9 +197,16 @@ class GuardedFetch:
                 message="The image could not be fetched: its host is unknown.",
                 retryable=True,
             ) from error
-        if not trusted.may_reach(host, port, addresses):
-            raise not_of_the_internet()
-        return addresses
+
+
+def _require_peer(address: str) -> Callable[[str, Mapping[str, Any]], Awaitable[None]]:
+    """Returns a hook of httpcore that checks a new connection before anything is sent on it."""
+
+    async def check(event: str, values: Mapping[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            await require_peer(values["return_value"], address)
+
+    return check
 
 
 async def _until_broken(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -1,1 +1,1 @@
-"""Network rules that providers and images share: allowed addresses, content encodings, Retry-After."""
+"""Network rules that providers and images share: trusted hosts, content encodings."""

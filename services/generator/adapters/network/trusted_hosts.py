@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from services.generator.adapters.network.addresses import is_private, is_public, is_within, private_network
+from common.network.addresses import is_private, is_public, is_within, private_network
 
 #: `allow_private_addresses` of a provider entry: all private networks, none, or these host names and networks.
 PrivateAddresses = bool | Sequence[str]

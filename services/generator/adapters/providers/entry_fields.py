@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from services.generator.adapters.network.addresses import private_network
+from common.network.addresses import private_network
 from services.generator.adapters.providers import option_rules
 from services.generator.domain.jobs import Request
 

@@ -10,6 +10,7 @@ from calotype.job.v1 import job_pb2, job_service_pb2
 
 from common.tracing import trace_id
 from services.job.domain.calls import ProviderCall
+from services.job.domain.final_events import FinalEventReference
 from services.job.domain.jobs import Artifact, Attempt, Snapshot
 from services.job.domain.quotas import Rate
 from services.job.domain.requests import InputImage, JobRequest, Priority
@@ -92,6 +93,18 @@ def input_image(value: InputImage) -> job_pb2.InputImage:
     if value.url is not None:
         message.url = value.url
     return message
+
+
+def final_event_reference(value: FinalEventReference) -> job_service_pb2.FinalEventReference:
+    """Returns the reference to a final event."""
+    return job_service_pb2.FinalEventReference(
+        job_id=value.job_id,
+        tenant=value.tenant,
+        sequence=value.sequence,
+        type=value.type,
+        occurred_at=timestamp(value.occurred_at),
+        callback_url=value.callback_url or "",
+    )
 
 
 def rate(value: Rate | None) -> job_service_pb2.RequestRate | None:

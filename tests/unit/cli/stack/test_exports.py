@@ -10,6 +10,7 @@ STATE = StackState(
     http="http://127.0.0.1:8080",
     grpc={},
     database_url="",
+    notifier_database_url="",
     nats_url="",
     nats_monitor_url="",
     storage_url="",

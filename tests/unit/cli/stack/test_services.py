@@ -9,11 +9,11 @@ from cli.stack.ports import Ports
 from cli.stack.services import SERVICES, Assembled, Wiring, assemble
 
 WIRING = {
-    "DATABASE_URL": "postgresql://calotype@127.0.0.1/calotype",
     "NATS_URL": "nats://127.0.0.1:4222",
     "BUCKET": "public",
     "STAGING_BUCKET": "staging",
     "PUBLIC_BASE_URL": "http://127.0.0.1:1/public",
+    "API_BASE_URL": "http://127.0.0.1:8080",
     "PROVIDERS_FILE": "",
     "API_KEYS_FILE": "/keys.yaml",
     "KEYLESS_WHILE_FREE": "",
@@ -24,7 +24,11 @@ WIRING = {
 def assembled(folder: Path, *, of_providers: frozenset[str] = frozenset(), **replicas: int) -> Assembled:
     wiring = Wiring(
         settings=WIRING,
-        tokens={"gateway": "of the gateway", "generator": "of the generator", "uploader": "of the uploader"},
+        database_urls={
+            "job": "postgresql://calotype@127.0.0.1/calotype",
+            "notifier": "postgresql://notifier@127.0.0.1",
+        },
+        tokens={name: f"of the {name}" for name in ("gateway", "generator", "uploader", "notifier")},
         nats_passwords={"job": "job at the broker", "generator": "generator there", "operator": "everything"},
         storage_url="http://127.0.0.1:1",
         storage_tokens={"generator": "generator at storage", "uploader": "uploader at storage"},
@@ -41,10 +45,35 @@ def settings_of(found: Assembled, name: str) -> dict[str, str]:
     return {key.removeprefix("CALOTYPE_"): value for key, value in environment.items() if key.startswith("CALOTYPE_")}
 
 
-def test_only_job_service_knows_the_database(tmp_path: Path) -> None:
+def test_each_service_that_stores_something_knows_its_own_database(tmp_path: Path) -> None:
     found = assembled(tmp_path)
+    told = {name: settings_of(found, name).get("DATABASE_URL") for name in found.programs}
 
-    assert [name for name in found.programs if "DATABASE_URL" in settings_of(found, name)] == ["job"]
+    assert {name: url for name, url in told.items() if url} == {
+        "job": "postgresql://calotype@127.0.0.1/calotype",
+        "notifier": "postgresql://notifier@127.0.0.1",
+    }
+
+
+def test_settings_of_webhooks_reach_the_notifier_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {
+        "CALOTYPE_WEBHOOK_ALLOW_PRIVATE": "true",
+        "CALOTYPE_WEBHOOK_PORTS": "8000",
+        "CALOTYPE_WEBHOOK_PROXY_URL": "http://user:secret@proxy.example",
+        "CALOTYPE_WEBHOOKS_PER_TENANT": "3",
+        "CALOTYPE_WEBHOOK_DELIVERIES_PER_MINUTE": "60",
+        "CALOTYPE_NOTIFIER_SLOTS": "8",
+    }
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CALOTYPE_API_BASE_URL", "http://elsewhere")
+    found = assembled(tmp_path, notifier=2)
+
+    assert {name: reaches(found, name) for name in told} == {name: ["notifier"] for name in told}
+    listens = [program.environment["CALOTYPE_GRPC_LISTEN"] for program in found.programs["notifier"]]
+    assert [program.name for program in found.programs["notifier"]] == ["notifier", "notifier-2"]
+    assert settings_of(found, "gateway")["NOTIFIER_ADDRESS"] == f"ipv4:{','.join(listens)}"
+    assert settings_of(found, "notifier")["API_BASE_URL"] == "http://127.0.0.1:8080"
 
 
 def test_the_callers_own_wiring_reaches_no_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,10 +150,16 @@ def test_each_caller_has_a_token_of_its_own_and_each_server_the_digests_alone(tm
         "job": None,
         "generator": "of the generator",
         "uploader": "of the uploader",
+        "notifier": "of the notifier",
         "gateway": "of the gateway",
     }
     assert found.programs["generator"][1].environment["CALOTYPE_GRPC_TOKEN"] == "of the generator"
-    assert [name for name in told if "GRPC_IDENTITIES_FILE" in told[name]] == ["job", "generator", "uploader"]
+    assert [name for name in told if "GRPC_IDENTITIES_FILE" in told[name]] == [
+        "job",
+        "generator",
+        "uploader",
+        "notifier",
+    ]
 
 
 def test_each_user_of_the_broker_has_a_password_of_its_own(tmp_path: Path) -> None:
@@ -134,6 +169,7 @@ def test_each_user_of_the_broker_has_a_password_of_its_own(tmp_path: Path) -> No
         "job": "job at the broker",
         "generator": "generator there",
         "uploader": None,
+        "notifier": None,
         "gateway": None,
     }
 
@@ -146,6 +182,7 @@ def test_the_object_store_s_tokens_are_with_those_who_use_it_each_with_its_own(t
         "job": None,
         "generator": "generator at storage",
         "uploader": "uploader at storage",
+        "notifier": None,
         "gateway": None,
     }
 

@@ -30,6 +30,7 @@ STATE = StackState(
     http="http://127.0.0.1:8080",
     grpc={"job": "127.0.0.1:1"},
     database_url="postgresql://x",
+    notifier_database_url="postgresql://y",
     nats_url="nats://x",
     nats_monitor_url="nats://y",
     storage_url="http://x",

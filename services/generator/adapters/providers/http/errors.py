@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 from calotype.error_reasons import Code, Reason
 
-from services.generator.adapters.network import retry_after as waiting
+from common.network import retry_after as waiting
 from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.domain.provider_results import Acceptance, ProviderError, VendorError
 

@@ -6,12 +6,14 @@ import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
+import httpcore
 import pytest
 
 from common.memory import STEP, Memory
+from common.network.addresses import is_public
 from services.generator.adapters.images.guarded_fetch import COPIES, Bounds, GuardedFetch
-from services.generator.adapters.network.addresses import is_public
 from services.generator.domain.provider_results import FetchError, StageError
 from tests.support.providers.paid_provider import png
 from tests.support.servers.tcp_servers import tcp_server
@@ -162,6 +164,27 @@ async def test_the_connection_goes_to_the_address_that_was_checked() -> None:
         await fetch.close()
 
     assert (data, resolver.asked) == (b"picture", ["changing.example"])
+
+
+async def test_nothing_is_sent_on_a_connection_that_leads_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    received: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.append(await reader.read(1))
+
+    open_connection = httpcore.AnyIOBackend.connect_tcp
+
+    async def lead_elsewhere(backend: httpcore.AnyIOBackend, host: str, *args: Any, **options: Any) -> Any:
+        assert host == "127.0.0.2"
+        return await open_connection(backend, "127.0.0.1", *args, **options)
+
+    monkeypatch.setattr(httpcore.AnyIOBackend, "connect_tcp", lead_elsewhere)
+    async with tcp_server(serve) as port:
+        fetch = GuardedFetch(resolver=Resolver(["127.0.0.2"]))
+        refusal = await refusal_of(fetch, f"http://own.example:{port}/a", allow_private=True)
+
+    assert refusal.reason == "FORBIDDEN_ADDRESS"
+    assert b"".join(received) == b""
 
 
 async def test_a_redirect_is_checked_like_the_address_itself() -> None:

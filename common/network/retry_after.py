@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+#: Errors of the standard library for texts that are no date; the last one for numbers of absurd size.
+_NO_DATE = (ValueError, TypeError, IndexError, OverflowError)
+
 
 def seconds(headers: Mapping[str, str]) -> float | None:
     """Returns the seconds to wait, from a number or a date; 0 for a date in the past, None for any other text."""
@@ -20,11 +23,11 @@ def _until(date: str, now: str) -> float:
     """Returns the seconds until a date, by the sender's clock if known, or else by ours; NaN for an invalid date."""
     try:
         due = parsedate_to_datetime(date)
-    except ValueError:
+    except _NO_DATE:
         return math.nan
     try:
         since = parsedate_to_datetime(now)
-    except ValueError:
+    except _NO_DATE:
         since = datetime.now(UTC)
     # A date without a zone is in UTC, as all dates of HTTP are.
     return (due.replace(tzinfo=due.tzinfo or UTC) - since.replace(tzinfo=since.tzinfo or UTC)).total_seconds()

@@ -6,6 +6,7 @@ of IPv4 and IPv6 (RFC 6890), and the documentation of the platforms.
 """
 
 import ipaddress
+import socket
 from collections.abc import Sequence
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -44,12 +45,18 @@ _SPECIAL = _networks(
     "2620:4f:8000::/48",  # AS112
     "3fff::/20",  # documentation
 )
-#: Networks from which an operator may allow results.
+#: Networks that an operator may allow.
 _PRIVATE = _networks(
     "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7"
 )  # fmt: skip
 #: Metadata services of cloud platforms inside private networks.
-_METADATA = _networks("100.100.100.200/32", "fd00:ec2::254/128", "fd20:ce::254/128")
+_METADATA = _networks(
+    "100.100.100.200/32",  # Alibaba Cloud
+    "fd00:ec2::/32",  # AWS: metadata, credentials of pods, time, names
+    "fd00:c1::a9fe:a9fe/128",  # Oracle Cloud
+    "fd00:42::42/128",  # Scaleway
+    "fd20:ce::254/128",  # Google Cloud
+)
 #: Interface identifiers of ISATAP, whose addresses end in an IPv4 address.
 _ISATAP = frozenset({0x00005EFE, 0x02005EFE})
 
@@ -88,6 +95,29 @@ def is_within(written: str, networks: Sequence[Network]) -> bool:
     """Returns whether an address is in one of the networks."""
     address = _address(written)
     return address is not None and _is_in(address, networks)
+
+
+def is_same(written: str, other: str) -> bool:
+    """Returns whether two texts are the same address; False if one is none."""
+    address = _address(written)
+    return address is not None and address == _address(other)
+
+
+def literal_address(host: str) -> str | None:
+    """Returns the address that a host stands for without a name server; None for a name.
+
+    Any notation counts that resolvers read as an address, such as 127.1, `localhost` and [::1].
+    """
+    bare = host.strip("[]").rstrip(".").lower()
+    if bare == "localhost" or bare.endswith(".localhost"):
+        return "127.0.0.1"
+    if _address(bare.partition("%")[0]) is not None:
+        return bare
+    try:
+        # Reads what the resolver of the C library reads: fewer than four parts, octal, hexadecimal.
+        return socket.inet_ntoa(socket.inet_aton(bare))
+    except (OSError, ValueError):
+        return None
 
 
 def _address(written: str) -> Address | None:

@@ -1,0 +1,1 @@
+"""notifier-service: delivers final events of jobs to webhook endpoints and callback URLs."""

@@ -1,0 +1,1 @@
+"""Adapters: job-service over gRPC, receivers over HTTP, signatures."""

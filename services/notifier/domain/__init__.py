@@ -1,0 +1,1 @@
+"""Rules of webhooks: endpoints and their health, deliveries, the retry schedule. Standard library only."""

@@ -1,0 +1,1 @@
+"""Loops of the notifier: reading the feed, sending, housekeeping."""

@@ -1,0 +1,132 @@
+"""One attempt: the request to the receiver, and the record of its outcome."""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+
+from opentelemetry.trace import SpanKind
+from sqlalchemy import Connection
+
+from common.errors import DependencyUnavailable
+from common.postgres import Database
+from common.tracing import span, traceparent
+from services.notifier.application import attempts, payloads
+from services.notifier.application.attempts import Recorded
+from services.notifier.domain.attempts import AttemptError, Outcome
+from services.notifier.domain.endpoints import Share
+from services.notifier.domain.health import SLOW_MS
+from services.notifier.loops.slots import Slot, Slots
+from services.notifier.ports import Sender
+from services.notifier.store import endpoints, readiness
+from services.notifier.store.claims import Claim
+from services.notifier.store.pools import Pool
+
+_LOG = logging.getLogger(__name__)
+#: Seconds after which an attempt gives its slot free.
+OVERRUN_SECONDS = 0.5
+#: Seconds after which an attempt is given up; a sender's own deadline is earlier.
+SEND_SECONDS = 30.0
+#: Seconds for which an outcome that could not be recorded is tried again; then the lease ends soon.
+RECORD_SECONDS = 15.0
+#: Seconds between two tries.
+RECORD_PAUSE = 0.5
+
+
+class Attempts:
+    """Makes attempts; counts them by outcome in `counters`. `freed` is called when an attempt frees its slot early."""
+
+    def __init__(
+        self,
+        database: Database,
+        sender: Sender,
+        slots: Slots,
+        counters: "Counter[str]",
+        *,
+        noticed: Callable[[], object],
+        freed: Callable[[], object],
+    ) -> None:
+        self._database = database
+        self._sender = sender
+        self._slots = slots
+        self._counters = counters
+        self._noticed = noticed
+        self._freed = freed
+
+    async def make(self, claim: Claim, slot: Slot, data: str) -> None:
+        """Makes an attempt with the JSON of `data`, and records its outcome.
+
+        Raises `DependencyUnavailable` if the outcome could not be recorded: then the attempt is repeated.
+        """
+        delivery = claim.delivery
+        attributes = {"webhook.delivery": str(delivery.id), "webhook.event": delivery.event_type}
+        with span("webhook.attempt", kind=SpanKind.CLIENT, attributes=attributes):
+            sending = asyncio.ensure_future(self._send(claim, data))
+            try:
+                if not await _ends(sending, OVERRUN_SECONDS):
+                    if self._slots.overrun(slot):
+                        self._freed()
+                    if slot.share is Share.NORMAL and not await _ends(sending, SLOW_MS / 1_000 - OVERRUN_SECONDS):
+                        await self._mark_slow(claim)
+                outcome = await sending
+            finally:
+                sending.cancel()
+            recorded = await self._record(claim, outcome)
+        self._counters["attempts"] += 1
+        self._counters["lost" if recorded.state is None else recorded.state.value] += 1
+        if recorded.notice is not None:
+            self._counters[recorded.notice.value] += 1
+            self._noticed()
+
+    async def _send(self, claim: Claim, data: str) -> Outcome:
+        delivery, began = claim.delivery, time.monotonic()
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                return await self._sender.send(
+                    delivery.url,
+                    delivery_id=delivery.id,
+                    event_type=delivery.event_type,
+                    body=payloads.body(delivery.event_type, delivery.occurred_at, data),
+                    secrets=claim.secrets,
+                    scheme=delivery.scheme,
+                    traceparent=traceparent(),
+                )
+        except Exception:  # noqa: BLE001 - a fault of ours, which must not count against the receiver
+            _LOG.exception("delivery.send_failed")
+        return Outcome(
+            duration_ms=round((time.monotonic() - began) * 1_000),
+            error=AttemptError.ABANDONED,
+            message="The attempt failed for an internal reason.",
+        )
+
+    async def _mark_slow(self, claim: Claim) -> None:
+        """Treats an endpoint as slow before its attempt has ended, so that it holds up no others."""
+        try:
+            await self._database.run(partial(_mark_slow, claim=claim), pool=Pool.OUTCOMES)
+        except DependencyUnavailable:
+            # The outcome marks it, too.
+            _LOG.debug("delivery.not_marked_slow")
+
+    async def _record(self, claim: Claim, outcome: Outcome) -> Recorded:
+        until = time.monotonic() + RECORD_SECONDS
+        while True:
+            try:
+                work = partial(attempts.record, delivery=claim.delivery, outcome=outcome)
+                return await self._database.run(work, pool=Pool.OUTCOMES)
+            except DependencyUnavailable:
+                if time.monotonic() > until:
+                    raise
+            await asyncio.sleep(RECORD_PAUSE)
+
+
+async def _ends(sending: "asyncio.Future[Outcome]", seconds: float) -> bool:
+    """Waits up to `seconds` for a request to end; returns whether it did."""
+    done, _ = await asyncio.wait({sending}, timeout=max(seconds, 0.0))
+    return bool(done)
+
+
+def _mark_slow(connection: Connection, *, claim: Claim) -> None:
+    if endpoints.mark_slow(connection, claim.delivery.endpoint_id):
+        readiness.refresh(connection, [claim.delivery.endpoint_id])

@@ -1,0 +1,25 @@
+"""Runs migrations over one connection, one transaction per migration, one runner at a time."""
+
+from alembic import context
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
+
+#: Key of the advisory lock; any constant that all runners share.
+MIGRATION_LOCK = 0x0CA10E
+
+
+def _run() -> None:
+    engine = create_engine(context.config.attributes["database_url"], poolclass=NullPool)
+    with engine.connect() as connection:
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+        # Named: another schema of the search path may have a table of the same name.
+        schema = connection.execute(text("SELECT current_schema()")).scalar_one()
+        connection.commit()
+        context.configure(connection=connection, transaction_per_migration=True, version_table_schema=schema)
+        with context.begin_transaction():
+            context.run_migrations()
+        connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
+        connection.commit()
+
+
+_run()
