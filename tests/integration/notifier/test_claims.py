@@ -92,6 +92,8 @@ def test_the_attempts_of_a_minute_are_bounded(store: Tables) -> None:
     for claim in first:
         store.record(claim)
     assert (len(first), store.claim(per_minute=3)) == (3, [])
+    # No claim even looks at the endpoint before the minute has ended.
+    assert store.sql("SELECT 1 FROM webhook_endpoints WHERE ready_at <= now()") == []
     store.pass_time(seconds=59)
     assert store.claim(per_minute=3) == []
     store.pass_time(seconds=1)

@@ -239,6 +239,18 @@ async def test_without_job_service_nothing_is_sent_and_nothing_is_lost(
     assert [row.attempts_made for row in store.sql("SELECT attempts_made FROM webhook_deliveries")] == [1, 1]
 
 
+async def test_without_job_service_claims_pause(
+    dispatcher: Dispatcher, job_service: ScriptedJobService, store: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatching, "AWAY_SECONDS", PATIENCE)
+    store.working()
+    store.fan_out(job_event())
+    job_service.is_away = True
+    assert await dispatcher.run_once() == {"claimed": 1}
+    await dispatcher.settle()
+    assert await dispatcher.run_once() == {"claimed": 0}
+
+
 async def test_notices_are_sent_without_job_service(
     dispatcher: Dispatcher, job_service: ScriptedJobService, sender: ScriptedSender, store: Tables
 ) -> None:
