@@ -524,7 +524,8 @@ async def test_other_ports_are_forbidden_before_a_name_is_resolved(port: int) ->
         "", "nonsense", "//receiver.test/", "ftp://receiver.test/", "file:///etc/passwd", "gopher://receiver.test/_",
         "http:///hook", "http://", "http://receiver.test:0x50/", "http://receiver.test:99999/", "http://[::1/",
         "http://receiver.test:80 /", "http://receiver.test\r\nX: y/", "http://rece\x00iver.test/", "HTTP:receiver.test",
-        "unix:///run/docker.sock", "http+unix://x/", "ws://receiver.test/",
+        "unix:///run/docker.sock", "http+unix://x/", "ws://receiver.test/", "http://user:hidden@receiver.test/",
+        "http://user@receiver.test/", "http://:hidden@receiver.test/",
     ],
 )  # fmt: skip
 async def test_what_is_no_plain_web_address_is_not_posted_to(url: str) -> None:
@@ -533,6 +534,7 @@ async def test_what_is_no_plain_web_address_is_not_posted_to(url: str) -> None:
 
     assert summary(outcome) == (AttemptError.BLOCKED_ADDRESS, None)
     assert (names.requested, wire.tried) == ([], [])
+    assert "hidden" not in outcome.message
 
 
 async def test_a_name_that_does_not_exist() -> None:

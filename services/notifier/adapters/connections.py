@@ -1,6 +1,5 @@
 """How receivers are reached: directly, at checked addresses alone, or through a forward proxy."""
 
-import socket
 import ssl
 from collections.abc import Sequence
 
@@ -13,9 +12,6 @@ from common.network.resolver import Resolve
 from services.notifier.adapters.forward_proxy import ForwardProxy
 from services.notifier.adapters.watched_connection import Progress, WatchedBackend
 from services.notifier.domain.attempts import AttemptError
-
-#: Bytes that the operating system receives ahead of what is read, so that a large body stays with the receiver.
-_RECEIVE_BUFFER = (socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
 
 
 class _AnyHost:
@@ -73,7 +69,6 @@ class Connections:
             max_connections=1,
             max_keepalive_connections=0,
             network_backend=WatchedBackend(to_receiver, progress),
-            socket_options=[_RECEIVE_BUFFER],
         )
 
     def is_private(self, progress: Progress) -> bool:
