@@ -22,10 +22,20 @@ from common.network.guarded_connect import AddressPolicy
 from services.notifier.adapters.http_sender import HttpSender
 from services.notifier.domain.attempts import AttemptError, Outcome
 from services.notifier.domain.endpoints import Secret, SignatureScheme
-from tests.support import hostile_receivers as hostile
-from tests.support.hostile_receivers import OK, Behaviour, LoopClock, Names, Receiver, Wire, answers, receiver, repeats
 from tests.support.patience import PATIENCE
 from tests.support.security.certificates import Authority, dns
+from tests.support.servers import hostile_receivers as hostile
+from tests.support.servers.hostile_receivers import (
+    OK,
+    Behaviour,
+    LoopClock,
+    Names,
+    Receiver,
+    Wire,
+    answers,
+    receiver,
+    repeats,
+)
 
 KIBIBYTE = 1024
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"

@@ -12,7 +12,7 @@ from standardwebhooks import Webhook
 
 from cli.stack.state import StackState
 from common.grpc_client import ClientSettings, call, channel
-from tests.support.notifying import Received, receiver
+from tests.support.notifier.processes import Received, receiver
 from tests.support.patience import PATIENCE
 from tests.support.stacks.stack_clients import Client, tables_that_hold
 

@@ -34,7 +34,7 @@ FAKES = {
     "support/generator/fakes.py LedgerJobService": "tests/support/generator/memory_ledger.py",
     "support/job_service/use_cases.py JobUseCases": "services/job/application/provider_calls.py",
     "support/job_service/watched_worker_service.py WatchedWorkerService": "services/job/grpc_api/worker_service.py",
-    "support/webhooks.py ScriptedJobService": SCRIPTED,
+    "support/notifier/scripted_store.py ScriptedJobService": SCRIPTED,
     "support/gateway/fake_gateway.py FakeGateway": SCRIPTED,
     "support/job_service/fake_job_service.py FakeJobService": "proto/calotype/job/v1/job_service.proto",
     "unit/client/test_both_clients.py Service": "tests/support/job_service/fake_job_service.py",

@@ -68,7 +68,7 @@ def _by_status(received: Received, *, is_proxied: bool) -> AttemptFailed | None:
         return None
     if 300 <= status < 400:
         message = f"The receiver returned a redirect (status {status}), which is not followed"
-        if target := _shown(received.headers.get("location", "")):
+        if target := _printable_target(received.headers.get("location", "")):
             message += f", to {target}"
         return AttemptFailed(AttemptError.REDIRECT_REFUSED, f"{message}.")
     if is_proxied and status == CREDENTIALS_REQUIRED and "proxy-authenticate" in received.headers:
@@ -76,7 +76,7 @@ def _by_status(received: Received, *, is_proxied: bool) -> AttemptFailed | None:
     return AttemptFailed(AttemptError.STATUS, f"The receiver returned status {status}.")
 
 
-def _shown(location: str) -> str:
+def _printable_target(location: str) -> str:
     """Returns a redirect's target without query and fragment, which may hold credentials."""
     return one_line(location.partition("?")[0].partition("#")[0], _MAX_LOCATION)
 

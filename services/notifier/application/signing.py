@@ -78,16 +78,16 @@ def rotate(connection: Connection, rotation: Rotation, *, new_key: Callable[[], 
         endpoint_id, scheme = endpoint.id, endpoint.scheme
     secrets.lock_owner(connection, tenant, endpoint_id)
     secret_id = new_uuid7()
-    if rotation.idempotency_key and (taken := _take(connection, rotation, secret_id)) is not None:
-        return _replay(connection, taken, endpoint_id, scheme)
+    if rotation.idempotency_key and (first_use := _take(connection, rotation, secret_id)) is not None:
+        return _replay(connection, first_use, endpoint_id, scheme)
     old_expires_at = secrets.retire(connection, tenant, endpoint_id, grace_seconds=rotation.grace)
     secret = secrets.add(connection, tenant, endpoint_id, new_key(), secret_id=secret_id)
     return RotatedSecret(secret=secret, scheme=scheme, old_expires_at=old_expires_at, replayed=False)
 
 
-def _take(connection: Connection, rotation: Rotation, secret_id: UUID) -> idempotency.Taken | None:
+def _take(connection: Connection, rotation: Rotation, secret_id: UUID) -> idempotency.FirstUse | None:
     fingerprint = digest(rotation.webhook_id, rotation.grace)
-    taken = idempotency.take(
+    first_use = idempotency.take(
         connection,
         rotation.tenant,
         METHOD,
@@ -95,15 +95,15 @@ def _take(connection: Connection, rotation: Rotation, secret_id: UUID) -> idempo
         fingerprint=fingerprint,
         created_id=secret_id,
     )
-    if taken is not None:
-        check_fingerprint(taken, fingerprint)
-    return taken
+    if first_use is not None:
+        check_fingerprint(first_use, fingerprint)
+    return first_use
 
 
 def _replay(
-    connection: Connection, taken: idempotency.Taken, endpoint_id: UUID | None, scheme: SignatureScheme
+    connection: Connection, first_use: idempotency.FirstUse, endpoint_id: UUID | None, scheme: SignatureScheme
 ) -> RotatedSecret:
-    secret = secrets.get(connection, taken.created_id)
+    secret = secrets.get(connection, first_use.created_id)
     if secret is None:
         raise Refusal(Reason.NOT_FOUND, "The secret that this Idempotency-Key created has expired.")
     others = secrets.live(connection, secret.tenant, endpoint_id)

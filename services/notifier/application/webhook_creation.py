@@ -22,7 +22,7 @@ def create(connection: Connection, new: NewWebhook, *, per_tenant: int, new_key:
     """
     endpoint_id = new_uuid7()
     if new.idempotency_key:
-        taken = idempotency.take(
+        first_use = idempotency.take(
             connection,
             new.tenant,
             METHOD,
@@ -30,8 +30,8 @@ def create(connection: Connection, new: NewWebhook, *, per_tenant: int, new_key:
             fingerprint=new.fingerprint,
             created_id=endpoint_id,
         )
-        if taken is not None:
-            return _replay(connection, new, taken)
+        if first_use is not None:
+            return _replay(connection, new, first_use)
     endpoints.lock_tenant(connection, new.tenant)
     if endpoints.count(connection, new.tenant) >= per_tenant:
         raise Refusal(Reason.QUOTA_EXCEEDED, f"A tenant may have {per_tenant} webhooks.")
@@ -49,16 +49,16 @@ def create(connection: Connection, new: NewWebhook, *, per_tenant: int, new_key:
     return CreatedWebhook(webhook=Webhook(endpoint=endpoint, secrets=[secret]), secret=secret, replayed=False)
 
 
-def _replay(connection: Connection, new: NewWebhook, taken: idempotency.Taken) -> CreatedWebhook:
-    check_fingerprint(taken, new.fingerprint)
-    endpoint = endpoints.get(connection, taken.created_id)
+def _replay(connection: Connection, new: NewWebhook, first_use: idempotency.FirstUse) -> CreatedWebhook:
+    check_fingerprint(first_use, new.fingerprint)
+    endpoint = endpoints.get(connection, first_use.created_id)
     if endpoint is None:
-        raise webhook_not_found(prefixed(WEBHOOK, taken.created_id))
+        raise webhook_not_found(prefixed(WEBHOOK, first_use.created_id))
     live = secrets.live(connection, new.tenant, endpoint.id)
     return CreatedWebhook(webhook=Webhook(endpoint=endpoint, secrets=live), secret=live[0], replayed=True)
 
 
-def check_fingerprint(taken: idempotency.Taken, fingerprint: bytes) -> None:
+def check_fingerprint(first_use: idempotency.FirstUse, fingerprint: bytes) -> None:
     """Raises `Refusal` IDEMPOTENCY_KEY_REUSED unless a request is the one that used its key first."""
-    if taken.fingerprint != fingerprint:
+    if first_use.fingerprint != fingerprint:
         raise Refusal(Reason.IDEMPOTENCY_KEY_REUSED, "This Idempotency-Key was used before with another body.")

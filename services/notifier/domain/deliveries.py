@@ -83,7 +83,7 @@ class Delivery:
     job_id: str | None
     #: The job's sequence after the event; None without a job.
     sequence: int | None
-    #: State; see `shown_state`.
+    #: State; see `visible_state`.
     state: DeliveryState
     #: Attempts so far that count.
     attempt_count: int
@@ -99,16 +99,16 @@ class Delivery:
     last_attempt: Attempt | None
 
 
-def shown_state(state: DeliveryState, *, is_disabled: bool) -> DeliveryState:
+def visible_state(state: DeliveryState, *, is_disabled: bool) -> DeliveryState:
     """Returns the state that a tenant sees: never WAITING, and HELD for what a disabled endpoint does not get."""
     if state in (DeliveryState.PENDING, DeliveryState.WAITING):
         return DeliveryState.HELD if is_disabled else DeliveryState.PENDING
     return state
 
 
-def stored_states(shown: DeliveryState, *, is_disabled: bool) -> tuple[DeliveryState, ...]:
-    """Returns the states that `shown_state` shows as this one; none if it shows no state so."""
-    return tuple(state for state in DeliveryState if shown_state(state, is_disabled=is_disabled) is shown)
+def stored_states(visible: DeliveryState, *, is_disabled: bool) -> tuple[DeliveryState, ...]:
+    """Returns the states that `visible_state` returns this one for; none if there is no such state."""
+    return tuple(state for state in DeliveryState if visible_state(state, is_disabled=is_disabled) is visible)
 
 
 @dataclass(frozen=True, kw_only=True)

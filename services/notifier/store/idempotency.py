@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 # A request with the same key waits for the first one's commit.
-TAKE_KEY = """
+USE_KEY = """
 INSERT INTO webhook_requests (tenant, method, key, fingerprint, created_id)
 VALUES (:tenant, :method, :key, :fingerprint, :created_id)
 ON CONFLICT DO NOTHING
@@ -18,7 +18,7 @@ SELECT fingerprint, created_id FROM webhook_requests WHERE tenant = :tenant AND 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Taken:
+class FirstUse:
     """The request that used a key first."""
 
     #: Its fingerprint.
@@ -29,13 +29,13 @@ class Taken:
 
 def take(
     connection: Connection, tenant: str, method: str, key: str, *, fingerprint: bytes, created_id: UUID
-) -> Taken | None:
+) -> FirstUse | None:
     """Assigns a key to the object that is created next, and returns None; for a used key, returns its first request."""
     where = {"tenant": tenant, "method": method, "key": key}
-    if connection.execute(text(TAKE_KEY), where | {"fingerprint": fingerprint, "created_id": created_id}).rowcount:
+    if connection.execute(text(USE_KEY), where | {"fingerprint": fingerprint, "created_id": created_id}).rowcount:
         return None
     row = connection.execute(text(READ_KEY), where).mappings().one()
-    return Taken(fingerprint=bytes(row["fingerprint"]), created_id=row["created_id"])
+    return FirstUse(fingerprint=bytes(row["fingerprint"]), created_id=row["created_id"])
 
 
 def delete_of_tenant(connection: Connection, tenant: str) -> None:

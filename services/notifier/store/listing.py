@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from services.notifier.domain.deliveries import Delivery, DeliveryState, shown_state
+from services.notifier.domain.deliveries import Delivery, DeliveryState, visible_state
 from services.notifier.store import rows
 from services.notifier.store.outcomes import attempt_from
 
@@ -111,7 +111,7 @@ def endpoint_of(connection: Connection, delivery_id: UUID) -> UUID | None:
 
 def _delivery_from(row: rows.Row) -> Delivery:
     stored = DeliveryState(row["state"])
-    state = shown_state(stored, is_disabled=row["disabled_reason"] is not None)
+    state = visible_state(stored, is_disabled=row["disabled_reason"] is not None)
     due_at, blocked_until = row["due_at"], row["blocked_until"]
     is_due = state is DeliveryState.PENDING and due_at is not None
     return Delivery(

@@ -9,9 +9,9 @@ from sqlalchemy.pool import NullPool
 from common.postgres import Database, driver_url
 from services.notifier import migrations
 from services.notifier.store.pools import CONNECTIONS, POOLS
+from tests.support.notifier.scripted_store import ROOTS, ScriptedJobService, ScriptedSender, Tables, store_at
 from tests.support.patience import PATIENCE
 from tests.support.servers import embedded_servers as servers
-from tests.support.webhooks import ROOTS, ScriptedJobService, ScriptedSender, Tables, store_at
 
 TEMPLATE = "template_notifier"
 

@@ -14,8 +14,8 @@ from services.notifier.domain.events import FAILED
 from services.notifier.domain.health import State
 from services.notifier.store import claims, outcomes, readiness
 from services.notifier.store.claims import Claim
+from tests.support.notifier.scripted_store import FAILURE, SUCCESS, Tables, job_event
 from tests.support.patience import PATIENCE
-from tests.support.webhooks import FAILURE, SUCCESS, Tables, job_event
 
 
 def backlog(store: Tables, number: int, *, tenant: str = "acme", name: str = "job") -> None:

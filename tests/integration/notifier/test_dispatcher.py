@@ -20,8 +20,17 @@ from services.notifier.loops import sending
 from services.notifier.loops.dispatcher import Dispatcher
 from services.notifier.loops.housekeeping import Housekeeping
 from services.notifier.store import claims, outcomes, readiness
+from tests.support.notifier.scripted_store import (
+    FAILURE,
+    SUCCESS,
+    ScriptedJobService,
+    ScriptedSender,
+    Sent,
+    Tables,
+    job_event,
+    key_of,
+)
 from tests.support.patience import PATIENCE, pause
-from tests.support.webhooks import FAILURE, SUCCESS, ScriptedJobService, ScriptedSender, Sent, Tables, job_event, key_of
 
 DELIVERED, PENDING, SENDING = DeliveryState.DELIVERED, DeliveryState.PENDING, DeliveryState.SENDING
 

@@ -13,8 +13,8 @@ from services.notifier.loops import event_feed
 from services.notifier.loops.event_feed import EventFeed
 from services.notifier.loops.notices import Notices
 from services.notifier.store import cursor
+from tests.support.notifier.scripted_store import ScriptedJobService, Tables, job_event, key_of
 from tests.support.patience import PATIENCE, pause
-from tests.support.webhooks import ScriptedJobService, Tables, job_event, key_of
 
 
 class Woken:

@@ -12,8 +12,8 @@ from services.notifier.application.webhook_requests import NewWebhook
 from services.notifier.domain.deliveries import DeliveryState
 from services.notifier.domain.events import CANCELED, FAILED, SETTLED
 from services.notifier.store import cursor, fan_out, retention
+from tests.support.notifier.scripted_store import Tables, job_event, key_of
 from tests.support.patience import PATIENCE
-from tests.support.webhooks import Tables, job_event, key_of
 
 PENDING, HELD = DeliveryState.PENDING, DeliveryState.HELD
 

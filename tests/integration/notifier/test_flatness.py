@@ -15,7 +15,7 @@ from services.notifier.domain.endpoints import Share
 from services.notifier.domain.events import FAILED, JOB_EVENTS
 from services.notifier.store import claims, fan_out, holding, notices, readiness, redeliveries, retention
 from services.notifier.store.redeliveries import Range
-from tests.support.webhooks import SUCCESS, Tables, job_event, key_of, store_at
+from tests.support.notifier.scripted_store import SUCCESS, Tables, job_event, key_of, store_at
 
 ENDPOINTS, DELIVERIES = 2_000, 100_000
 #: One in ten is disabled, one in ten is blocked by its breaker; the last one is an origin of callback URLs.

@@ -27,9 +27,9 @@ from services.notifier.application.webhooks import Webhooks
 from services.notifier.domain.attempts import MAX_RESPONSE, AttemptError, Outcome
 from services.notifier.grpc_api.webhook_service import WebhookService
 from services.notifier.store.pools import CONNECTIONS, POOLS
+from tests.support.notifier.scripted_store import FAILURE, GONE, ScriptedSender, Tables, job_event
 from tests.support.patience import PATIENCE
 from tests.support.security.identities import entry, security_for, write
-from tests.support.webhooks import FAILURE, GONE, ScriptedSender, Tables, job_event
 
 URL = "https://receiver.example/hooks"
 PER_TENANT = 3

@@ -11,8 +11,8 @@ from services.notifier.loops import housekeeping as module
 from services.notifier.loops.housekeeping import Housekeeping
 from services.notifier.store import redeliveries
 from services.notifier.store.redeliveries import Range
+from tests.support.notifier.scripted_store import Tables, job_event
 from tests.support.patience import PATIENCE, pause
-from tests.support.webhooks import Tables, job_event
 
 
 @pytest.fixture

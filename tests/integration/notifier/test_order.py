@@ -13,7 +13,7 @@ from services.notifier.domain.deliveries import DeliveryState
 from services.notifier.domain.events import CANCELED, COMPLETED, FAILED, JOB_EVENTS, SETTLED
 from services.notifier.store import readiness, redeliveries
 from services.notifier.store.claims import Claim
-from tests.support.webhooks import FAILURE, GONE, SUCCESS, Tables, job_event
+from tests.support.notifier.scripted_store import FAILURE, GONE, SUCCESS, Tables, job_event
 
 PENDING, WAITING, SENDING = DeliveryState.PENDING, DeliveryState.WAITING, DeliveryState.SENDING
 DELIVERED, SUPERSEDED, HELD = DeliveryState.DELIVERED, DeliveryState.SUPERSEDED, DeliveryState.HELD

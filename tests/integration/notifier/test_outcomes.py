@@ -11,7 +11,7 @@ from services.notifier.domain.deliveries import DeliveryState
 from services.notifier.domain.events import DEGRADED, DISABLED, RECOVERED
 from services.notifier.domain.health import DisabledReason, State
 from services.notifier.store import holding, notices, outcomes
-from tests.support.webhooks import FAILURE, GONE, SUCCESS, Tables, job_event
+from tests.support.notifier.scripted_store import FAILURE, GONE, SUCCESS, Tables, job_event
 
 HELD, PENDING = DeliveryState.HELD, DeliveryState.PENDING
 

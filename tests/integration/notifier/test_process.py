@@ -22,7 +22,7 @@ from common.errors import ServiceError
 from common.grpc_client import ClientSettings, call, channel
 from tests.support.job_service.real_job_service import job_service
 from tests.support.job_service.use_cases import JobUseCases, use_cases_at
-from tests.support.notifying import Received, Receiver, notifier, receiver
+from tests.support.notifier.processes import Received, Receiver, notifier, receiver
 from tests.support.patience import PATIENCE, pause
 from tests.support.security.identities import OPERATOR, entry, security_for, write
 from tests.support.servers import embedded_servers as servers

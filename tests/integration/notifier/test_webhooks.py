@@ -24,8 +24,8 @@ from services.notifier.domain.health import DisabledReason, State
 from services.notifier.domain.refusals import Refusal
 from services.notifier.loops.housekeeping import Housekeeping
 from services.notifier.store import retention
+from tests.support.notifier.scripted_store import FAILURE, ScriptedSender, Tables, job_event, key_of
 from tests.support.patience import PATIENCE
-from tests.support.webhooks import FAILURE, ScriptedSender, Tables, job_event, key_of
 
 URL = "https://example.com/"
 HELD, PENDING, DELIVERED = DeliveryState.HELD, DeliveryState.PENDING, DeliveryState.DELIVERED

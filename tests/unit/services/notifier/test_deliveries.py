@@ -102,7 +102,7 @@ def test_410_of_an_endpoint_leaves_the_delivery_to_be_held() -> None:
 @pytest.mark.parametrize("state", DeliveryState)
 def test_states_are_shown_so_that_each_is_found_where_it_is_shown(state: DeliveryState) -> None:
     for is_disabled in (False, True):
-        shown = rules.shown_state(state, is_disabled=is_disabled)
+        shown = rules.visible_state(state, is_disabled=is_disabled)
         assert state in rules.stored_states(shown, is_disabled=is_disabled)
 
 

@@ -16,10 +16,10 @@ from services.notifier.adapters import forward_proxy
 from services.notifier.adapters.http_sender import HttpSender
 from services.notifier.domain.attempts import AttemptError, Outcome
 from services.notifier.domain.endpoints import Secret, SignatureScheme
-from tests.support import hostile_receivers as hostile
-from tests.support.hostile_receivers import OK, LoopClock, Names, Receiver, Wire, answers, receiver
 from tests.support.patience import PATIENCE
 from tests.support.security.certificates import LOCAL, Authority, dns
+from tests.support.servers import hostile_receivers as hostile
+from tests.support.servers.hostile_receivers import OK, LoopClock, Names, Receiver, Wire, answers, receiver
 from tests.support.servers.tcp_servers import connection
 
 ID = UUID("0192f0c1-a2b3-7c4d-8e5f-60718293a4b5")

@@ -18,8 +18,8 @@ from services.notifier.adapters.http_sender import HttpSender
 from services.notifier.adapters.signatures import new_key, written_secret
 from services.notifier.domain.attempts import AttemptError, Outcome
 from services.notifier.domain.endpoints import Secret, SignatureScheme
-from tests.support.hostile_receivers import OK, Names, Receiver, Wire, answers, receiver
 from tests.support.patience import PATIENCE
+from tests.support.servers.hostile_receivers import OK, Names, Receiver, Wire, answers, receiver
 
 ID = UUID("0192f0c1-a2b3-7c4d-8e5f-60718293a4b5")
 BODY = '{"type":"job.completed","data":{"prompt":"\N{FOX FACE}"}}'.encode()

@@ -12,7 +12,7 @@ from cli.stack.child import Child, Program
 from tests.support.patience import PATIENCE
 from tests.support.servers.tcp_servers import tcp_server
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @dataclass(frozen=True, kw_only=True)
