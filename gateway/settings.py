@@ -15,6 +15,8 @@ class Settings(ClientSettings):
     http_listen: str
     #: Address of job-service's JobService.
     job_address: str
+    #: Address of notifier-service's WebhookService.
+    notifier_address: str
     #: Address on which Prometheus metrics are served, without authentication; unset, no port is opened.
     admin_listen: str | None = None
     #: YAML file with the API keys; the gateway does not start without it, except in `calotype up`.

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from gateway.api_docs import webhook_examples
 from gateway.openai_images import examples as openai
 from gateway.problems.reasons import entry, slug
 from gateway.schemas.jobs import ProviderCancel, Status
@@ -241,6 +242,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "createJob": CREATE_JOB,
     "retryJob": RETRY_JOB,
     "createClientToken": CREATE_CLIENT_TOKEN,
+    **webhook_examples.BODIES,
     **openai.BODIES,
 }
 #: Event streams by operation.
@@ -329,6 +331,7 @@ RESPONSES: dict[tuple[str, str], Any] = {
     ("createClientToken", "201"): CLIENT_TOKEN,
     ("listProviders", "200"): PROVIDERS,
     ("listUiStates", "200"): UI_STATES,
+    **webhook_examples.RESPONSES,
     **openai.ANSWERS,
     ("listDeadLetters", "200"): DEAD_LETTERS,
     ("getQueue", "200"): QUEUE,

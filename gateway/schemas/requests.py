@@ -118,7 +118,8 @@ Moderation = Literal["auto", "low"]
 InputFidelity = Literal["low", "high"]
 Compression = Annotated[int, Field(ge=0, le=100), WHOLE]
 Prompt = Annotated[str, StringConstraints(min_length=1, max_length=MAX_PROMPT), documented_pattern(LINES)]
-_Address = Annotated[
+#: An http or https URL without user name and password.
+WebAddress = Annotated[
     str,
     StringConstraints(max_length=2048),
     AfterValidator(_web_address),
@@ -139,7 +140,7 @@ class Body(BaseModel):
 class InputImage(Body):
     """An image that the caller sends: either `url` or `data`."""
 
-    url: _Address | None = None
+    url: WebAddress | None = None
     """Public http or https address of the image, without user name and password. A generator fetches it."""
     data: _Data | None = None
     """The encoded image (PNG, JPEG or WebP) in base64; at most 20 MiB decoded."""
@@ -212,8 +213,11 @@ class CreateJob(Body):
     """What to do if the outcome of a paid call is unknown: fail the job, or call again and maybe pay twice."""
     fallback_on_refusal: bool = False
     """True: a refusal by a provider's content policy is tried at the next fallback."""
-    callback_url: _Address | None = None
-    """Stored with the job and returned; the service does not call it."""
+    callback_url: WebAddress | None = None
+    """URL that final events of the job are posted to, signed with the tenant's signing secret (docs/webhooks.md).
+
+    A private address is refused when it is called, not here; `GET /v1/webhooks/callbacks/deliveries` lists the outcome.
+    """
     end_user: Annotated[_Line, StringConstraints(max_length=128)] | None = None
     """The caller's own user, a filter of `GET /v1/jobs`; at most 128 characters."""
     metadata: Annotated[

@@ -28,7 +28,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from cli.stack.keys import write_private
 from cli.stack.state import StackState, read_state
-from tests.support.every_call import CALLS
+from tests.support.every_call import CALLS, DELIVERY, WEBHOOK
 from tests.support.freezing import frozen
 from tests.support.paid_provider import KEY, Books, paid_provider, picture
 from tests.support.patience import PATIENCE
@@ -66,6 +66,7 @@ BEYOND_SCHEMA = frozenset(
         *("callback_url", "fallback", "id", "image", "input_images", "mask", "model", "n", "negative_prompt"),
         *("aspect_ratio", "output_format", "page_token", "provider", "provider_options", "quality"),
         *("background", "input_fidelity", "moderation", "output_compression", "response_format", "seed", "size"),
+        *("before", "url"),
     )
 )
 SPENT = "a-key-of-a-tenant-that-may-not-ask"
@@ -210,6 +211,7 @@ async def _bury(url: str) -> None:
 def _refusals_of_all(asking: Asking, operations: dict[str, APIOperation], job: str) -> None:
     """What every call answers to a stranger, to a client token for another action, and to a wrong body."""
     known = {"{job_id}": job, "{model}": "paid", "{letter_id}": "1"}
+    known |= {"{webhook_id}": WEBHOOK, "{delivery_id}": DELIVERY}
     for name, operation in operations.items():
         if not operation.path.startswith("/v1/"):
             continue

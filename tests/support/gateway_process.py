@@ -14,6 +14,8 @@ from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 KEY = "a-key-of-the-tenant-default"
+#: An address at which nobody listens.
+NOWHERE = "127.0.0.1:1"
 
 
 async def start(**settings: str) -> asyncio.subprocess.Process:
@@ -77,7 +79,12 @@ async def running(
     file = keys / "keys.yaml"
     if not file.exists():
         write_keys(keys, "1", KEY)
-    wiring = {"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": job_address, "API_KEYS_FILE": str(file)}
+    wiring = {
+        "HTTP_LISTEN": "127.0.0.1:0",
+        "JOB_ADDRESS": job_address,
+        "NOTIFIER_ADDRESS": NOWHERE,
+        "API_KEYS_FILE": str(file),
+    }
     gateway = GatewayProcess(await start(**wiring | {"LOG_FORMAT": "text"} | settings))
     shown = {"Authorization": f"Bearer {key}"} if key else {}
     try:

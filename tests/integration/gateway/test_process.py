@@ -16,15 +16,19 @@ from cli.stack.ports import free_port
 from common.grpc_server import Served, serve
 from common.health import Readiness
 from gateway.auth.keys_file import RELOAD_SECONDS
-from gateway.job_service import job_client, operator_client
+from gateway.job_service import job_client, notifier_client, operator_client
 from tests.support.event_source import events, next_job
 from tests.support.fake_job_service import FakeJobService, serving
-from tests.support.gateway_process import KEY, GatewayProcess, running, start, write_keys
+from tests.support.fake_webhook_service import FakeWebhookService, serving_webhooks
+from tests.support.gateway_process import KEY, NOWHERE, GatewayProcess, running, start, write_keys
 from tests.support.patience import PATIENCE, pause
 from tests.support.scraping import scrape
 
 #: What the gateway asks for that is answered once.
 UNARY = {"CreateJob", "GetJob", "ListJobs", "ListAttempts", "ListProviders", "RetryJob", "CancelJob", "DeleteJob"}
+
+#: What a gateway is told of other services that are away.
+ADDRESSES = {"JOB_ADDRESS": NOWHERE, "NOTIFIER_ADDRESS": NOWHERE}
 
 
 async def _refusal(**settings: str) -> tuple[int | None, str]:
@@ -54,17 +58,18 @@ async def _answer(client: httpx.AsyncClient, method: str, path: str, **request: 
     [
         ({}, "CALOTYPE_HTTP_LISTEN"),
         ({"HTTP_LISTEN": "127.0.0.1:0"}, "CALOTYPE_JOB_ADDRESS"),
-        ({"HTTP_LISTEN": "8080", "JOB_ADDRESS": "127.0.0.1:1"}, "CALOTYPE_HTTP_LISTEN"),
-        ({"HTTP_LISTEN": "127.0.0.1:99999", "JOB_ADDRESS": "127.0.0.1:1"}, "CALOTYPE_HTTP_LISTEN"),
-        ({"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "HTTP_LISTN": "x"}, "CALOTYPE_HTTP_LISTEN?"),
-        ({"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "ADMIN_LISTEN": "9464"}, "CALOTYPE_ADMIN_LISTEN"),
-        ({"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "API_KEYS_FILE": ""}, "CALOTYPE_API_KEYS_FILE"),
-        ({"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "API_KEYS_FILE": "/nowhere"}, "/nowhere"),
+        ({"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": NOWHERE}, "CALOTYPE_NOTIFIER_ADDRESS"),
+        ({"HTTP_LISTEN": "8080", **ADDRESSES}, "CALOTYPE_HTTP_LISTEN"),
+        ({"HTTP_LISTEN": "127.0.0.1:99999", **ADDRESSES}, "CALOTYPE_HTTP_LISTEN"),
+        ({"HTTP_LISTEN": "127.0.0.1:0", **ADDRESSES, "HTTP_LISTN": "x"}, "CALOTYPE_HTTP_LISTEN?"),
+        ({"HTTP_LISTEN": "127.0.0.1:0", **ADDRESSES, "ADMIN_LISTEN": "9464"}, "CALOTYPE_ADMIN_LISTEN"),
+        ({"HTTP_LISTEN": "127.0.0.1:0", **ADDRESSES, "API_KEYS_FILE": ""}, "CALOTYPE_API_KEYS_FILE"),
+        ({"HTTP_LISTEN": "127.0.0.1:0", **ADDRESSES, "API_KEYS_FILE": "/nowhere"}, "/nowhere"),
         (
-            {"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "GRPC_TLS_KEY_FILE": "/tls.key"},
+            {"HTTP_LISTEN": "127.0.0.1:0", **ADDRESSES, "GRPC_TLS_KEY_FILE": "/tls.key"},
             "CALOTYPE_GRPC_TLS_CERT_FILE is not",
         ),
-        ({"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "GRPC_TOKEN": "a b"}, "CALOTYPE_GRPC_TOKEN"),
+        ({"HTTP_LISTEN": "127.0.0.1:0", **ADDRESSES, "GRPC_TOKEN": "a b"}, "CALOTYPE_GRPC_TOKEN"),
     ],
 )
 async def test_a_bad_setting_stops_the_start_with_one_line(tmp_path: Path, settings: dict[str, str], word: str) -> None:
@@ -78,7 +83,7 @@ async def test_a_busy_port_stops_the_start_with_one_line_that_names_its_setting(
     write_keys(tmp_path, "1", KEY)
     with socket.create_server(("127.0.0.1", 0)) as busy:
         listen = f"127.0.0.1:{busy.getsockname()[1]}"
-        settings = {"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1"} | {name: listen}
+        settings = {"HTTP_LISTEN": "127.0.0.1:0", **ADDRESSES} | {name: listen}
         code, said = await _refusal(API_KEYS_FILE=str(tmp_path / "keys.yaml"), **settings)
     assert (code, said.count("\n")) == (2, 1), said
     assert f"Cannot listen on {listen} (CALOTYPE_{name})" in said
@@ -93,8 +98,26 @@ async def test_it_is_ready_while_job_service_is_and_says_so_quickly_when_it_is_n
         assert (await _answer(client, "GET", f"/v1/jobs/{job.id}")).status_code == 200
 
 
+async def test_it_calls_the_notifier_where_its_setting_says_and_is_ready_without_it(tmp_path: Path) -> None:
+    webhooks = FakeWebhookService()
+    webhook = webhooks.add(tenant="default")
+    async with serving(FakeJobService()) as address, serving_webhooks(webhooks) as notifier:
+        async with running(address, tmp_path, NOTIFIER_ADDRESS=notifier) as (_, client):
+            listed = await _answer(client, "GET", "/v1/webhooks")
+        async with running(address, tmp_path) as (_, client):
+            await _ready(client, 200)
+            away = await client.get("/v1/webhooks")
+
+    assert [one["id"] for one in listed.json()["webhooks"]] == [webhook.id]
+    assert (away.status_code, "Retry-After" in away.headers) == (503, True)
+
+
 def test_no_call_to_job_service_may_take_as_long_as_two_seconds() -> None:
     assert max(job_client.CALL_SECONDS, job_client.HEALTH_SECONDS, operator_client.CALL_SECONDS) < 2
+
+
+def test_no_call_to_the_notifier_may_either_but_a_test_which_waits_for_a_receiver() -> None:
+    assert notifier_client.CALL_SECONDS < 2 < 20 < notifier_client.TEST_SECONDS
 
 
 async def test_every_call_tells_job_service_how_long_it_waits(tmp_path: Path) -> None:
