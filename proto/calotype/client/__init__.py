@@ -5,7 +5,8 @@
         job = jobs.wait(job.id, timeout=300)
 
 With `token="..."` the client says who it is; with `credentials=grpc.ssl_channel_credentials(...)` it does so over TLS.
-Requests and answers are the messages of `calotype.job.v1`; every no is a `CalotypeError`.
+Requests and answers are the messages of `calotype.job.v1`; every no is a `CalotypeError`. With
+`notifier_address="notifier:50055"` it has the tenant's webhooks, too, in the messages of `calotype.notifier.v1`.
 """
 
 from calotype.client.aio import AsyncJobClient
@@ -19,6 +20,7 @@ from calotype.client.errors import (
     JobDeleted,
     JobNotFound,
     NotAllowed,
+    NotFound,
     Unavailable,
     WrongState,
 )
@@ -36,6 +38,7 @@ __all__ = [
     "JobDeleted",
     "JobNotFound",
     "NotAllowed",
+    "NotFound",
     "Unavailable",
     "WrongState",
 ]

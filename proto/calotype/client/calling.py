@@ -4,12 +4,14 @@ import random
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from google.protobuf.message import Message
 
 from calotype.client.errors import CalotypeError, DeadlineExceeded, Unavailable
 from calotype.job.v1 import job_pb2
 
+T = TypeVar("T")
 #: Seconds that one attempt of a call may take.
 CALL_SECONDS = 10.0
 #: What a request with its pictures may take longer, in bytes a second.
@@ -63,9 +65,12 @@ def wanted(request: job_pb2.JobRequest | str) -> job_pb2.JobRequest:
     return job_pb2.JobRequest(prompt=request) if isinstance(request, str) else request
 
 
-def pauses() -> Iterator[float]:
-    """Seconds to wait before each further attempt: exponential, and up to half of it by chance."""
-    for attempt in range(1, ATTEMPTS):
+def pauses(*, once: bool = False) -> Iterator[float]:
+    """Seconds to wait before each further attempt, of which there are none if the request may not come twice.
+
+    They grow exponentially, and are up to half of it by chance.
+    """
+    for attempt in range(1, 1 if once else ATTEMPTS):
         yield _jittered(attempt)
 
 
@@ -80,6 +85,13 @@ def endless_pauses() -> Iterator[float]:
 def seconds_for(request: Message) -> float:
     """What one attempt may take."""
     return CALL_SECONDS + request.ByteSize() / BODY_PACE
+
+
+def required_notifier(stub: T | None) -> T:
+    """Returns the stub. Raises `ValueError` if the client was made without the notifier's address."""
+    if stub is None:
+        raise ValueError("notifier_address: webhooks are the notifier's; give its address to the client.")
+    return stub
 
 
 def is_away(error: CalotypeError) -> bool:

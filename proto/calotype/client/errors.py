@@ -51,7 +51,11 @@ class IdempotencyKeyReused(InvalidRequest):
     """The key was used for another request."""
 
 
-class JobNotFound(CalotypeError):
+class NotFound(CalotypeError):
+    """There is no such webhook or delivery, or it is another tenant's."""
+
+
+class JobNotFound(NotFound):
     """There is no such job, or it is another tenant's."""
 
 
@@ -60,7 +64,7 @@ class JobDeleted(CalotypeError):
 
 
 class WrongState(CalotypeError):
-    """The job is in a state, or at a sequence, in which this cannot be done; `get` returns it as it is now."""
+    """The job or delivery is in a state, or the job at a sequence, in which this cannot be done."""
 
 
 class ConsentRequired(WrongState):
@@ -89,13 +93,14 @@ _BY_REASON: Mapping[str, type[CalotypeError]] = {
     "CONSENT_REQUIRED": ConsentRequired,
     "BUDGET_EXHAUSTED": BudgetExhausted,
     "SEQUENCE_CHANGED": WrongState,
+    "JOB_NOT_FOUND": JobNotFound,
     # Not the service's word but gRPC's own: a message is too large, and so it will be again.
     "RESOURCE_EXHAUSTED": CalotypeError,
 }
 _BY_STATUS: Mapping[grpc.StatusCode, type[CalotypeError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
     grpc.StatusCode.OUT_OF_RANGE: InvalidRequest,
-    grpc.StatusCode.NOT_FOUND: JobNotFound,
+    grpc.StatusCode.NOT_FOUND: NotFound,
     grpc.StatusCode.FAILED_PRECONDITION: WrongState,
     grpc.StatusCode.UNAUTHENTICATED: NotAllowed,
     grpc.StatusCode.PERMISSION_DENIED: NotAllowed,

@@ -9,17 +9,20 @@ import grpc
 from calotype.client import calling
 from calotype.client.errors import JobNotFound, read
 from calotype.client.following import STREAM_SECONDS, Following, Update
+from calotype.client.sync_webhooks import WebhookMethods
 from calotype.job.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
+from calotype.notifier.v1 import webhook_service_pb2_grpc
 from calotype.provider.v1 import provider_pb2
 
 T = TypeVar("T")
 
 
-class JobClient:
+class JobClient(WebhookMethods):
     """Jobs of one tenant. May be shared by threads; every method raises `CalotypeError`.
 
     `target` is `host:port` or a channel of your own, which stays yours to close. `credentials` are for TLS; without
-    them the connection is in the clear. What may come twice is asked again while the service is away.
+    them the connection is in the clear. What may come twice is asked again while the service is away. Methods about
+    webhooks need `notifier_address`, of the same kind as `target`.
     """
 
     def __init__(
@@ -29,11 +32,15 @@ class JobClient:
         tenant: str,
         token: str | None = None,
         credentials: grpc.ChannelCredentials | None = None,
+        notifier_address: str | grpc.Channel | None = None,
     ) -> None:
-        self._channel = _open(target, credentials) if isinstance(target, str) else target
-        self._is_own = isinstance(target, str)
+        channel = _open(target, credentials) if isinstance(target, str) else target
+        notifier = _open(notifier_address, credentials) if isinstance(notifier_address, str) else notifier_address
+        given = ((channel, target), (notifier, notifier_address))
+        self._own_channels = [opened for opened, address in given if opened is not None and opened is not address]
         self._identity = calling.RequestIdentity(tenant=tenant, token=token)
-        self._stub = job_service_pb2_grpc.JobServiceStub(self._channel)
+        self._stub = job_service_pb2_grpc.JobServiceStub(channel)
+        self._webhooks = None if notifier is None else webhook_service_pb2_grpc.WebhookServiceStub(notifier)
 
     def __enter__(self) -> Self:
         return self
@@ -42,9 +49,9 @@ class JobClient:
         self.close()
 
     def close(self) -> None:
-        """Let go of the connection."""
-        if self._is_own:
-            self._channel.close()
+        """Let go of the connections."""
+        for channel in self._own_channels:
+            channel.close()
 
     def create(self, request: job_pb2.JobRequest | str, *, idempotency_key: str | None = None) -> job_pb2.Job:
         """Submit a job. With a key of your own it is one job however often, from wherever, you ask for it."""
@@ -152,11 +159,12 @@ class JobClient:
         job.request.CopyFrom(request)
         return job
 
-    def _ask(self, method: Callable[..., T], request: Any) -> T:
-        """Ask, and again while the service is away."""
-        for attempt, pause in enumerate([*calling.pauses(), None], start=1):
+    def _ask(self, method: Callable[..., T], request: Any, *, once: bool = False, seconds: float | None = None) -> T:
+        """Ask, and again while the service is away, unless the request may not come twice."""
+        seconds = seconds or calling.seconds_for(request)
+        for attempt, pause in enumerate([*calling.pauses(once=once), None], start=1):
             try:
-                return method(request, timeout=calling.seconds_for(request), metadata=self._identity.metadata)
+                return method(request, timeout=seconds, metadata=self._identity.metadata)
             except grpc.RpcError as error:
                 refusal = read(error, attempts=attempt)
                 if pause is None or not calling.may_repeat(refusal):
