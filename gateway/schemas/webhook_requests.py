@@ -1,6 +1,6 @@
 """Request bodies and query parameters of the webhook calls."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -11,7 +11,7 @@ from gateway.schemas.webhooks import DeliveryState, SignatureScheme, WebhookEven
 #: Longest description of an endpoint, in characters.
 MAX_DESCRIPTION = 200
 #: Most entries of a list of event types: every type once.
-MAX_EVENT_TYPES = 7
+MAX_EVENT_TYPES = len(get_args(WebhookEventType))
 #: Longest time for which an old secret signs beside the new one, in seconds: a week.
 MAX_GRACE_SECONDS = 604_800
 
