@@ -183,7 +183,7 @@ export interface paths {
         put?: never;
         /**
          * Rotate the signing secret of callback URLs
-         * @description Creates a new secret and returns it. For `grace_seconds`, deliveries to callback URLs are signed with the old secret, too.
+         * @description Creates a new secret and returns it. For `grace_seconds`, deliveries to callback URLs are signed with the old secret, too. A repetition whose secret has expired and is deleted is 404.
          */
         post: operations["rotateSigningSecret"];
         delete?: never;
@@ -203,7 +203,7 @@ export interface paths {
         put?: never;
         /**
          * Rotate the secret of a webhook
-         * @description Creates a new secret and returns it. For `grace_seconds`, deliveries are signed with the old secret, too.
+         * @description Creates a new secret and returns it. For `grace_seconds`, deliveries are signed with the old secret, too. A repetition whose secret has expired and is deleted is 404.
          */
         post: operations["rotateWebhookSecret"];
         delete?: never;
@@ -227,7 +227,7 @@ export interface paths {
         put?: never;
         /**
          * Create a webhook
-         * @description Creates an endpoint that events are posted to, and returns it with its secret. Events that occur from now on are delivered. The number of endpoints of a tenant is limited; beyond it the response is 429.
+         * @description Creates an endpoint that events are posted to, and returns it with its secret. Events that occur from now on are delivered. The number of endpoints of a tenant is limited; beyond it the response is 429. A repetition whose endpoint was deleted meanwhile is 404.
          */
         post: operations["createWebhook"];
         delete?: never;
@@ -5046,6 +5046,18 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
+            /** @description It does not exist, or belongs to another tenant. */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
             /** @description The body is too large. */
             413: {
                 headers: {
@@ -5433,6 +5445,18 @@ export interface operations {
             };
             /** @description The caller may not do this. A client token allows only its own job and actions. */
             403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description It does not exist, or belongs to another tenant. */
+            404: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     RateLimit: components["headers"]["RateLimit"];

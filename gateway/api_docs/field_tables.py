@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from gateway.api_docs import enums
-from gateway.schemas.requests import LINES, ONE_LINE
+from gateway.schemas.requests import LINES, ONE_LINE, PLAIN_LINE
 
 Schema = dict[str, Any]
 _REF = "#/components/schemas/"
@@ -100,7 +100,11 @@ def bounds(schema: Schema) -> str:
         found.append("one of " + ", ".join(f"<code>{escape(value)}</code>" for value in named["enum"]))
     if (pattern := schema.get("pattern")) is not None:
         # Every text excludes control characters; only the pattern of one line is worth showing.
-        found.append({LINES: "", ONE_LINE: "one line"}.get(pattern, f"pattern <code>{escape(pattern)}</code>"))
+        found.append(
+            {LINES: "", ONE_LINE: "one line", PLAIN_LINE: "one line"}.get(
+                pattern, f"pattern <code>{escape(pattern)}</code>"
+            )
+        )
     found += [bounds(option) for option in schema.get("anyOf", ())]
     if "items" in schema and (of_items := bounds(schema["items"])):
         found.append(f"each: {of_items}")

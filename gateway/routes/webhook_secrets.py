@@ -17,6 +17,7 @@ from gateway.views import webhooks
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 _SIGNING_SECRET = "signing-secret"  # noqa: S105 - part of a path
 _ROTATED = openapi.success("The new secret, which no later response shows.", headers=("Idempotency-Replayed",))
+_EXPIRED = "A repetition whose secret has expired and is deleted is 404."
 _BODY = {**openapi.body(RotateSecret, required=False), "parameters": [openapi.IDEMPOTENCY_KEY]}
 
 
@@ -39,9 +40,9 @@ async def get_signing_secret(deps: DependenciesOf, principal: PrincipalOf) -> Re
     operation_id="rotateSigningSecret",
     summary="Rotate the signing secret of callback URLs",
     description="Creates a new secret and returns it. For `grace_seconds`, deliveries to callback URLs are signed with "
-    "the old secret, too.",
+    f"the old secret, too. {_EXPIRED}",
     response_model=RotatedSecretView,
-    responses={200: _ROTATED, **openapi.problems(400, 413, 415, 422)},
+    responses={200: _ROTATED, **openapi.problems(400, 404, 413, 415, 422)},
     openapi_extra=_BODY,
 )
 async def rotate_signing_secret(request: Request, deps: DependenciesOf, principal: PrincipalOf) -> Response:
@@ -54,7 +55,7 @@ async def rotate_signing_secret(request: Request, deps: DependenciesOf, principa
     operation_id="rotateWebhookSecret",
     summary="Rotate the secret of a webhook",
     description="Creates a new secret and returns it. For `grace_seconds`, deliveries are signed with the old secret, "
-    "too.",
+    f"too. {_EXPIRED}",
     response_model=RotatedSecretView,
     responses={200: _ROTATED, **openapi.problems(400, 404, 413, 415, 422)},
     openapi_extra=_BODY,

@@ -20,14 +20,15 @@ router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
     operation_id="createWebhook",
     summary="Create a webhook",
     description="Creates an endpoint that events are posted to, and returns it with its secret. Events that occur from "
-    "now on are delivered. The number of endpoints of a tenant is limited; beyond it the response is 429.",
+    "now on are delivered. The number of endpoints of a tenant is limited; beyond it the response is 429. A repetition "
+    "whose endpoint was deleted meanwhile is 404.",
     status_code=201,
     response_model=CreatedWebhookView,
     responses={
         201: openapi.success(
             "The endpoint and its secret; `Location` is its address.", headers=("Location", "Idempotency-Replayed")
         ),
-        **openapi.problems(400, 413, 415, 422),
+        **openapi.problems(400, 404, 413, 415, 422),
     },
     openapi_extra={**openapi.body(CreateWebhook), "parameters": [openapi.IDEMPOTENCY_KEY]},
 )

@@ -105,6 +105,8 @@ def documented_pattern(pattern: str) -> Any:
 WHOLE = BeforeValidator(_whole)
 #: Text that `strict_json` accepts: one line, and several lines.
 ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
+#: One line without any control character, C1 and Unicode's line separators included.
+PLAIN_LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
 LINES = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
 _Line = Annotated[str, StringConstraints(min_length=1), AfterValidator(_one_line), documented_pattern(ONE_LINE)]
 _Provider = Annotated[_Line, StringConstraints(max_length=100)]

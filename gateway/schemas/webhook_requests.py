@@ -1,11 +1,12 @@
 """Request bodies and query parameters of the webhook calls."""
 
+import re
 from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from gateway.schemas.queries import PlainText, Time
-from gateway.schemas.requests import LINES, WHOLE, Body, WebAddress, documented_pattern
+from gateway.schemas.requests import PLAIN_LINE, WHOLE, Body, WebAddress, documented_pattern, refused
 from gateway.schemas.webhooks import DeliveryState, SignatureScheme, WebhookEventType
 
 #: Longest description of an endpoint, in characters.
@@ -26,7 +27,15 @@ def _without_defaults(schema: dict[str, Any]) -> None:
         field.pop("default", None)
 
 
-_Description = Annotated[str, StringConstraints(max_length=MAX_DESCRIPTION), documented_pattern(LINES)]
+def _one_line(text: str) -> str:
+    if not re.fullmatch(PLAIN_LINE, text):
+        raise refused("Must be one line without control characters.")
+    return text
+
+
+_Description = Annotated[
+    str, StringConstraints(max_length=MAX_DESCRIPTION), AfterValidator(_one_line), documented_pattern(PLAIN_LINE)
+]
 _EventTypes = Annotated[list[WebhookEventType], Field(max_length=MAX_EVENT_TYPES)]
 
 
