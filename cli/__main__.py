@@ -20,6 +20,7 @@ COMMANDS = {
     "generate": "cli.api.generate:generate",
     "jobs": "cli.api.jobs:jobs",
     "providers": "cli.api.providers:providers",
+    "webhooks": "cli.api.webhooks:webhooks",
     "dead": "cli.api.dead:dead",
     "keys": "cli.keys:keys",
 }

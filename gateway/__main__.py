@@ -23,6 +23,7 @@ from gateway.http import server
 from gateway.http.malloc import return_large_blocks
 from gateway.job_service import readiness
 from gateway.job_service.job_client import JobServiceClient
+from gateway.job_service.notifier_client import NotifierClient
 from gateway.job_service.operator_client import OperatorClient
 from gateway.job_service.tenants import TenantRegistrar
 from gateway.settings import Settings
@@ -45,6 +46,7 @@ async def main(stop: asyncio.Event) -> None:
         opened_channel = channel(settings.job_address, settings=settings, max_message_bytes=MAX_JOB_MESSAGE_BYTES)
         job_service = await stack.enter_async_context(opened_channel)
         jobs, operator = JobServiceClient(job_service), OperatorClient(job_service)
+        notifier = await stack.enter_async_context(channel(settings.notifier_address, settings=settings))
         # The socket's address decides, not the host name in the setting.
         listens_on_loopback = is_loopback(opened.getsockname()[0])
         may_be_keyless = settings.keyless_while_free and listens_on_loopback
@@ -53,6 +55,7 @@ async def main(stop: asyncio.Event) -> None:
         deps = Dependencies(
             jobs=jobs,
             operator=operator,
+            webhooks=NotifierClient(notifier),
             tenants=TenantRegistrar(operator, lambda: authenticator.keyring),
             authenticator=authenticator,
             ready=ready,

@@ -24,6 +24,9 @@ from gateway.routes import (
     openai_images,
     openai_models,
     pages,
+    webhook_deliveries,
+    webhook_secrets,
+    webhooks,
 )
 
 #: `RequestMiddleware` traces every request; FastAPI's own spans would contain the query, which may hold a token.
@@ -35,7 +38,22 @@ _OFF: TelemetryConfig = {
     "auto_configure": False,
 }
 _NOT_FOUND, _METHOD_NOT_ALLOWED = 404, 405
-_RESOURCES = (jobs, job_actions, events, client_tokens, catalogue, openai_images, openai_models, admin, health, pages)
+_RESOURCES = (
+    jobs,
+    job_actions,
+    events,
+    client_tokens,
+    # Before `webhooks`: its paths with an id would match `signing-secret`.
+    webhook_secrets,
+    webhooks,
+    webhook_deliveries,
+    catalogue,
+    openai_images,
+    openai_models,
+    admin,
+    health,
+    pages,
+)
 
 
 def create_app(deps: Dependencies) -> FastAPI:

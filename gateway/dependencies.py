@@ -19,6 +19,7 @@ from gateway.auth.keyring import Principal
 from gateway.http.metrics import Metrics
 from gateway.job_service import quotas
 from gateway.job_service.job_client import JobServiceClient
+from gateway.job_service.notifier_client import NotifierClient
 from gateway.job_service.operator_client import OperatorClient
 from gateway.job_service.tenants import TenantRegistrar
 from gateway.openai_images.public_images import PublicImageReader
@@ -31,7 +32,7 @@ from gateway.views import locales
 from gateway.views.job import Renderer
 
 T = TypeVar("T")
-_JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
+_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 #: Bytes. Bodies up to this size are parsed in the event loop; larger ones in a thread, one at a time.
 SMALL_BODY = 256 * 1024
 
@@ -44,6 +45,8 @@ class Dependencies:
     """Calls job-service for tenants."""
     operator: OperatorClient
     """Calls job-service for operators."""
+    webhooks: NotifierClient
+    """Calls the notifier for tenants."""
     tenants: TenantRegistrar
     """Sends the tenants' limits to job-service."""
     authenticator: Authenticator
@@ -80,14 +83,14 @@ class Dependencies:
     def renderer(self, request: Request, principal: Principal) -> Renderer:
         """Returns the converter from jobs to views for this client and this time."""
         return Renderer(
-            root=_root(request),
+            root=root_of(request),
             now=self.clock(),
             grant=principal.grant,
             locale=locales.locale_of(request),
         )
 
 
-def _root(request: Request) -> str:
+def root_of(request: Request) -> str:
     """Returns the scheme and host that the client used, for links.
 
     TLS often ends at a proxy, so its X-Forwarded-Proto header is trusted for the scheme; only links depend on it.
@@ -141,7 +144,7 @@ OperatorOf = Annotated[Principal, Depends(_operator)]
 
 def job_id_of(job_id: str) -> str:
     """Returns the job id if its format is valid. Raises `Problem` JOB_NOT_FOUND."""
-    if not _JOB_ID.fullmatch(job_id):
+    if not _ID.fullmatch(job_id):
         raise _job_not_found()
     return job_id
 
@@ -155,6 +158,27 @@ async def _job_id(job_id: str) -> str:
 
 
 JobId = Annotated[str, Depends(_job_id)]
+
+
+async def _webhook_id(webhook_id: str) -> str:
+    if not _ID.fullmatch(webhook_id):
+        raise not_found("webhook")
+    return webhook_id
+
+
+async def _delivery_id(delivery_id: str) -> str:
+    if not _ID.fullmatch(delivery_id):
+        raise not_found("delivery")
+    return delivery_id
+
+
+def not_found(kind: str) -> Problem:
+    """Returns the problem of an unknown id, or another tenant's; `kind` says what it would be the id of."""
+    return Problem(reason=Reason.NOT_FOUND, detail=f"There is no {kind} with this id, or it belongs to another tenant.")
+
+
+WebhookId = Annotated[str, Depends(_webhook_id)]
+DeliveryId = Annotated[str, Depends(_delivery_id)]
 
 
 def require_job_access(

@@ -133,37 +133,37 @@ class GatewayApi:
     def submit(self, body: Mapping[str, Any], *, idempotency_key: str) -> dict[str, Any]:
         """Submits a job; returns it. A response that was lost is requested again, with the same key."""
         headers = {"Idempotency-Key": idempotency_key}
-        return self._send_again("POST", "/v1/jobs", json=dict(body), headers=headers)
+        return self.send_again("POST", "/v1/jobs", json=dict(body), headers=headers)
 
     def get(self, job_id: str) -> dict[str, Any]:
         """Returns a job as it is now."""
-        return self._send_again("GET", f"/v1/jobs/{job_id}")
+        return self.send_again("GET", f"/v1/jobs/{job_id}")
 
     def list(self, *, status: tuple[str, ...], page_size: int, page_token: str | None) -> dict[str, Any]:
         """Returns a page of jobs, newest first."""
         params: dict[str, Any] = {"status": list(status), "page_size": page_size}
-        return self._send("GET", "/v1/jobs", params=params | ({"page_token": page_token} if page_token else {}))
+        return self.send("GET", "/v1/jobs", params=params | ({"page_token": page_token} if page_token else {}))
 
     def act(self, job_id: str, action: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Calls an action of a job, `cancel` or `retry`; returns the job."""
-        return self._send("POST", f"/v1/jobs/{job_id}/{action}", json=dict(body or {}))
+        return self.send("POST", f"/v1/jobs/{job_id}/{action}", json=dict(body or {}))
 
     def delete(self, job_id: str) -> None:
         """Deletes a final job."""
-        self._send("DELETE", f"/v1/jobs/{job_id}")
+        self.send("DELETE", f"/v1/jobs/{job_id}")
 
     def providers(self) -> dict[str, Any]:
         """Returns the catalogue."""
-        return self._send("GET", "/v1/providers")
+        return self.send("GET", "/v1/providers")
 
     def dead_letters(self, *, page_size: int, page_token: str, parked: bool) -> dict[str, Any]:
         """Returns a page of dead letters; with `parked`, of the messages that are still retried automatically."""
         params = {"page_size": page_size, "page_token": page_token, "parked": str(parked).lower()}
-        return self._send("GET", "/v1/admin/dead", params=params)
+        return self.send("GET", "/v1/admin/dead", params=params)
 
     def replay(self, letter_id: str) -> None:
         """Publishes a dead letter again."""
-        self._send("POST", f"/v1/admin/dead/{quote(letter_id, safe='')}/replay")
+        self.send("POST", f"/v1/admin/dead/{quote(letter_id, safe='')}/replay")
 
     def watch(self, job_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Follows a job until it is final, across restarts of the gateway; yields pairs of event and data.
@@ -220,12 +220,12 @@ class GatewayApi:
                     yield fields.get("event", "message"), json.loads(fields["data"]), fields.get("id")
                     fields = {}
 
-    def _send_again(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+    def send_again(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         """Sends a request, and repeats it while an API that has responded before is unreachable."""
         deadline = time.monotonic() + self._outage_seconds
         while True:
             try:
-                return self._send(method, path, **options)
+                return self.send(method, path, **options)
             except (Unreachable, Refused) as error:
                 is_outage = self._has_responded and (
                     isinstance(error, Unreachable) or error.status in UNAVAILABLE_STATUSES
@@ -234,7 +234,8 @@ class GatewayApi:
                     raise
             time.sleep(RETRY_SECONDS)
 
-    def _send(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+    def send(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """Sends a request; returns the JSON of the response, or an empty object for a response without a body."""
         try:
             response = self._client.request(method, path, **options)
         except httpx.UnsupportedProtocol as error:

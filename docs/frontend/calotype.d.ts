@@ -152,6 +152,218 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/webhooks/signing-secret": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get the signing secret of callback URLs
+         * @description Returns the secret that signs deliveries to the `callback_url` of the tenant's jobs. It is created by the first call or delivery.
+         */
+        get: operations["getSigningSecret"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhooks/signing-secret/rotate-secret": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Rotate the signing secret of callback URLs
+         * @description Creates a new secret and returns it. For `grace_seconds`, deliveries to callback URLs are signed with the old secret, too. A repetition whose secret has expired and is deleted is 404.
+         */
+        post: operations["rotateSigningSecret"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhooks/{webhook_id}/rotate-secret": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Rotate the secret of a webhook
+         * @description Creates a new secret and returns it. For `grace_seconds`, deliveries are signed with the old secret, too. A repetition whose secret has expired and is deleted is 404.
+         */
+        post: operations["rotateWebhookSecret"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List webhooks, oldest first
+         * @description Returns a page of the tenant's endpoints with their health.
+         */
+        get: operations["listWebhooks"];
+        put?: never;
+        /**
+         * Create a webhook
+         * @description Creates an endpoint that events are posted to, and returns it with its secret. Events that occur from now on are delivered. The number of endpoints of a tenant is limited; beyond it the response is 429. A repetition whose endpoint was deleted meanwhile is 404.
+         */
+        post: operations["createWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhooks/{webhook_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get a webhook
+         * @description Returns an endpoint with its health, without its secret.
+         */
+        get: operations["getWebhook"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a webhook
+         * @description Deletes an endpoint with its secrets and deliveries. Repeating the call succeeds.
+         */
+        delete: operations["deleteWebhook"];
+        options?: never;
+        head?: never;
+        /**
+         * Change a webhook
+         * @description Changes the fields that are sent; the others stay. Enabling a disabled endpoint resets its health; events that were held meanwhile stay held until they are redelivered.
+         */
+        patch: operations["updateWebhook"];
+        trace?: never;
+    };
+    "/v1/webhooks/{webhook_id}/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List deliveries, newest first
+         * @description Returns a page of the deliveries to an endpoint that match every filter; with the id `callbacks`, of those to the `callback_url` of the tenant's jobs.
+         */
+        get: operations["listDeliveries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get a delivery with its attempts
+         * @description Returns a delivery and its last attempts, at most 50, with what the receiver responded.
+         */
+        get: operations["getDelivery"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhooks/deliveries/{delivery_id}/redeliver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a delivery again
+         * @description Makes the delivery due now, with the same `webhook-id`. It is 409 while the delivery is pending, as after a first call, and while its endpoint is disabled; the Idempotency-Key changes nothing about that.
+         */
+        post: operations["redeliver"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhooks/{webhook_id}/redeliver": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send the deliveries of a time range again
+         * @description Makes the held and failed deliveries of a time range due, oldest first, as fast as the endpoint's rate allows. Repeating the call changes nothing more, whatever the Idempotency-Key.
+         */
+        post: operations["redeliverRange"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/webhooks/{webhook_id}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Test a webhook
+         * @description Posts one event of type `webhook.test` to the endpoint and returns the attempt, which takes up to 20 seconds. It is not retried and does not change the endpoint's health. Repeating the call sends another event, whatever the Idempotency-Key. While another test of the tenant is in progress, the response is 429.
+         */
+        post: operations["testWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/providers": {
         parameters: {
             query?: never;
@@ -448,7 +660,7 @@ export interface components {
         Action: "cancel" | "retry" | "retry_may_charge_again";
         /**
          * AliveView
-         * @description The process answers requests.
+         * @description The process responds to requests.
          */
         AliveView: {
             /**
@@ -537,6 +749,25 @@ export interface components {
              */
             revised_prompt: string | null;
         };
+        /**
+         * AttemptError
+         * @description Class of a failed attempt.
+         *
+         *     - `dns`: the name of the host could not be resolved
+         *     - `blocked_address`: an address of the host is not public, or the port is not allowed
+         *     - `connect`: no connection could be made
+         *     - `tls`: the TLS handshake failed, such as for an expired certificate
+         *     - `timeout_headers`: status and headers did not arrive in time
+         *     - `timeout_body`: the body did not end in time
+         *     - `protocol`: the connection broke, or the response is not HTTP
+         *     - `redirect_refused`: the receiver returned a redirect, which is not followed
+         *     - `status`: the receiver returned another status than 2xx
+         *     - `proxy`: the service's own proxy failed; not counted against the endpoint
+         *     - `abandoned`: the process that made the attempt ended before it recorded the outcome
+         *     - `unknown`: a class that this version of the API does not know
+         * @enum {string}
+         */
+        AttemptError: "dns" | "blocked_address" | "connect" | "tls" | "timeout_headers" | "timeout_body" | "protocol" | "redirect_refused" | "status" | "proxy" | "abandoned" | "unknown";
         /**
          * AttemptList
          * @description Every attempt of a job.
@@ -1049,7 +1280,9 @@ export interface components {
             fallback_on_refusal?: boolean;
             /**
              * Callback Url
-             * @description Not available yet: a job with an address is refused with 422. Leave it out, or null; follow the job instead.
+             * @description URL that final events of the job are posted to, signed with the tenant's signing secret (docs/webhooks.md).
+             *
+             *     A private address is refused when it is called, not here; `GET /v1/webhooks/callbacks/deliveries` lists the outcome.
              * @default null
              */
             callback_url?: string | null;
@@ -1069,6 +1302,96 @@ export interface components {
             metadata?: {
                 [key: string]: string;
             };
+        };
+        /**
+         * CreateWebhook
+         * @description A new webhook endpoint.
+         */
+        CreateWebhook: {
+            /**
+             * Url
+             * @description Public http or https URL that events are posted to; at most 2,048 characters.
+             */
+            url: string;
+            /**
+             * Description
+             * @description The tenant's own note; at most 200 characters.
+             * @default null
+             */
+            description?: string | null;
+            /**
+             * Event Types
+             * @description Event types to deliver; empty for all.
+             * @default []
+             */
+            event_types?: components["schemas"]["WebhookEventType"][];
+            /**
+             * @description How deliveries are signed; it cannot be changed later.
+             * @default v1
+             */
+            signature_scheme?: components["schemas"]["SignatureScheme"];
+        };
+        /**
+         * CreatedWebhookView
+         * @description A new endpoint and its secret, which later responses do not show.
+         */
+        CreatedWebhookView: {
+            /**
+             * Id
+             * @description Id of the endpoint, `wh_...`.
+             */
+            id: string;
+            /**
+             * Url
+             * @description URL that events are posted to.
+             */
+            url: string;
+            /**
+             * Description
+             * @description The tenant's own note; null if none.
+             */
+            description: string | null;
+            /**
+             * Event Types
+             * @description Event types that are delivered; empty for all.
+             */
+            event_types: string[];
+            /** @description How deliveries are signed. */
+            signature_scheme: components["schemas"]["SignatureScheme"];
+            /**
+             * Public Keys
+             * @description Ed25519 public keys (`whpk_...`) that verify current deliveries; empty for `v1`.
+             */
+            public_keys: string[];
+            /**
+             * Enabled
+             * @description False if nothing is delivered; `health.disabled_reason` says why.
+             */
+            enabled: boolean;
+            /** @description How deliveries fare. */
+            health: components["schemas"]["WebhookHealthView"];
+            /**
+             * Secrets
+             * @description The secrets that sign deliveries now, newest first, without their values.
+             */
+            secrets: components["schemas"]["SecretView"][];
+            /**
+             * Created At
+             * Format: date-time
+             * @description When the endpoint was created.
+             */
+            created_at: string;
+            /**
+             * Updated At
+             * Format: date-time
+             * @description When its settings were changed last.
+             */
+            updated_at: string;
+            /**
+             * Secret
+             * @description The secret (`whsec_...`) that verifies deliveries; null for `v1a`, whose public key suffices.
+             */
+            secret: string | null;
         };
         /**
          * DeadLetterPage
@@ -1133,6 +1456,230 @@ export interface components {
              */
             sha256: string;
         };
+        /**
+         * DeliveryAttemptView
+         * @description One request to a receiver.
+         */
+        DeliveryAttemptView: {
+            /**
+             * Number
+             * @description Number of the attempt, from 1.
+             */
+            number: number;
+            /**
+             * Started At
+             * @description When the attempt began.
+             */
+            started_at: string | null;
+            /**
+             * Duration Ms
+             * @description Milliseconds until its end.
+             */
+            duration_ms: number;
+            /**
+             * Status
+             * @description HTTP status of the response; null without a response.
+             */
+            status: number | null;
+            /**
+             * Error
+             * @description Class of the failure; null for a success.
+             */
+            error: components["schemas"]["AttemptError"] | null;
+            /**
+             * Message
+             * @description One sentence about the failure, for people; null for a success.
+             */
+            message: string | null;
+            /**
+             * Response
+             * @description First characters of the response's body, at most 1,024; null if empty, and for private receivers.
+             */
+            response: string | null;
+            /**
+             * Is Probe
+             * @description True if the attempt checked a degraded endpoint, and does not count in `attempt_count`.
+             */
+            is_probe: boolean;
+        };
+        /**
+         * DeliveryPage
+         * @description A page of deliveries.
+         */
+        DeliveryPage: {
+            /**
+             * Deliveries
+             * @description Deliveries of this page, newest first.
+             */
+            deliveries: components["schemas"]["DeliveryView"][];
+            /**
+             * Next Page Token
+             * @description Value of `page_token` for the next page; null on the last page.
+             */
+            next_page_token: string | null;
+        };
+        /**
+         * DeliveryState
+         * @description State of a delivery.
+         *
+         *     - `pending`: it is due, or will be at `next_attempt_at`
+         *     - `sending`: an attempt is in progress
+         *     - `delivered`: the receiver returned a 2xx status
+         *     - `superseded`: a later final event of the job made it unnecessary
+         *     - `failed`: all attempts failed
+         *     - `held`: its endpoint was disabled; it can be sent again once the endpoint is enabled
+         * @enum {string}
+         */
+        DeliveryState: "pending" | "sending" | "delivered" | "superseded" | "failed" | "held";
+        /**
+         * DeliveryView
+         * @description One event for one endpoint or callback URL.
+         */
+        DeliveryView: {
+            /**
+             * Id
+             * @description Id of the delivery, `msg_...`: the header `webhook-id` of every attempt.
+             */
+            id: string;
+            /**
+             * Webhook Id
+             * @description Endpoint; null for the callback URL of a job.
+             */
+            webhook_id: string | null;
+            /**
+             * Url
+             * @description URL that the event is posted to.
+             */
+            url: string;
+            /**
+             * Event Type
+             * @description Type of the event, such as `job.completed`.
+             */
+            event_type: string;
+            /**
+             * Job Id
+             * @description Job that the event is about; null for events of endpoints.
+             */
+            job_id: string | null;
+            /**
+             * Sequence
+             * @description `sequence` of the job after the event; null without a job.
+             */
+            sequence: number | null;
+            /** @description State of the delivery. */
+            state: components["schemas"]["DeliveryState"];
+            /**
+             * Attempt Count
+             * @description Attempts that count against the limit.
+             */
+            attempt_count: number;
+            /**
+             * Occurred At
+             * Format: date-time
+             * @description When the event occurred.
+             */
+            occurred_at: string;
+            /**
+             * Created At
+             * Format: date-time
+             * @description When the delivery was created.
+             */
+            created_at: string;
+            /**
+             * Next Attempt At
+             * @description When the next attempt is due; null unless pending.
+             */
+            next_attempt_at: string | null;
+            /**
+             * Delivered At
+             * @description When the event was delivered; null before.
+             */
+            delivered_at: string | null;
+            /** @description The last attempt; null before the first. */
+            last_attempt: components["schemas"]["DeliveryAttemptView"] | null;
+        };
+        /**
+         * DeliveryWithAttemptsView
+         * @description A delivery with its attempts.
+         */
+        DeliveryWithAttemptsView: {
+            /**
+             * Id
+             * @description Id of the delivery, `msg_...`: the header `webhook-id` of every attempt.
+             */
+            id: string;
+            /**
+             * Webhook Id
+             * @description Endpoint; null for the callback URL of a job.
+             */
+            webhook_id: string | null;
+            /**
+             * Url
+             * @description URL that the event is posted to.
+             */
+            url: string;
+            /**
+             * Event Type
+             * @description Type of the event, such as `job.completed`.
+             */
+            event_type: string;
+            /**
+             * Job Id
+             * @description Job that the event is about; null for events of endpoints.
+             */
+            job_id: string | null;
+            /**
+             * Sequence
+             * @description `sequence` of the job after the event; null without a job.
+             */
+            sequence: number | null;
+            /** @description State of the delivery. */
+            state: components["schemas"]["DeliveryState"];
+            /**
+             * Attempt Count
+             * @description Attempts that count against the limit.
+             */
+            attempt_count: number;
+            /**
+             * Occurred At
+             * Format: date-time
+             * @description When the event occurred.
+             */
+            occurred_at: string;
+            /**
+             * Created At
+             * Format: date-time
+             * @description When the delivery was created.
+             */
+            created_at: string;
+            /**
+             * Next Attempt At
+             * @description When the next attempt is due; null unless pending.
+             */
+            next_attempt_at: string | null;
+            /**
+             * Delivered At
+             * @description When the event was delivered; null before.
+             */
+            delivered_at: string | null;
+            /** @description The last attempt; null before the first. */
+            last_attempt: components["schemas"]["DeliveryAttemptView"] | null;
+            /**
+             * Attempts
+             * @description The last attempts, oldest first, at most 50.
+             */
+            attempts: components["schemas"]["DeliveryAttemptView"][];
+        };
+        /**
+         * DisabledReason
+         * @description Why an endpoint is disabled.
+         *
+         *     - `by_tenant`: the tenant disabled it
+         *     - `gone`: the receiver returned status 410
+         *     - `failing`: every attempt failed for days
+         * @enum {string}
+         */
+        DisabledReason: "by_tenant" | "gone" | "failing";
         /**
          * DisplayView
          * @description What a frontend shows of a job; docs/ui-states.md lists every state.
@@ -2279,6 +2826,35 @@ export interface components {
             conditions: components["schemas"]["ConditionView"][];
         };
         /**
+         * RedeliverRange
+         * @description A range of deliveries by their creation.
+         */
+        RedeliverRange: {
+            /**
+             * After
+             * Format: date-time
+             * @description Deliveries created at or after this time (RFC 3339, such as `2026-01-31T12:00:00Z`).
+             */
+            after: string;
+            /**
+             * Before
+             * @description Deliveries created before this time (RFC 3339); null: until now.
+             * @default null
+             */
+            before?: string | null;
+        };
+        /**
+         * RedeliveryView
+         * @description How many deliveries of a time range are sent again.
+         */
+        RedeliveryView: {
+            /**
+             * Count
+             * @description Deliveries that were made due.
+             */
+            count: number;
+        };
+        /**
          * RequestView
          * @description The request as it was accepted. A field that the caller left out is null or has its default.
          */
@@ -2393,8 +2969,7 @@ export interface components {
             fallback_on_refusal: boolean;
             /**
              * Callback Url
-             * @description Address that an earlier version accepted, and that the service does not call; null for all new jobs, and for
-             *     holders of a client token.
+             * @description URL that final events of the job are posted to; null if none was given, and for holders of a client token.
              */
             callback_url: string | null;
             /**
@@ -2437,6 +3012,81 @@ export interface components {
              * @default null
              */
             expected_sequence?: number | null;
+        };
+        /**
+         * RotateSecret
+         * @description How long the old secret remains valid.
+         */
+        RotateSecret: {
+            /**
+             * Grace Seconds
+             * @description Seconds for which deliveries are signed with the old secret, too; at most a week.
+             * @default 86400
+             */
+            grace_seconds?: number;
+        };
+        /**
+         * RotatedSecretView
+         * @description A new secret, which later responses do not show.
+         */
+        RotatedSecretView: {
+            /**
+             * Secret
+             * @description The new secret (`whsec_...`); null for `v1a`.
+             */
+            secret: string | null;
+            /**
+             * Public Key
+             * @description The new Ed25519 public key (`whpk_...`); null for `v1`.
+             */
+            public_key: string | null;
+            /**
+             * Old Expires At
+             * @description When the old secret stops to sign; null if there was none.
+             */
+            old_expires_at: string | null;
+        };
+        /**
+         * SecretView
+         * @description A secret that signs deliveries, without its value.
+         */
+        SecretView: {
+            /**
+             * Created At
+             * Format: date-time
+             * @description When the secret was created.
+             */
+            created_at: string;
+            /**
+             * Expires At
+             * @description When it stops to sign; null for the current secret.
+             */
+            expires_at: string | null;
+        };
+        /**
+         * SignatureScheme
+         * @description How deliveries are signed (Standard Webhooks).
+         *
+         *     - `v1`: HMAC-SHA256 with a shared secret
+         *     - `v1a`: Ed25519; the receiver needs the public key alone
+         * @enum {string}
+         */
+        SignatureScheme: "v1" | "v1a";
+        /**
+         * SigningSecretView
+         * @description The secret that signs deliveries to the callback URLs of the tenant's jobs.
+         */
+        SigningSecretView: {
+            /**
+             * Secret
+             * @description The current secret (`whsec_...`).
+             */
+            secret: string;
+            /**
+             * Secrets
+             * @description The secrets that sign deliveries now, newest first, without their values.
+             */
+            secrets: components["schemas"]["SecretView"][];
         };
         /**
          * SpendPage
@@ -2655,6 +3305,32 @@ export interface components {
             actions: components["schemas"]["Action"][];
         };
         /**
+         * UpdateWebhook
+         * @description Changes of an endpoint; fields that are left out stay as they are.
+         */
+        UpdateWebhook: {
+            /**
+             * Url
+             * @description Public http or https URL that events are posted to; at most 2,048 characters.
+             */
+            url?: string;
+            /**
+             * Description
+             * @description The tenant's own note, at most 200 characters; null removes it.
+             */
+            description?: string | null;
+            /**
+             * Event Types
+             * @description Event types to deliver, in place of the present list; empty or null for all.
+             */
+            event_types?: components["schemas"]["WebhookEventType"][] | null;
+            /**
+             * Enabled
+             * @description False disables the endpoint; true enables it and resets its health.
+             */
+            enabled?: boolean;
+        };
+        /**
          * UsageView
          * @description Token counts. Always zero: providers count differently, and the job has its cost.
          */
@@ -2707,12 +3383,166 @@ export interface components {
              */
             image_index: number | null;
         };
+        /**
+         * WebhookEventType
+         * @description Type of an event that webhooks deliver.
+         *
+         *     - `job.completed`: the images are public
+         *     - `job.failed`: the job failed
+         *     - `job.canceled`: a user canceled the job
+         *     - `job.settled`: the end of a canceled provider call, and so the cost, is known
+         *     - `webhook.degraded`: deliveries to another endpoint of the tenant are paused after failures
+         *     - `webhook.recovered`: a delivery to that endpoint succeeded again
+         *     - `webhook.disabled`: that endpoint is disabled after days of failure, or by status 410
+         * @enum {string}
+         */
+        WebhookEventType: "job.completed" | "job.failed" | "job.canceled" | "job.settled" | "webhook.degraded" | "webhook.recovered" | "webhook.disabled";
+        /**
+         * WebhookHealthView
+         * @description How deliveries to an endpoint fare.
+         */
+        WebhookHealthView: {
+            /** @description State of the receiver. */
+            state: components["schemas"]["WebhookState"];
+            /**
+             * Failing Since
+             * @description First failure since the last success; null while healthy.
+             */
+            failing_since: string | null;
+            /**
+             * Will Disable At
+             * @description When the endpoint will be disabled if it keeps failing; null while healthy or disabled.
+             */
+            will_disable_at: string | null;
+            /**
+             * Last Error
+             * @description Class of the last failure; null if there was none since the last success.
+             */
+            last_error: components["schemas"]["AttemptError"] | null;
+            /**
+             * Last Status
+             * @description HTTP status of the last failure; null without a response.
+             */
+            last_status: number | null;
+            /**
+             * Disabled Reason
+             * @description Why the endpoint is disabled; null while it is enabled.
+             */
+            disabled_reason: components["schemas"]["DisabledReason"] | null;
+            /**
+             * Disabled At
+             * @description When the endpoint was disabled; null while it is enabled.
+             */
+            disabled_at: string | null;
+            /**
+             * Next Attempt At
+             * @description When the next attempt is made while degraded; null otherwise.
+             */
+            next_attempt_at: string | null;
+        };
+        /**
+         * WebhookPage
+         * @description A page of webhook endpoints.
+         */
+        WebhookPage: {
+            /**
+             * Webhooks
+             * @description Endpoints of this page, oldest first.
+             */
+            webhooks: components["schemas"]["WebhookView"][];
+            /**
+             * Next Page Token
+             * @description Value of `page_token` for the next page; null on the last page.
+             */
+            next_page_token: string | null;
+        };
+        /**
+         * WebhookState
+         * @description State of an endpoint's receiver.
+         *
+         *     - `healthy`: the last attempt succeeded, or there was none
+         *     - `failing`: the last attempt failed; deliveries are retried
+         *     - `degraded`: deliveries wait after many failures; single attempts check whether the receiver works again
+         *     - `disabled`: nothing is sent; events are held
+         * @enum {string}
+         */
+        WebhookState: "healthy" | "failing" | "degraded" | "disabled";
+        /**
+         * WebhookTestView
+         * @description The outcome of a test.
+         */
+        WebhookTestView: {
+            /**
+             * Delivery Id
+             * @description The header `webhook-id` of the request.
+             */
+            delivery_id: string;
+            /** @description The attempt; its `error` is null if the receiver accepted the event. */
+            attempt: components["schemas"]["DeliveryAttemptView"];
+        };
+        /**
+         * WebhookView
+         * @description A webhook endpoint: a URL that events are posted to.
+         */
+        WebhookView: {
+            /**
+             * Id
+             * @description Id of the endpoint, `wh_...`.
+             */
+            id: string;
+            /**
+             * Url
+             * @description URL that events are posted to.
+             */
+            url: string;
+            /**
+             * Description
+             * @description The tenant's own note; null if none.
+             */
+            description: string | null;
+            /**
+             * Event Types
+             * @description Event types that are delivered; empty for all.
+             */
+            event_types: string[];
+            /** @description How deliveries are signed. */
+            signature_scheme: components["schemas"]["SignatureScheme"];
+            /**
+             * Public Keys
+             * @description Ed25519 public keys (`whpk_...`) that verify current deliveries; empty for `v1`.
+             */
+            public_keys: string[];
+            /**
+             * Enabled
+             * @description False if nothing is delivered; `health.disabled_reason` says why.
+             */
+            enabled: boolean;
+            /** @description How deliveries fare. */
+            health: components["schemas"]["WebhookHealthView"];
+            /**
+             * Secrets
+             * @description The secrets that sign deliveries now, newest first, without their values.
+             */
+            secrets: components["schemas"]["SecretView"][];
+            /**
+             * Created At
+             * Format: date-time
+             * @description When the endpoint was created.
+             */
+            created_at: string;
+            /**
+             * Updated At
+             * Format: date-time
+             * @description When its settings were changed last.
+             */
+            updated_at: string;
+        };
     };
     responses: never;
     parameters: never;
     requestBodies: never;
     headers: {
-        /** @description Address of the job. */
+        /** @description Address of the job, or of the new object. */
         Location: string;
         /** @description Version of the job, `W/"SEQUENCE"`. */
         ETag: string;
@@ -2739,6 +3569,7 @@ export type Action = components['schemas']['Action'];
 export type AliveView = components['schemas']['AliveView'];
 export type AnyJobView = components['schemas']['AnyJobView'];
 export type ArtifactView = components['schemas']['ArtifactView'];
+export type AttemptError = components['schemas']['AttemptError'];
 export type AttemptList = components['schemas']['AttemptList'];
 export type AttemptView = components['schemas']['AttemptView'];
 export type Background = components['schemas']['Background'];
@@ -2752,8 +3583,16 @@ export type Consent = components['schemas']['Consent'];
 export type CostView = components['schemas']['CostView'];
 export type CreateClientToken = components['schemas']['CreateClientToken'];
 export type CreateJob = components['schemas']['CreateJob'];
+export type CreateWebhook = components['schemas']['CreateWebhook'];
+export type CreatedWebhookView = components['schemas']['CreatedWebhookView'];
 export type DeadLetterPage = components['schemas']['DeadLetterPage'];
 export type DeadLetterView = components['schemas']['DeadLetterView'];
+export type DeliveryAttemptView = components['schemas']['DeliveryAttemptView'];
+export type DeliveryPage = components['schemas']['DeliveryPage'];
+export type DeliveryState = components['schemas']['DeliveryState'];
+export type DeliveryView = components['schemas']['DeliveryView'];
+export type DeliveryWithAttemptsView = components['schemas']['DeliveryWithAttemptsView'];
+export type DisabledReason = components['schemas']['DisabledReason'];
 export type DisplayView = components['schemas']['DisplayView'];
 export type EditImages = components['schemas']['EditImages'];
 export type ErrorView = components['schemas']['ErrorView'];
@@ -2795,9 +3634,16 @@ export type ProviderView = components['schemas']['ProviderView'];
 export type QueueView = components['schemas']['QueueView'];
 export type ReadyStatus = components['schemas']['ReadyStatus'];
 export type ReadyView = components['schemas']['ReadyView'];
+export type RedeliverRange = components['schemas']['RedeliverRange'];
+export type RedeliveryView = components['schemas']['RedeliveryView'];
 export type RequestView = components['schemas']['RequestView'];
 export type ResponseFormat = components['schemas']['ResponseFormat'];
 export type RetryJob = components['schemas']['RetryJob'];
+export type RotateSecret = components['schemas']['RotateSecret'];
+export type RotatedSecretView = components['schemas']['RotatedSecretView'];
+export type SecretView = components['schemas']['SecretView'];
+export type SignatureScheme = components['schemas']['SignatureScheme'];
+export type SigningSecretView = components['schemas']['SigningSecretView'];
 export type SpendPage = components['schemas']['SpendPage'];
 export type SpendView = components['schemas']['SpendView'];
 export type Stage = components['schemas']['Stage'];
@@ -2809,8 +3655,15 @@ export type Tone = components['schemas']['Tone'];
 export type UiCondition = components['schemas']['UiCondition'];
 export type UiStateList = components['schemas']['UiStateList'];
 export type UiStateView = components['schemas']['UiStateView'];
+export type UpdateWebhook = components['schemas']['UpdateWebhook'];
 export type UsageView = components['schemas']['UsageView'];
 export type WarningView = components['schemas']['WarningView'];
+export type WebhookEventType = components['schemas']['WebhookEventType'];
+export type WebhookHealthView = components['schemas']['WebhookHealthView'];
+export type WebhookPage = components['schemas']['WebhookPage'];
+export type WebhookState = components['schemas']['WebhookState'];
+export type WebhookTestView = components['schemas']['WebhookTestView'];
+export type WebhookView = components['schemas']['WebhookView'];
 export type HeaderLocation = components['headers']['Location'];
 export type HeaderETag = components['headers']['ETag'];
 export type HeaderRetryAfter = components['headers']['Retry-After'];
@@ -3305,7 +4158,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The state of the job does not allow this; `job` is the job as it is now. */
+            /** @description The state does not allow this; `job` is the job as it is now, where it is about a job. */
             409: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -3520,7 +4373,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The state of the job does not allow this; `job` is the job as it is now. */
+            /** @description The state does not allow this; `job` is the job as it is now, where it is about a job. */
             409: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -3679,7 +4532,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The state of the job does not allow this; `job` is the job as it is now. */
+            /** @description The state does not allow this; `job` is the job as it is now, where it is about a job. */
             409: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -4045,6 +4898,1625 @@ export interface operations {
             };
         };
     };
+    getSigningSecret: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The current secret. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SigningSecretView"];
+                };
+            };
+            /** @description There is no key or token, or it is unknown or has expired. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
+    rotateSigningSecret: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes repetitions safe: the same key with the same body has the same result, another body is refused. 1 to 255 visible ASCII characters, quoted or not. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["RotateSecret"];
+            };
+        };
+        responses: {
+            /** @description The new secret, which no later response shows. */
+            200: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RotatedSecretView"];
+                };
+            };
+            /** @description The request cannot be read. */
+            400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description There is no key or token, or it is unknown or has expired. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description It does not exist, or belongs to another tenant. */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The media type of the body is not supported. */
+            415: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A field is wrong; `errors` names each. */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
+    rotateWebhookSecret: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes repetitions safe: the same key with the same body has the same result, another body is refused. 1 to 255 visible ASCII characters, quoted or not. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Id of the endpoint, `wh_...`; at most 80 characters. In the calls about deliveries, `callbacks` stands for the callback URLs of jobs. */
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["RotateSecret"];
+            };
+        };
+        responses: {
+            /** @description The new secret, which no later response shows. */
+            200: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RotatedSecretView"];
+                };
+            };
+            /** @description The request cannot be read. */
+            400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description There is no key or token, or it is unknown or has expired. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description It does not exist, or belongs to another tenant. */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The media type of the body is not supported. */
+            415: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A field is wrong; `errors` names each. */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
+    listWebhooks: {
+        parameters: {
+            query?: {
+                /** @description Endpoints per page. */
+                page_size?: number;
+                /** @description `next_page_token` of the page before. Left out: the first page. */
+                page_token?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of endpoints. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookPage"];
+                };
+            };
+            /** @description There is no key or token, or it is unknown or has expired. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A field is wrong; `errors` names each. */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
+    createWebhook: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes repetitions safe: the same key with the same body has the same result, another body is refused. 1 to 255 visible ASCII characters, quoted or not. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateWebhook"];
+            };
+        };
+        responses: {
+            /** @description The endpoint and its secret; `Location` is its address. */
+            201: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CreatedWebhookView"];
+                };
+            };
+            /** @description The request cannot be read. */
+            400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description There is no key or token, or it is unknown or has expired. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description It does not exist, or belongs to another tenant. */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The media type of the body is not supported. */
+            415: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A field is wrong; `errors` names each. */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
+    getWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the endpoint, `wh_...`; at most 80 characters. In the calls about deliveries, `callbacks` stands for the callback URLs of jobs. */
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The endpoint. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookView"];
+                };
+            };
+            /** @description There is no key or token, or it is unknown or has expired. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description It does not exist, or belongs to another tenant. */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
+    deleteWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the endpoint, `wh_...`; at most 80 characters. In the calls about deliveries, `callbacks` stands for the callback URLs of jobs. */
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The endpoint is deleted. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description There is no key or token, or it is unknown or has expired. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description It does not exist, or belongs to another tenant. */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
+    updateWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the endpoint, `wh_...`; at most 80 characters. In the calls about deliveries, `callbacks` stands for the callback URLs of jobs. */
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UpdateWebhook"];
+            };
+        };
+        responses: {
+            /** @description The endpoint as changed. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookView"];
+                };
+            };
+            /** @description The request cannot be read. */
+            400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description There is no key or token, or it is unknown or has expired. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description It does not exist, or belongs to another tenant. */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The media type of the body is not supported. */
+            415: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A field is wrong; `errors` names each. */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
+    listDeliveries: {
+        parameters: {
+            query?: {
+                /** @description Deliveries in this state. */
+                state?: components["schemas"]["DeliveryState"] | null;
+                /** @description Deliveries of this type of event. */
+                event_type?: components["schemas"]["WebhookEventType"] | null;
+                /** @description Deliveries per page. */
+                page_size?: number;
+                /** @description `next_page_token` of the page before; only valid with the same filters. Left out: the first page. */
+                page_token?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Id of the endpoint, `wh_...`; at most 80 characters. In the calls about deliveries, `callbacks` stands for the callback URLs of jobs. */
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of deliveries. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryPage"];
+                };
+            };
+            /** @description There is no key or token, or it is unknown or has expired. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description It does not exist, or belongs to another tenant. */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A field is wrong; `errors` names each. */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
+    getDelivery: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the endpoint, `wh_...`; at most 80 characters. In the calls about deliveries, `callbacks` stands for the callback URLs of jobs. */
+                webhook_id: string;
+                /** @description Id of the delivery, `msg_...`; at most 80 characters. */
+                delivery_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The delivery and its attempts. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryWithAttemptsView"];
+                };
+            };
+            /** @description There is no key or token, or it is unknown or has expired. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description It does not exist, or belongs to another tenant. */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
+    redeliver: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes repetitions safe: the same key with the same body has the same result, another body is refused. 1 to 255 visible ASCII characters, quoted or not. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Id of the delivery, `msg_...`; at most 80 characters. */
+                delivery_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The delivery, which is due now. */
+            202: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryView"];
+                };
+            };
+            /** @description There is no key or token, or it is unknown or has expired. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description It does not exist, or belongs to another tenant. */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The state does not allow this; `job` is the job as it is now, where it is about a job. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A field is wrong; `errors` names each. */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
+    redeliverRange: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes repetitions safe: the same key with the same body has the same result, another body is refused. 1 to 255 visible ASCII characters, quoted or not. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Id of the endpoint, `wh_...`; at most 80 characters. In the calls about deliveries, `callbacks` stands for the callback URLs of jobs. */
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RedeliverRange"];
+            };
+        };
+        responses: {
+            /** @description The number of deliveries that were made due. */
+            202: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RedeliveryView"];
+                };
+            };
+            /** @description The request cannot be read. */
+            400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description There is no key or token, or it is unknown or has expired. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description It does not exist, or belongs to another tenant. */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The state does not allow this; `job` is the job as it is now, where it is about a job. */
+            409: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The media type of the body is not supported. */
+            415: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A field is wrong; `errors` names each. */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
+    testWebhook: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes repetitions safe: the same key with the same body has the same result, another body is refused. 1 to 255 visible ASCII characters, quoted or not. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Id of the endpoint, `wh_...`; at most 80 characters. In the calls about deliveries, `callbacks` stands for the callback URLs of jobs. */
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The attempt, successful or not. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookTestView"];
+                };
+            };
+            /** @description There is no key or token, or it is unknown or has expired. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description It does not exist, or belongs to another tenant. */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A field is wrong; `errors` names each. */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
     listProviders: {
         parameters: {
             query?: never;
@@ -4290,7 +6762,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorBody"];
                 };
             };
-            /** @description The state of the job does not allow this; `job` is the job as it is now. */
+            /** @description The state does not allow this; `job` is the job as it is now, where it is about a job. */
             409: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -4479,7 +6951,7 @@ export interface operations {
                     "application/json": components["schemas"]["OpenAIErrorBody"];
                 };
             };
-            /** @description The state of the job does not allow this; `job` is the job as it is now. */
+            /** @description The state does not allow this; `job` is the job as it is now, where it is about a job. */
             409: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];

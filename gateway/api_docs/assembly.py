@@ -14,13 +14,14 @@ from gateway.problems.problem import MEDIA_TYPE
 from gateway.schemas.jobs import ProgressView
 from gateway.schemas.problems import ProblemView
 from gateway.schemas.requests import CreateClientToken, CreateJob, RetryJob
+from gateway.schemas.webhook_requests import CreateWebhook, RedeliverRange, RotateSecret, UpdateWebhook
 
 REF = "#/components/schemas/{model}"
 #: Component of the multipart form of `POST /v1/images/edits`.
 EDIT_FORM = "EditImages"
 #: Response headers by name: description and schema.
 HEADERS: dict[str, dict[str, Any]] = {
-    "Location": {"description": "Address of the job.", "schema": {"type": "string"}},
+    "Location": {"description": "Address of the job, or of the new object.", "schema": {"type": "string"}},
     "ETag": {"description": 'Version of the job, `W/"SEQUENCE"`.', "schema": {"type": "string"}},
     "Retry-After": {
         "description": "Seconds after which to repeat the request, or to poll the job again.",
@@ -55,6 +56,9 @@ HEADERS: dict[str, dict[str, Any]] = {
 _PARAMETERS = {
     "job_id": "Id of the job, `job_...`; at most 80 characters.",
     "letter_id": "Id of the dead letter.",
+    "webhook_id": "Id of the endpoint, `wh_...`; at most 80 characters. "
+    "In the calls about deliveries, `callbacks` stands for the callback URLs of jobs.",
+    "delivery_id": "Id of the delivery, `msg_...`; at most 80 characters.",
     "model": "`<provider>` or `<provider>/<model>`; a model name may contain slashes.",
     "page_size": "Entries per page.",
     "page_token": "`next_page_token` of the page before; left out: the first page.",
@@ -64,6 +68,10 @@ _MODELS: Any = [
     (CreateJob, "validation"),
     (RetryJob, "validation"),
     (CreateClientToken, "validation"),
+    (CreateWebhook, "validation"),
+    (UpdateWebhook, "validation"),
+    (RotateSecret, "validation"),
+    (RedeliverRange, "validation"),
     (ImageParameters, "validation"),
     (ProblemView, "serialization"),
     (ProgressView, "serialization"),

@@ -6,6 +6,7 @@ from typing import Any
 from calotype.error_reasons import Reason
 from calotype.size_limits import MAX_BODY_BYTES
 
+from gateway.api_docs import webhook_examples
 from gateway.openai_images import examples as openai
 from gateway.problems.reasons import entry, slug
 from gateway.schemas.jobs import ProviderCancel, Status
@@ -244,6 +245,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "createJob": CREATE_JOB,
     "retryJob": RETRY_JOB,
     "createClientToken": CREATE_CLIENT_TOKEN,
+    **webhook_examples.BODIES,
     **openai.BODIES,
 }
 #: Event streams by operation.
@@ -332,6 +334,7 @@ RESPONSES: dict[tuple[str, str], Any] = {
     ("createClientToken", "201"): CLIENT_TOKEN,
     ("listProviders", "200"): PROVIDERS,
     ("listUiStates", "200"): UI_STATES,
+    **webhook_examples.RESPONSES,
     **openai.RESPONSES,
     ("listDeadLetters", "200"): DEAD_LETTERS,
     ("getQueue", "200"): QUEUE,

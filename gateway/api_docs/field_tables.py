@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from gateway.api_docs import enums
-from gateway.schemas.requests import LINES, SINGLE_LINE
+from gateway.schemas.requests import LINES, PLAIN_LINE, SINGLE_LINE
 
 Schema = dict[str, Any]
 _REF = "#/components/schemas/"
@@ -100,7 +100,11 @@ def bounds(schema: Schema) -> str:
         parts.append("one of " + ", ".join(f"<code>{escape(value)}</code>" for value in named["enum"]))
     if (pattern := schema.get("pattern")) is not None:
         # Every text excludes control characters; only the pattern of one line is worth showing.
-        parts.append({LINES: "", SINGLE_LINE: "one line"}.get(pattern, f"pattern <code>{escape(pattern)}</code>"))
+        parts.append(
+            {LINES: "", SINGLE_LINE: "one line", PLAIN_LINE: "one line"}.get(
+                pattern, f"pattern <code>{escape(pattern)}</code>"
+            )
+        )
     parts += [bounds(option) for option in schema.get("anyOf", ())]
     if "items" in schema and (of_items := bounds(schema["items"])):
         parts.append(f"each: {of_items}")

@@ -33,6 +33,7 @@ means that there is no value.
 _TAGS = {
     "jobs": "Submit, read, follow, cancel, retry and delete jobs.",
     "client tokens": "Tokens with which a page in a browser reads one job.",
+    "webhooks": "URLs that events are posted to, their secrets, and the deliveries to them.",
     "catalogue": "Providers that jobs can name, and the states that a frontend shows.",
     "openai": "Images and models as OpenAI's clients call them.",
     "admin": "For operators: the queue, dead letters, provider limits, spend, jobs of any tenant.",
@@ -44,7 +45,7 @@ _PURPOSE = {
     402: "The tenant's budget does not cover the job; `Retry-After` is the start of the next day or month.",
     403: "The caller may not do this. A client token allows only its own job and actions.",
     404: "It does not exist, or belongs to another tenant.",
-    409: "The state of the job does not allow this; `job` is the job as it is now.",
+    409: "The state does not allow this; `job` is the job as it is now, where it is about a job.",
     410: "The job that the Idempotency-Key made was deleted.",
     413: "The body is too large.",
     415: "The media type of the body is not supported.",
@@ -187,12 +188,17 @@ WATCHERS: list[dict[str, list[str]]] = [{"key": []}, {"clientToken": []}, {"clie
 
 def filters() -> list[dict[str, Any]]:
     """Returns the query parameters of the list of jobs."""
-    properties = ListJobs.model_json_schema()["properties"]
-    metadata = str(properties.pop("metadata")["description"])
+    metadata = str(ListJobs.model_fields["metadata"].description)
     return [
-        *(parameter(name, "query", str(schema.pop("description")), **schema) for name, schema in properties.items()),
+        *(declared for declared in query_parameters(ListJobs) if declared["name"] != "metadata"),
         parameter("metadata.KEY", "query", metadata, type="string", maxLength=500, pattern=SINGLE_LINE),
     ]
+
+
+def query_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
+    """Returns the query parameters that a route reads itself, one for each field of the model."""
+    properties = model.model_json_schema()["properties"]
+    return [parameter(name, "query", str(schema.pop("description")), **schema) for name, schema in properties.items()]
 
 
 def document(app: FastAPI) -> Callable[[], dict[str, Any]]:

@@ -1,1 +1,1 @@
-"""Calls to job-service over gRPC: clients, their concurrency limit, quotas, submission, readiness."""
+"""Calls to job-service and the notifier over gRPC: clients, their concurrency limit, quotas, submission, readiness."""

@@ -20,10 +20,10 @@ _LOG = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 #: Largest number of invalid fields that one response lists.
 FIELD_LIMIT = 50
-#: gRPC statuses which mean that job-service could not be reached in time, whatever reason they carry.
+#: gRPC statuses which mean that a service could not be reached in time, whatever reason they carry.
 _UNREACHABLE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
 _UNREACHABLE_RETRY_SECONDS = 1.0
-#: Statuses with which job-service refuses the gateway itself, not its caller: the gateway has checked the caller.
+#: Statuses with which a service refuses the gateway itself, not its caller: the gateway has checked the caller.
 _GATEWAY_REFUSED = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
 INTERNAL_DETAIL = "Internal error. Report the request id (X-Request-Id) to the operator; the log has the details."
 
@@ -79,20 +79,26 @@ def malformed(detail: str) -> Problem:
     return Problem(reason=Reason.MALFORMED, detail=detail)
 
 
-def from_service_error(error: ServiceError) -> Problem:
-    """Returns the problem for an error of job-service, without details of the connection or of internals."""
+def from_service_error(error: ServiceError, *, service: str = "job service") -> Problem:
+    """Returns the problem for an error of a service, without details of the connection or of internals."""
     if error.status in _UNREACHABLE:
         # Only with this reason is the message written by a service of ours; any other is the gRPC library's.
         has_own_message = error.reason == Reason.SERVICE_UNAVAILABLE
         return Problem(
             reason=Reason.SERVICE_UNAVAILABLE,
-            detail=error.message if has_own_message else "The job service cannot be reached right now. Try again.",
+            detail=error.message if has_own_message else f"The {service} cannot be reached right now. Try again.",
             retry_after_seconds=(
                 _UNREACHABLE_RETRY_SECONDS if error.retry_after_seconds is None else error.retry_after_seconds
             ),
         )
     if error.status in _GATEWAY_REFUSED or error.reason not in REASONS or entry(error.reason).status >= 500:
-        event(_LOG, logging.ERROR, "job_service.failed", grpc_status=error.status.name, reason=error.reason)
+        event(
+            _LOG,
+            logging.ERROR,
+            f"{service.replace(' ', '_')}.failed",
+            grpc_status=error.status.name,
+            reason=error.reason,
+        )
         return Problem(reason=Reason.INTERNAL, detail=INTERNAL_DETAIL)
     return Problem(
         reason=error.reason,

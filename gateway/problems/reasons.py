@@ -155,8 +155,9 @@ REASONS: dict[Reason, ReasonEntry] = {
         (
             Reason.WRONG_STATE,
             409,
-            "The job's status does not allow this",
-            "Check the job's `status`: unfinished jobs can be canceled, failed jobs retried, final jobs deleted.",
+            "The current state does not allow this",
+            "Check the `status` of the job: unfinished jobs can be canceled, failed jobs retried, final jobs deleted. "
+            "A delivery can be sent again unless it is pending or its webhook is disabled.",
         ),
         (
             Reason.IDEMPOTENCY_KEY_REUSED,
@@ -193,7 +194,12 @@ REASONS: dict[Reason, ReasonEntry] = {
         (Reason.LEASE_LOST, 409, "The worker no longer holds the job", NO_RETRY),
         (Reason.ALREADY_BOUGHT, 409, "The images were already bought", NO_RETRY),
         (Reason.CALL_NOT_FOUND, 404, "No such provider call", NO_RETRY),
-        (Reason.NOT_FOUND, 404, "No such path or method", "GET /docs lists every call."),
+        (
+            Reason.NOT_FOUND,
+            404,
+            "Not found",
+            "Check the path and its ids, and that your key belongs to their tenant; GET /docs lists every call.",
+        ),
         (
             Reason.METADATA_REMOVED,
             422,

@@ -99,8 +99,7 @@ class RequestView(View):
     fallback_on_refusal: bool
     """True if a refusal by a provider's content policy may be tried at the next fallback."""
     callback_url: str | None
-    """Address that an earlier version accepted, and that the service does not call; null for all new jobs, and for
-    holders of a client token."""
+    """URL that final events of the job are posted to; null if none was given, and for holders of a client token."""
     end_user: str | None
     """The caller's own user; null if not given, and for holders of a client token."""
     metadata: dict[str, str]

@@ -40,10 +40,12 @@ def _plain(text: str) -> str:
     return text
 
 
-_Text = Annotated[str, AfterValidator(_plain), documented_pattern(SINGLE_LINE)]
-_Key = Annotated[_Text, StringConstraints(min_length=1, max_length=MAX_METADATA_KEY_CHARACTERS)]
-_Value = Annotated[_Text, StringConstraints(max_length=MAX_METADATA_VALUE_CHARACTERS)]
-_Time = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_in_utc)]
+#: One line of text without control characters.
+PlainText = Annotated[str, AfterValidator(_plain), documented_pattern(SINGLE_LINE)]
+_Key = Annotated[PlainText, StringConstraints(min_length=1, max_length=MAX_METADATA_KEY_CHARACTERS)]
+_Value = Annotated[PlainText, StringConstraints(max_length=MAX_METADATA_VALUE_CHARACTERS)]
+#: A time as RFC 3339 writes it; in UTC once it is validated.
+Time = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_rfc3339), AfterValidator(_in_utc)]
 
 
 class ListJobs(BaseModel):
@@ -53,21 +55,21 @@ class ListJobs(BaseModel):
 
     status: Annotated[list[Status], Field(max_length=20)] = []
     """Jobs in any of these states; repeat the parameter for several."""
-    provider: Annotated[_Text, StringConstraints(max_length=MAX_PROVIDER_CHARACTERS)] = ""
+    provider: Annotated[PlainText, StringConstraints(max_length=MAX_PROVIDER_CHARACTERS)] = ""
     """Jobs that are routed to this provider."""
     failure_stage: Stage | None = None
     """Jobs that failed in this stage."""
     code: Annotated[CodeName | None, Field(title="Code")] = None
     """Jobs that failed with this class of failure."""
-    end_user: Annotated[_Text, StringConstraints(max_length=MAX_END_USER_CHARACTERS)] = ""
+    end_user: Annotated[PlainText, StringConstraints(max_length=MAX_END_USER_CHARACTERS)] = ""
     """Jobs of this `end_user`."""
-    created_after: _Time | None = None
+    created_after: Time | None = None
     """Jobs accepted after this time (RFC 3339, such as `2026-01-31T12:00:00Z`; write `+` as `%2B`)."""
-    created_before: _Time | None = None
+    created_before: Time | None = None
     """Jobs accepted before this time (RFC 3339)."""
     metadata: Annotated[dict[_Key, _Value], Field(max_length=MAX_METADATA_ENTRIES)] = {}
     """Jobs whose metadata has this value for the key `KEY`; repeat the parameter for up to 16 keys."""
     page_size: Annotated[int, Field(ge=1, le=100)] = 20
     """Jobs per page."""
-    page_token: Annotated[_Text, StringConstraints(max_length=2048)] = ""
+    page_token: Annotated[PlainText, StringConstraints(max_length=2048)] = ""
     """`next_page_token` of the page before; only valid with the same filters. Left out: the first page."""

@@ -112,6 +112,8 @@ def documented_pattern(pattern: str) -> Any:
 WHOLE = BeforeValidator(_whole)
 #: Text that `strict_json` accepts: one line, and several lines.
 SINGLE_LINE = r"^[^\x00-\x1f\x7f]*$"
+#: One line without any control character, C1 and Unicode's line separators included.
+PLAIN_LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
 LINES = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
 _Line = Annotated[str, StringConstraints(min_length=1), AfterValidator(_single_line), documented_pattern(SINGLE_LINE)]
 _Provider = Annotated[_Line, StringConstraints(max_length=MAX_PROVIDER_CHARACTERS)]
@@ -125,7 +127,8 @@ Moderation = Literal["auto", "low"]
 InputFidelity = Literal["low", "high"]
 Compression = Annotated[int, Field(ge=0, le=100), WHOLE]
 Prompt = Annotated[str, StringConstraints(min_length=1, max_length=MAX_PROMPT_CHARACTERS), documented_pattern(LINES)]
-_Address = Annotated[
+#: An http or https URL without user name and password.
+WebAddress = Annotated[
     str,
     StringConstraints(max_length=MAX_URL_CHARACTERS),
     AfterValidator(_web_address),
@@ -146,7 +149,7 @@ class Body(BaseModel):
 class InputImage(Body):
     """An image that the caller sends: either `url` or `data`."""
 
-    url: _Address | None = None
+    url: WebAddress | None = None
     """Public http or https address of the image, without user name and password. A generator fetches it."""
     data: _Data | None = None
     """The encoded image (PNG, JPEG or WebP) in base64; at most 20 MiB decoded."""
@@ -219,8 +222,11 @@ class CreateJob(Body):
     """What to do if the outcome of a paid call is unknown: fail the job, or call again and maybe pay twice."""
     fallback_on_refusal: bool = False
     """True: a refusal by a provider's content policy is tried at the next fallback."""
-    callback_url: _Address | None = None
-    """Not available yet: a job with an address is refused with 422. Leave it out, or null; follow the job instead."""
+    callback_url: WebAddress | None = None
+    """URL that final events of the job are posted to, signed with the tenant's signing secret (docs/webhooks.md).
+
+    A private address is refused when it is called, not here; `GET /v1/webhooks/callbacks/deliveries` lists the outcome.
+    """
     end_user: Annotated[_Line, StringConstraints(max_length=MAX_END_USER_CHARACTERS)] | None = None
     """The caller's own user, a filter of `GET /v1/jobs`; at most 128 characters."""
     metadata: Annotated[

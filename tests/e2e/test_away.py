@@ -24,6 +24,8 @@ from tests.support.stacks.stack_clients import Client, caller
 #: What needs nothing of anybody, and what needs the one server that is named.
 ALONE = {"listUiStates", "isAlive"}
 NEEDS_ONLY = {"listDeadLetters": "nats", "replayDeadLetter": "nats"}
+#: What needs the notifier and its database, and no job-service.
+WEBHOOKS = {name for name, call in CALLS.items() if call.path.startswith("/v1/webhooks")}
 
 
 def ask(client: Client, stack: StackState, name: str, jobs: dict[str, str]) -> httpx.Response:
@@ -68,7 +70,7 @@ def test_every_call_of_the_contract_is_asked(client: Client) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["job", "postgres", "nats"])
+@pytest.mark.parametrize("name", ["job", "postgres", "nats", "notifier"])
 def test_every_call_answers_meanwhile_streams_stay_and_all_goes_on_afterwards(
     client: Client, stack: StackState, books: Books, server_folder: Path, name: str
 ) -> None:
@@ -107,6 +109,8 @@ def test_every_call_answers_meanwhile_streams_stay_and_all_goes_on_afterwards(
 
 
 def _is_needed(name: str, call: str) -> bool:
+    if call in WEBHOOKS:
+        return name in ("notifier", "postgres")
     return call not in ALONE and name in ("job", NEEDS_ONLY.get(call, "postgres"))
 
 

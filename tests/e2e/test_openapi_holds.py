@@ -29,7 +29,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from cli.stack.keys import write_private
 from cli.stack.state import StackState, read_state
-from tests.support.gateway.api_calls import CALLS
+from tests.support.gateway.api_calls import CALLS, DELIVERY, WEBHOOK
 from tests.support.patience import PATIENCE
 from tests.support.providers.paid_provider import KEY, Books, paid_provider, png
 from tests.support.stacks.frozen_servers import frozen
@@ -66,6 +66,7 @@ BEYOND_SCHEMA = frozenset(
         *("callback_url", "fallback", "id", "image", "input_images", "mask", "model", "n", "negative_prompt"),
         *("aspect_ratio", "output_format", "page_token", "provider", "provider_options", "quality"),
         *("background", "input_fidelity", "moderation", "output_compression", "response_format", "seed", "size"),
+        *("before", "url"),
     )
 )
 SPENT = "a-key-of-a-tenant-that-may-not-ask"
@@ -210,6 +211,7 @@ async def _bury(url: str) -> None:
 def _refusals_of_all(asking: Asking, operations: dict[str, APIOperation], job: str) -> None:
     """What every call answers to a stranger, to a client token for another action, and to a wrong body."""
     known = {"{job_id}": job, "{model}": "paid", "{letter_id}": "1"}
+    known |= {"{webhook_id}": WEBHOOK, "{delivery_id}": DELIVERY}
     for name, operation in operations.items():
         if not operation.path.startswith("/v1/"):
             continue
@@ -250,6 +252,57 @@ def _answers_about_jobs(asking: Asking, operations: dict[str, APIOperation]) -> 
     asking.directed(operations["cancelJob"], 200, path=f"/v1/jobs/{running}/cancel")
     failed, again = asking.ended("failed", prompt="failed"), {"Idempotency-Key": "of-one-retry"}
     asking.directed(retry, 202, path=f"/v1/jobs/{failed}/retry", json={}, headers=again)
+
+
+def _answers_about_webhooks(asking: Asking, operations: dict[str, APIOperation]) -> None:
+    """Every good answer about a webhook whose receiver does not exist, and about a delivery to it."""
+    while listed := asking.client.get("/v1/webhooks").json()["webhooks"]:
+        for webhook in listed:
+            asking.client.delete(f"/v1/webhooks/{webhook['id']}").raise_for_status()
+    # The name of its host has no address.
+    wanted, key = {"url": "https://shop.invalid/hook", "event_types": ["job.completed"]}, {"Idempotency-Key": "of-one"}
+    made = asking.directed(operations["createWebhook"], 201, json=wanted, headers=key).json()
+    of_webhook = f"/v1/webhooks/{made['id']}"
+    asking.directed(operations["createWebhook"], 201, json=wanted, headers=key)
+    asking.directed(operations["getWebhook"], 200, path=of_webhook)
+    asking.directed(operations["testWebhook"], 200, path=f"{of_webhook}/test")
+    asking.directed(operations["rotateWebhookSecret"], 200, path=f"{of_webhook}/rotate-secret")
+    _rotate_signing_secret(asking, operations["rotateSigningSecret"])
+    delivery = _delivered(asking, operations["listDeliveries"], f"{of_webhook}/deliveries")
+    asking.directed(operations["getDelivery"], 200, path=f"{of_webhook}/deliveries/{delivery}")
+    again, ranged = f"/v1/webhooks/deliveries/{delivery}/redeliver", {"json": {"after": "2026-01-31T00:00:00Z"}}
+    asking.directed(operations["updateWebhook"], 200, path=of_webhook, json={"enabled": False})
+    asking.directed(operations["redeliver"], 409, path=again)
+    asking.directed(operations["redeliverRange"], 409, path=f"{of_webhook}/redeliver", **ranged)
+    asking.directed(operations["updateWebhook"], 200, path=of_webhook, json={"enabled": True})
+    asking.directed(operations["redeliver"], 202, path=again)
+    asking.directed(operations["redeliverRange"], 202, path=f"{of_webhook}/redeliver", **ranged)
+    asking.directed(operations["deleteWebhook"], 204, path=of_webhook)
+    asking.directed(operations["createWebhook"], 404, json=wanted, headers=key)
+
+
+def _rotate_signing_secret(asking: Asking, operation: APIOperation) -> None:
+    """A secret that expires at once, and what its key is answered once the secret is deleted."""
+    first, second = (
+        {"json": {"grace_seconds": 0}, "headers": {"Idempotency-Key": key}} for key in ("first-secret", "second-secret")
+    )
+    asking.directed(operation, 200, **first)
+    asking.directed(operation, 200, **second)
+    deadline = time.monotonic() + PATIENCE
+    while asking.client.post(operation.path, **first).status_code != 404:
+        assert time.monotonic() < deadline, "the secret is kept"
+        time.sleep(0.1)
+    asking.directed(operation, 404, **first)
+
+
+def _delivered(asking: Asking, operation: APIOperation, path: str) -> str:
+    """The id of the delivery that a job's end makes."""
+    asking.ended("completed")
+    deadline = time.monotonic() + PATIENCE
+    while not (found := asking.directed(operation, 200, path=path).json()["deliveries"]):
+        assert time.monotonic() < deadline, "the end of the job is not delivered"
+        time.sleep(0.1)
+    return str(found[0]["id"])
 
 
 def _answers_with_pictures(asking: Asking, operations: dict[str, APIOperation], books: Books) -> None:
@@ -357,6 +410,7 @@ def test_every_operation_answers_as_its_document_says(quick: StackState, books: 
     asking.directed(operations["replayDeadLetter"], 404, path="/v1/admin/dead/999999999/replay")
     _refusals_of_all(asking, operations, asking.ended("completed"))
     _answers_about_jobs(asking, operations)
+    _answers_about_webhooks(asking, operations)
     _answers_with_pictures(asking, operations, books)
     _answers_of_outages(asking, operations, server_folder / "quick")
     assert asking.seen.total() >= AT_LEAST, asking.seen.total()

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 from calotype.job.v1 import job_service_pb2, worker_service_pb2
+from calotype.notifier.v1 import webhook_service_pb2
 
 from services.generator.adapters import grpc_job_service as generators
 from services.uploader.adapters import grpc_job_service as uploaders
 from tests.support.job_service.fake_job_service import FakeJobService
+from tests.support.notifier.fake_webhook_service import FakeWebhookService
 
 TESTS = Path(__file__).parents[1]
 #: How a class that plays a part of the project, or of a vendor, is called, or what it stands in for.
@@ -37,6 +39,7 @@ FAKES = {
     "support/notifier/scripted_store.py ScriptedJobService": SCRIPTED,
     "support/gateway/fake_gateway.py FakeGateway": SCRIPTED,
     "support/job_service/fake_job_service.py FakeJobService": "proto/calotype/job/v1/job_service.proto",
+    "support/notifier/fake_webhook_service.py FakeWebhookService": "proto/calotype/notifier/v1/webhook_service.proto",
     "unit/client/test_both_clients.py Service": "tests/support/job_service/fake_job_service.py",
     "unit/client/test_documentation.py Painter": "tests/support/job_service/fake_job_service.py",
     "unit/client/test_sync.py Service": SCRIPTED,
@@ -112,6 +115,12 @@ def test_every_method_of_job_service_is_played() -> None:
     played = {name for name in vars(FakeJobService) if name[0].isupper()}
 
     assert played == set(job_service_pb2.DESCRIPTOR.services_by_name["JobService"].methods_by_name)
+
+
+def test_every_method_of_the_notifier_is_played() -> None:
+    played = {name for name in vars(FakeWebhookService) if name[0].isupper()}
+
+    assert played == set(webhook_service_pb2.DESCRIPTOR.services_by_name["WebhookService"].methods_by_name)
 
 
 @pytest.mark.parametrize("desks", [(generators, uploaders)], ids=["both"])

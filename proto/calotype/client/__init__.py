@@ -5,7 +5,9 @@
         job = jobs.wait(job.id, timeout=300)
 
 `token="..."` identifies the client; `credentials=grpc.ssl_channel_credentials(...)` turns TLS on. Requests and
-responses are the messages of `calotype.job.v1`; every error of the service is a `CalotypeError`.
+responses are the messages of `calotype.job.v1`; every error of the service is a `CalotypeError`. With
+`notifier_address="notifier:50055"` the client manages the tenant's webhooks, too, with the messages of
+`calotype.notifier.v1`.
 """
 
 from calotype.client.aio import AsyncJobClient
@@ -19,6 +21,7 @@ from calotype.client.errors import (
     JobDeleted,
     JobNotFound,
     NotAllowed,
+    NotFound,
     Unavailable,
     WrongState,
 )
@@ -36,6 +39,7 @@ __all__ = [
     "JobDeleted",
     "JobNotFound",
     "NotAllowed",
+    "NotFound",
     "Unavailable",
     "WrongState",
 ]

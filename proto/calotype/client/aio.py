@@ -7,20 +7,23 @@ from typing import Any, Self, TypeVar
 import grpc
 
 from calotype.client import call_policy
+from calotype.client.aio_webhooks import AsyncWebhookMethods
 from calotype.client.errors import JobNotFound, from_rpc_error
 from calotype.client.watch_state import STREAM_SECONDS, Update, WatchState
 from calotype.job.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
+from calotype.notifier.v1 import webhook_service_pb2_grpc
 from calotype.provider.v1 import provider_pb2
 
 T = TypeVar("T")
 
 
-class AsyncJobClient:
+class AsyncJobClient(AsyncWebhookMethods):
     """Client for the jobs of one tenant; create it inside the running loop. Every method raises `CalotypeError`.
 
     `target` is `host:port`, or an open channel, which the client does not close. `token` is the bearer token of the
     caller's identity; None for none. `credentials` None: no TLS. A call that may run twice is made up to 4 times while
-    the service is unavailable; each attempt has 10 seconds, and 1 more per MiB of the request.
+    the service is unavailable; each attempt has 10 seconds, and 1 more per MiB of the request. Methods about
+    webhooks need `notifier_address`, of the same kind as `target`.
     """
 
     def __init__(
@@ -30,11 +33,15 @@ class AsyncJobClient:
         tenant: str,
         token: str | None = None,
         credentials: grpc.ChannelCredentials | None = None,
+        notifier_address: str | grpc.aio.Channel | None = None,
     ) -> None:
-        self._channel = _open(target, credentials) if isinstance(target, str) else target
-        self._is_own = isinstance(target, str)
+        channel = _open(target, credentials) if isinstance(target, str) else target
+        notifier = _open(notifier_address, credentials) if isinstance(notifier_address, str) else notifier_address
+        opened_for = ((channel, target), (notifier, notifier_address))
+        self._own_channels = [opened for opened, address in opened_for if opened is not None and opened is not address]
         self._identity = call_policy.RequestIdentity(tenant=tenant, token=token)
-        self._stub = job_service_pb2_grpc.JobServiceStub(self._channel)
+        self._stub = job_service_pb2_grpc.JobServiceStub(channel)
+        self._webhooks = None if notifier is None else webhook_service_pb2_grpc.WebhookServiceStub(notifier)
 
     async def __aenter__(self) -> Self:
         return self
@@ -43,9 +50,9 @@ class AsyncJobClient:
         await self.close()
 
     async def close(self) -> None:
-        """Closes the connection, except an open channel that was passed in."""
-        if self._is_own:
-            await self._channel.close()
+        """Closes the connections, except open channels that were passed in."""
+        for channel in self._own_channels:
+            await channel.close()
 
     async def create(self, request: job_pb2.JobRequest | str, *, idempotency_key: str | None = None) -> job_pb2.Job:
         """Creates a job; returns it without waiting for its images.
@@ -176,11 +183,14 @@ class AsyncJobClient:
         job.request.CopyFrom(request)
         return job
 
-    async def _call(self, method: Callable[..., Awaitable[T]], request: Any) -> T:
-        """Makes a call, and repeats it while the service is unavailable."""
-        for attempt, pause in enumerate([*call_policy.pauses(), None], start=1):
+    async def _call(
+        self, method: Callable[..., Awaitable[T]], request: Any, *, once: bool = False, seconds: float | None = None
+    ) -> T:
+        """Makes a call, and repeats it while the service is unavailable; with `once`, only if it was not sent."""
+        seconds = seconds or call_policy.seconds_for(request)
+        for attempt, pause in enumerate([*call_policy.pauses(once=once), None], start=1):
             try:
-                return await method(request, timeout=call_policy.seconds_for(request), metadata=self._identity.metadata)
+                return await method(request, timeout=seconds, metadata=self._identity.metadata)
             except grpc.aio.AioRpcError as error:
                 refusal = from_rpc_error(error, attempts=attempt)
                 if pause is None or not call_policy.may_repeat(refusal):

@@ -4,6 +4,7 @@ import random
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from google.protobuf.message import Message
 
@@ -12,6 +13,7 @@ from calotype.job.v1 import job_pb2
 from calotype.job_status import FINAL_STATUSES
 from calotype.size_limits import MAX_JOB_MESSAGE_BYTES
 
+T = TypeVar("T")
 #: Time limit of one attempt of a call, in seconds.
 CALL_SECONDS = 10.0
 #: Bytes per second by which a large request, with its images, extends the time limit of its attempt.
@@ -67,9 +69,12 @@ def job_request(request: job_pb2.JobRequest | str) -> job_pb2.JobRequest:
     return job_pb2.JobRequest(prompt=request) if isinstance(request, str) else request
 
 
-def pauses() -> Iterator[float]:
-    """Yields the seconds to wait before each further attempt: exponential backoff, of which up to half is random."""
-    for attempt in range(1, ATTEMPTS):
+def pauses(*, once: bool = False) -> Iterator[float]:
+    """Yields the seconds to wait before each further attempt: exponential backoff, of which up to half is random.
+
+    `once`: the call may not run twice, so that there is no further attempt.
+    """
+    for attempt in range(1, 1 if once else ATTEMPTS):
         yield _jittered(attempt)
 
 
@@ -84,6 +89,13 @@ def endless_pauses() -> Iterator[float]:
 def seconds_for(request: Message) -> float:
     """Returns the time limit of one attempt, in seconds."""
     return CALL_SECONDS + request.ByteSize() / BODY_BYTES_PER_SECOND
+
+
+def required_notifier(stub: T | None) -> T:
+    """Returns the stub. Raises `ValueError` if the client was made without the notifier's address."""
+    if stub is None:
+        raise ValueError("notifier_address: pass the address of the notifier to use webhooks.")
+    return stub
 
 
 def is_unavailable(error: CalotypeError) -> bool:

@@ -54,7 +54,11 @@ class IdempotencyKeyReused(InvalidRequest):
     """The idempotency key was used for another request."""
 
 
-class JobNotFound(CalotypeError):
+class NotFound(CalotypeError):
+    """The webhook or delivery does not exist or belongs to another tenant."""
+
+
+class JobNotFound(NotFound):
     """The job does not exist or belongs to another tenant."""
 
 
@@ -63,7 +67,7 @@ class JobDeleted(CalotypeError):
 
 
 class WrongState(CalotypeError):
-    """The job's status or sequence does not allow the request; `get` returns the current job."""
+    """The state of the job or delivery, or the job's sequence, does not allow the request."""
 
 
 class ConsentRequired(WrongState):
@@ -95,13 +99,14 @@ _BY_REASON: Mapping[Reason, type[CalotypeError]] = {
     Reason.CONSENT_REQUIRED: ConsentRequired,
     Reason.BUDGET_EXHAUSTED: BudgetExhausted,
     Reason.SEQUENCE_CHANGED: WrongState,
+    Reason.JOB_NOT_FOUND: JobNotFound,
     # Sent by gRPC itself: a message is too large, so a repetition is useless.
     Reason(grpc.StatusCode.RESOURCE_EXHAUSTED.name): CalotypeError,
 }
 _BY_STATUS: Mapping[grpc.StatusCode, type[CalotypeError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
     grpc.StatusCode.OUT_OF_RANGE: InvalidRequest,
-    grpc.StatusCode.NOT_FOUND: JobNotFound,
+    grpc.StatusCode.NOT_FOUND: NotFound,
     grpc.StatusCode.FAILED_PRECONDITION: WrongState,
     grpc.StatusCode.UNAUTHENTICATED: NotAllowed,
     grpc.StatusCode.PERMISSION_DENIED: NotAllowed,

@@ -73,7 +73,7 @@ def out_of_bounds(request: JobRequest) -> Iterator[Violation]:
     for index, name in enumerate(request.fallback[:MAX_FALLBACKS]):
         yield from line(f"fallback.{index}", name, longest=MAX_PROVIDER_CHARACTERS)
     if request.callback_url is not None:
-        yield Violation(field="callback_url", message="Webhooks are not available yet: leave callback_url out.")
+        yield from _address_faults("callback_url", request.callback_url)
     yield from labels("metadata", request.metadata)
     yield from _options_out_of_bounds(request.provider_options)
     yield from _inputs_out_of_bounds(request)

@@ -16,10 +16,11 @@ from cli.stack.ports import free_port
 from common.grpc_server import GrpcService, serve
 from common.health import Readiness
 from gateway.auth.keys_file import RELOAD_SECONDS
-from gateway.job_service import job_client, operator_client
+from gateway.job_service import job_client, notifier_client, operator_client
 from tests.support.gateway.event_source import events, next_job
 from tests.support.gateway.metrics_scrape import scrape
 from tests.support.job_service.fake_job_service import FakeJobService, serving
+from tests.support.notifier.fake_webhook_service import FakeWebhookService, serving_webhooks
 from tests.support.patience import PATIENCE, pause
 from tests.support.processes.gateway_process import KEY, NOWHERE, GatewayProcess, running, start, write_keys
 
@@ -57,6 +58,7 @@ async def _answer(client: httpx.AsyncClient, method: str, path: str, **request: 
     [
         ({}, "CALOTYPE_HTTP_LISTEN"),
         ({"HTTP_LISTEN": "127.0.0.1:0"}, "CALOTYPE_JOB_ADDRESS"),
+        ({"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": NOWHERE}, "CALOTYPE_NOTIFIER_ADDRESS"),
         ({"HTTP_LISTEN": "8080", **ADDRESSES}, "CALOTYPE_HTTP_LISTEN"),
         ({"HTTP_LISTEN": "127.0.0.1:99999", **ADDRESSES}, "CALOTYPE_HTTP_LISTEN"),
         ({"HTTP_LISTEN": "127.0.0.1:0", **ADDRESSES, "HTTP_LISTN": "x"}, "CALOTYPE_HTTP_LISTEN?"),
@@ -96,8 +98,26 @@ async def test_it_is_ready_while_job_service_is_and_says_so_quickly_when_it_is_n
         assert (await _answer(client, "GET", f"/v1/jobs/{job.id}")).status_code == 200
 
 
+async def test_it_calls_the_notifier_where_its_setting_says_and_is_ready_without_it(tmp_path: Path) -> None:
+    webhooks = FakeWebhookService()
+    webhook = webhooks.add(tenant="default")
+    async with serving(FakeJobService()) as address, serving_webhooks(webhooks) as notifier:
+        async with running(address, tmp_path, NOTIFIER_ADDRESS=notifier) as (_, client):
+            listed = await _answer(client, "GET", "/v1/webhooks")
+        async with running(address, tmp_path) as (_, client):
+            await _ready(client, 200)
+            away = await client.get("/v1/webhooks")
+
+    assert [one["id"] for one in listed.json()["webhooks"]] == [webhook.id]
+    assert (away.status_code, "Retry-After" in away.headers) == (503, True)
+
+
 def test_no_call_to_job_service_may_take_as_long_as_two_seconds() -> None:
     assert max(job_client.CALL_SECONDS, job_client.HEALTH_SECONDS, operator_client.CALL_SECONDS) < 2
+
+
+def test_no_call_to_the_notifier_may_either_but_a_test_which_waits_for_a_receiver() -> None:
+    assert notifier_client.CALL_SECONDS < 2 < 20 < notifier_client.TEST_SECONDS
 
 
 async def test_every_call_tells_job_service_how_long_it_waits(tmp_path: Path) -> None:

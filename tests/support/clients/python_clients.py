@@ -29,6 +29,16 @@ class Threaded:
         async for job in _beside(self._jobs.jobs(*values)):
             yield job
 
+    async def webhooks(self) -> AsyncIterator[Any]:
+        """All webhooks."""
+        async for webhook in _beside(self._jobs.webhooks()):
+            yield webhook
+
+    async def deliveries(self, *values: Any, **named: Any) -> AsyncIterator[Any]:
+        """All deliveries."""
+        async for delivery in _beside(self._jobs.deliveries(*values, **named)):
+            yield delivery
+
     async def watch(self, *values: Any, **named: Any) -> AsyncIterator[Any]:
         """Every change of a job."""
         async for update in _beside(self._jobs.watch(*values, **named)):

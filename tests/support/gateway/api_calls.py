@@ -22,6 +22,8 @@ class Call:
         return self.method, self.path.format_map(jobs), dict(self.request) | named
 
 
+#: Ids of a webhook and of a delivery that do not exist.
+WEBHOOK, DELIVERY = f"wh_{'0' * 32}", f"msg_{'0' * 32}"
 _PROMPT = {"prompt": "one of every call"}
 CALLS: Mapping[str, Call] = {
     "createJob": Call(method="POST", path="/v1/jobs", request={"json": _PROMPT}),
@@ -33,6 +35,21 @@ CALLS: Mapping[str, Call] = {
     "retryJob": Call(method="POST", path="/v1/jobs/{job}/retry", request={"json": {}}),
     "deleteJob": Call(method="DELETE", path="/v1/jobs/{other}"),
     "createClientToken": Call(method="POST", path="/v1/client-tokens", request={"json": {"job_id": ""}}),
+    "getSigningSecret": Call(method="GET", path="/v1/webhooks/signing-secret"),
+    "rotateSigningSecret": Call(method="POST", path="/v1/webhooks/signing-secret/rotate-secret"),
+    "createWebhook": Call(method="POST", path="/v1/webhooks", request={"json": {"url": "https://shop.example/hook"}}),
+    "listWebhooks": Call(method="GET", path="/v1/webhooks"),
+    "getWebhook": Call(method="GET", path=f"/v1/webhooks/{WEBHOOK}"),
+    "updateWebhook": Call(method="PATCH", path=f"/v1/webhooks/{WEBHOOK}", request={"json": {"enabled": True}}),
+    "deleteWebhook": Call(method="DELETE", path=f"/v1/webhooks/{WEBHOOK}"),
+    "rotateWebhookSecret": Call(method="POST", path=f"/v1/webhooks/{WEBHOOK}/rotate-secret"),
+    "testWebhook": Call(method="POST", path=f"/v1/webhooks/{WEBHOOK}/test"),
+    "listDeliveries": Call(method="GET", path=f"/v1/webhooks/{WEBHOOK}/deliveries"),
+    "getDelivery": Call(method="GET", path=f"/v1/webhooks/{WEBHOOK}/deliveries/{DELIVERY}"),
+    "redeliver": Call(method="POST", path=f"/v1/webhooks/deliveries/{DELIVERY}/redeliver"),
+    "redeliverRange": Call(
+        method="POST", path=f"/v1/webhooks/{WEBHOOK}/redeliver", request={"json": {"after": "2026-01-31T00:00:00Z"}}
+    ),
     "listProviders": Call(method="GET", path="/v1/providers"),
     "listUiStates": Call(method="GET", path="/v1/ui-states"),
     "listDeadLetters": Call(method="GET", path="/v1/admin/dead"),

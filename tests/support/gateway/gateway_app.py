@@ -21,6 +21,7 @@ from gateway.http import server
 from gateway.http.connection import HttpConnection
 from gateway.job_service import readiness
 from gateway.job_service.job_client import JobServiceClient
+from gateway.job_service.notifier_client import NotifierClient
 from gateway.job_service.operator_client import OperatorClient
 from gateway.job_service.tenants import TenantRegistrar
 from tests.support.job_service.fake_job_service import NOON
@@ -56,15 +57,18 @@ def provider(kind: str = "procedural", *, free: bool = True, **fields: Any) -> p
 
 
 @asynccontextmanager
-async def assembled(address: str, **parts: Any) -> AsyncIterator[tuple[FastAPI, Dependencies]]:
-    """Yields the application and its dependencies, some of which may be passed in.
+async def assembled(
+    address: str, *, notifier: str = "127.0.0.1:1", **parts: Any
+) -> AsyncIterator[tuple[FastAPI, Dependencies]]:
+    """Yields the application and its dependencies, some of which may be passed in; by default there is no notifier.
 
     Its calls to job-service have more time than in production: a busy machine is not an outage.
     """
-    async with channel(address, max_message_bytes=LARGEST) as opened:
+    async with channel(address, max_message_bytes=LARGEST) as opened, channel(notifier) as to_notifier:
         chosen: dict[str, Any] = {
             "jobs": JobServiceClient(opened, call_seconds=PATIENCE),
             "operator": OperatorClient(opened, call_seconds=PATIENCE),
+            "webhooks": NotifierClient(to_notifier, call_seconds=PATIENCE, test_seconds=PATIENCE),
             "authenticator": Authenticator(None, free_use=free_use()),
             "ready": Readiness(readiness.NAME),
             "draining": asyncio.Event(),

@@ -37,7 +37,9 @@ def test_the_version_is_that_of_the_project() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", calotype.__version__)
 
 
-@pytest.mark.parametrize("path", [("generate",), ("jobs", "list"), ("dead", "list"), ("providers", "list")])
+@pytest.mark.parametrize(
+    "path", [("generate",), ("jobs", "list"), ("dead", "list"), ("providers", "list"), ("webhooks", "list")]
+)
 def test_variables_that_a_command_reads_are_in_its_help(path: tuple[str, ...]) -> None:
     shown = CliRunner().invoke(main, [*path, "--help"]).stdout
 

@@ -15,6 +15,7 @@ from calotype.job.v1 import job_pb2
 from common.grpc_server import serve
 from common.health import Readiness
 from tests.support.job_service.fake_job_service import FakeJobService, serving
+from tests.support.notifier.fake_webhook_service import FakeWebhookService, serving_webhooks
 from tests.support.security.certificates import LOCAL, Authority
 from tests.support.security.identities import entry, security_for, write
 
@@ -35,17 +36,19 @@ class Painter(FakeJobService):
 
 
 async def test_the_page_runs_as_it_stands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    painter, server = Painter(), Authority(tmp_path / "pki").give("server", *LOCAL)
+    painter, webhooks, server = Painter(), FakeWebhookService(), Authority(tmp_path / "pki").give("server", *LOCAL)
     identities = write(tmp_path / "identities.yaml", entry("acme", "client", tenants=["acme"]))
     door = security_for(identities, grpc_tls_cert_file=server.certificate, grpc_tls_key_file=server.key)
     (tmp_path / "token").write_text("acme\n", encoding="ascii")
     async with AsyncExitStack() as stack:
         inside = await stack.enter_async_context(serving(painter))
+        notifier = await stack.enter_async_context(serving_webhooks(webhooks))
         port = await stack.enter_async_context(
             serve("127.0.0.1:0", [painter.grpc_service()], ready=Readiness(), security=door)
         )
         here = {
             '"job:50051"': f'"{inside}"',
+            '"notifier:50051"': f'"{notifier}"',
             '"jobs.example.com:50051"': f'"127.0.0.1:{port}"',
             '"ca.pem"': repr(str(server.authority)),
             '"token"': repr(str(tmp_path / "token")),
@@ -66,6 +69,8 @@ async def test_the_page_runs_as_it_stands(tmp_path: Path, capsys: pytest.Capture
     told = capsys.readouterr().out
 
     assert len(painter.history) == 3
+    assert [webhook.event_types for webhook in webhooks.webhooks.values()] == [["job.completed", "job.failed"]]
+    assert "\n204 \n" in told
     for line in ("['https://pictures.test/1.png']", "1 STATUS_QUEUED", "40 %", "2 STATUS_COMPLETED", "percent: 40"):
         assert line in told
     # Newest first, over TLS.

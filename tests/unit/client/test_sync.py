@@ -21,6 +21,7 @@ from calotype.client import (
     JobDeleted,
     JobNotFound,
     NotAllowed,
+    NotFound,
     Unavailable,
     WrongState,
 )
@@ -235,7 +236,7 @@ def test_details_that_are_none_are_no_error_of_their_own(service: Service, jobs:
     _, call = service.take("GetJob")
     call.terminate(None, (("grpc-status-details-bin", b"\xff\xff"),), grpc.StatusCode.NOT_FOUND, "")
 
-    with pytest.raises(JobNotFound, match=r"^The service returned NOT_FOUND\.$"):
+    with pytest.raises(NotFound, match=r"^The service returned NOT_FOUND\.$"):
         working.result(PATIENCE)
 
 

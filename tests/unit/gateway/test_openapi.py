@@ -8,7 +8,7 @@ import jsonschema_rs
 import pytest
 from pydantic import TypeAdapter
 
-from gateway.api_docs import enums, examples
+from gateway.api_docs import enums, examples, webhook_examples
 from gateway.openai_images import examples as openai_examples
 from gateway.openai_images.schemas import CompletedView, ImageParameters, ImagesView, ModelList, OpenAIErrorBody
 from gateway.schemas.attempts import AttemptList
@@ -18,6 +18,16 @@ from gateway.schemas.health import ReadyView
 from gateway.schemas.jobs import JobPage, JobView, ProgressView
 from gateway.schemas.problems import ProblemView
 from gateway.schemas.requests import CreateClientToken, CreateJob, RetryJob
+from gateway.schemas.webhook_requests import CreateWebhook, RedeliverRange, RotateSecret, UpdateWebhook
+from gateway.schemas.webhooks import (
+    CreatedWebhookView,
+    DeliveryPage,
+    DeliveryWithAttemptsView,
+    RotatedSecretView,
+    SigningSecretView,
+    WebhookPage,
+    WebhookTestView,
+)
 from gateway.schemas.wire import View
 from gateway.views.ui_states import STATES
 
@@ -199,6 +209,7 @@ async def test_it_is_told_who_may_call_what(document: dict[str, Any]) -> None:
             for scheme in requirement:
                 by_scheme.setdefault(scheme, set()).add(operation["operationId"])
     assert by_scheme["clientToken"] == {"getJob", "watchJob", "cancelJob", "retryJob"}
+    assert "getSigningSecret" in by_scheme["key"]
     assert by_scheme["clientTokenInAddress"] == {"watchJob"}
     assert {"createJob", "createClientToken", "listAttempts", "getJob"} <= by_scheme["key"]
 
@@ -221,6 +232,13 @@ async def test_every_key_of_a_job_is_required(document: dict[str, Any]) -> None:
         (ProviderList, examples.PROVIDERS),
         (UiStateList, examples.UI_STATES),
         *((ProblemView, one) for one in examples.PROBLEMS.values()),
+        (CreatedWebhookView, webhook_examples.CREATED_WEBHOOK),
+        (WebhookPage, webhook_examples.WEBHOOK_PAGE),
+        (SigningSecretView, webhook_examples.SIGNING_SECRET),
+        (RotatedSecretView, webhook_examples.ROTATED_SECRET),
+        (DeliveryPage, webhook_examples.DELIVERY_PAGE),
+        (DeliveryWithAttemptsView, webhook_examples.DELIVERY_WITH_ATTEMPTS),
+        (WebhookTestView, webhook_examples.TEST),
         (ReadyView, examples.READY),
         (ImagesView, openai_examples.IMAGES),
         (ModelList, openai_examples.MODELS),
@@ -236,6 +254,10 @@ def test_examples_of_bodies_are_accepted() -> None:
     assert ImageParameters.model_validate(openai_examples.GENERATE_IMAGES).model == "procedural"
     assert RetryJob.model_validate(examples.RETRY_JOB).expected_sequence == 7
     assert CreateClientToken.model_validate(examples.CREATE_CLIENT_TOKEN).ttl_seconds == 3600
+    assert CreateWebhook.model_validate(webhook_examples.CREATE_WEBHOOK).signature_scheme == "v1"
+    assert UpdateWebhook.model_validate(webhook_examples.UPDATE_WEBHOOK).model_fields_set == {"enabled"}
+    assert RotateSecret.model_validate(webhook_examples.ROTATE_SECRET).grace_seconds == 3600
+    assert RedeliverRange.model_validate(webhook_examples.REDELIVER_RANGE).before is not None
 
 
 async def test_all_ui_states_are_told(client: httpx.AsyncClient) -> None:

@@ -322,7 +322,9 @@ class JobRequest(_message.Message):
     fallback_on_refusal: _builtins.bool
     """True: after a provider refused the content, the next fallback may be tried."""
     callback_url: _builtins.str
-    """Address of a webhook. Not available yet: a request with it is refused with INVALID_ARGUMENT."""
+    """HTTP or HTTPS URL without credentials, at most 2,048 characters, that the notifier posts the final events of the job
+    to. Absent: none.
+    """
     end_user: _builtins.str
     """The caller's id of its own user; 1 to 128 characters. Absent: none."""
     background: _builtins.str

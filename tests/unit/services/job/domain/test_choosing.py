@@ -58,7 +58,6 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a prompt beyond any": ({"provider": "poor", "prompt": "x" * 32_001}, "prompt"),
     "a prompt beyond the provider's": ({"prompt": "x" * 101}, "prompt"),
     "no image": ({"n": 0}, "n"),
-    "a webhook": ({"callback_url": "https://shop.example/done"}, "callback_url"),
     "too many images": ({"n": 11}, "n"),
     "a negative seed": ({"seed": -1}, "seed"),
     "a seed too large": ({"seed": 2**63}, "seed"),
@@ -133,15 +132,6 @@ def test_what_is_wrong_is_refused_by_its_field(fields: dict[str, Any], field: st
     assert refusal.value.reason == "INVALID_INPUT"
     assert field in [one.field for one in refusal.value.violations]
     assert refusal.value.message.startswith(refusal.value.violations[0].field)
-
-
-def test_a_webhook_is_refused_until_there_are_webhooks() -> None:
-    with pytest.raises(Refusal) as refused:
-        choose(JobRequest(prompt="a", callback_url="https://shop.example/done"), CATALOGUE)
-
-    [violation] = refused.value.violations
-    assert violation.field == "callback_url"
-    assert "not available yet" in violation.message
 
 
 def test_every_violation_is_named_at_once() -> None:
