@@ -28,7 +28,9 @@ POLL_SECONDS = 1.0
 COALESCED_SECONDS = 0.005
 #: Deliveries of one claim and share.
 MAX_CLAIMED = 64
-#: Seconds for a call to job-service.
+#: Deliveries whose jobs are read at once.
+JOBS_AT_ONCE = 25
+#: Seconds for that.
 JOBS_SECONDS = 10.0
 #: Seconds without claims after job-service did not respond.
 AWAY_SECONDS = 1.0
@@ -133,7 +135,8 @@ class Dispatcher:
         claimed = await self._database.run(work, pool=Pool.CLAIMS) if wanted else []
         if claimed:
             held = [(claim, self._slots.take(claim.delivery.tenant, claim.delivery.share)) for claim in claimed]
-            self._start(self._deliver(held))
+            for first in range(0, len(held), JOBS_AT_ONCE):
+                self._start(self._deliver(held[first : first + JOBS_AT_ONCE]))
         return len(claimed)
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
@@ -154,10 +157,12 @@ class Dispatcher:
             event(_LOG, logging.WARNING, "dispatcher.job_service_away", reason=str(error), deliveries=len(keys))
             await self._release([pair for pair in held if _key_of(pair[0]) is not None])
             held = [pair for pair in held if _key_of(pair[0]) is None]
-        except Exception:  # noqa: BLE001 - the process goes on; the leases end, and the deliveries are due again
-            _LOG.exception("dispatcher.crashed")
-            self._give_back(held)
-            return
+        except Exception:  # noqa: BLE001 - a job that cannot be read must hold up no others
+            _LOG.exception("dispatcher.jobs_unreadable", extra={"deliveries": len(keys)})
+            if len(held) > 1:
+                for pair in held:
+                    self._start(self._deliver([pair]))
+                return
         for claim, slot in held:
             key = _key_of(claim)
             self._start(self._attempt(claim, slot, claim.delivery.data if key is None else jobs.get(key)))

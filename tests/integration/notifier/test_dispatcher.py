@@ -290,6 +290,17 @@ async def test_a_job_that_job_service_does_not_know_fails_and_its_next_event_fol
     assert [sent.event_type for sent in sender.sent] == [SETTLED]
 
 
+async def test_a_job_that_cannot_be_read_holds_up_no_others(
+    dispatcher: Dispatcher, job_service: ScriptedJobService, sender: ScriptedSender, store: Tables
+) -> None:
+    store.working()
+    store.fan_out(*(job_event(f"job_{number}") for number in range(4)))
+    job_service.broken = {("job_2", 1)}
+    await deliver(dispatcher)
+    assert (len(sender.sent), dispatcher.busy) == (3, 0)
+    assert store.states().pop(("job_2", 1)) is DeliveryState.FAILED
+
+
 async def test_failures_open_the_breaker_and_a_probe_closes_it(
     dispatcher: Dispatcher, sender: ScriptedSender, store: Tables
 ) -> None:

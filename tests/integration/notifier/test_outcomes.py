@@ -174,7 +174,7 @@ def test_ten_failures_end_a_delivery(store: Tables) -> None:
 
 def test_a_failing_period_gives_one_notice_of_each_kind(store: Tables) -> None:
     failing = store.working(url="https://failing.example/")
-    store.change(failing, description="the first", event_types=("job.completed",))
+    store.change(failing, description="the first")
     other, picky, disabled = store.working(), store.working(types=["job.failed"]), store.working()
     store.change(disabled, enabled=False)
     store.working(tenant="stranger")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -10,10 +11,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import Connection, text
 
 from common.ids import prefixed
 from common.postgres import Database
-from services.notifier.application import attempts
+from services.notifier.application import attempts, webhook_creation
 from services.notifier.application.redelivery import MAX_RANGES, DeliveryFilters
 from services.notifier.application.webhook_requests import Change, NewWebhook
 from services.notifier.application.webhooks import Webhooks
@@ -127,6 +129,23 @@ async def test_the_quota_holds_at_the_same_time(webhooks: Webhooks) -> None:
     page, _ = await webhooks.list("acme", page_size=0, page_token="")
     await webhooks.delete("acme", written(page[0].endpoint))
     await new(webhooks)
+
+
+def test_a_creation_waits_for_one_that_may_fill_the_quota(store: Tables) -> None:
+    create = partial(webhook_creation.create, new=NewWebhook(tenant="acme", url=URL), per_tenant=1, new_key=key_of)
+
+    def first(connection: Connection) -> "Future[Any]":
+        create(connection)
+        second = threads.submit(store.run, create)
+        waiting = text("SELECT 1 FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0")
+        while not store.run(lambda c: c.execute(waiting).first()):
+            assert not second.done()
+        return second
+
+    with ThreadPoolExecutor(1) as threads:
+        refusal = store.run(first).exception(PATIENCE)
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == "QUOTA_EXCEEDED"
 
 
 async def test_another_tenants_endpoint_is_not_found(webhooks: Webhooks) -> None:

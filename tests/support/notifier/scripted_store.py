@@ -200,6 +200,8 @@ class ScriptedJobService:
     is_away: bool = False
     #: Events whose jobs are unknown.
     missing: set[EventKey] = field(default_factory=set)
+    #: Events whose jobs cannot be read, nor what is read together with them.
+    broken: set[EventKey] = field(default_factory=set)
     #: Calls of `jobs`: the keys of each.
     requested: list[set[EventKey]] = field(default_factory=list)
     #: Calls of `final_events`: the token of each.
@@ -221,6 +223,8 @@ class ScriptedJobService:
         """Return a job for each key."""
         self._respond()
         self.requested.append(set(keys))
+        if self.broken & set(keys):
+            raise RuntimeError("unreadable")
         return {key: f'{{"id":"{key[0]}"}}' for key in keys if key not in self.missing}
 
     def _respond(self) -> None:
