@@ -462,6 +462,21 @@ async def test_an_outcome_is_recorded_once_the_database_is_back(
     assert [row.attempts_made for row in store.sql("SELECT attempts_made FROM webhook_deliveries")] == [1]
 
 
+async def test_broken_connections_to_the_database_lose_nothing(
+    dispatcher: Dispatcher, sender: ScriptedSender, store: Tables
+) -> None:
+    store.working()
+    store.fan_out(*(job_event(f"job_{number}") for number in range(40)))
+    end_all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'test'"
+    async with working(dispatcher):
+        for number in range(1, 6):
+            while len(sender.sent) < 6 * number:
+                await asyncio.wait_for(sender.begun.get(), PATIENCE)
+            store.sql(end_all)
+        await until(store, DELIVERED, 40)
+    assert len({sent.delivery_id for sent in sender.sent}) == 40
+
+
 async def test_twenty_percent_of_hanging_receivers_cost_the_others_nothing(
     dispatcher: Dispatcher, sender: ScriptedSender, store: Tables
 ) -> None:
