@@ -448,7 +448,7 @@ export interface components {
         Action: "cancel" | "retry" | "retry_may_charge_again";
         /**
          * AliveView
-         * @description The process answers requests.
+         * @description The process responds to requests.
          */
         AliveView: {
             /**
