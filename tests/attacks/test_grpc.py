@@ -5,7 +5,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,19 +169,9 @@ async def test_a_probe_is_answered_while_others_hold_theirs_back(job_service: Jo
         yield b""
 
     async with grpc.aio.insecure_channel(job_service.workers) as opened:
-
-        async def hold(connected: asyncio.Event) -> None:
-            """Holds a message back in one call after another, as the server ends each after some seconds."""
-            while True:
-                call = opened.stream_unary(CHECK)(nothing(), timeout=PATIENCE)
-                with suppress(grpc.aio.AioRpcError):
-                    await call.wait_for_connection()
-                    connected.set()
-                    await call
-
-        connected = [asyncio.Event() for _ in range(50)]
-        holders = [asyncio.create_task(hold(event)) for event in connected]
-        await asyncio.wait_for(asyncio.gather(*(event.wait() for event in connected)), PATIENCE)
+        held = [opened.stream_unary(CHECK)(nothing(), timeout=PATIENCE) for _ in range(50)]
+        # The server ends the oldest calls that wait for a message, where there are too many.
+        await asyncio.gather(*(call.wait_for_connection() for call in held), return_exceptions=True)
         check = opened.unary_unary(
             CHECK,
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
@@ -190,9 +180,8 @@ async def test_a_probe_is_answered_while_others_hold_theirs_back(job_service: Jo
         for _ in range(20):
             answer = await check(health_pb2.HealthCheckRequest(service="live"), timeout=PATIENCE)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
-        for holder in holders:
-            holder.cancel()
-        await asyncio.gather(*holders, return_exceptions=True)
+        for call in held:
+            call.cancel()
 
 
 async def test_what_is_no_message_is_refused_and_no_failure_inside(job_service: JobProcess) -> None:

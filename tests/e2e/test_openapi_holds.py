@@ -27,6 +27,10 @@ from schemathesis import GenerationMode
 from schemathesis.schemas import APIOperation, BaseSchema
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+# Here, not when the library needs it: pytest parses its source, and some versions of Python cannot do that reliably
+# while other threads parse, too (gh-106905).
+from schemathesis.specs.openapi.schemas import OpenApiSchema  # noqa: F401
+
 from cli.stack.keys import write_private
 from cli.stack.state import StackState, read_state
 from tests.support.gateway.api_calls import CALLS, DELIVERY, WEBHOOK
