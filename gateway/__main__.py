@@ -13,9 +13,10 @@ from common import config, lifecycle, logs
 from common.grpc_client import channel
 from common.health import Readiness
 from common.loops import run_every
+from common.network.addresses import is_loopback
 from common.tracing import tracing
 from gateway.app import create_app
-from gateway.auth.authenticator import Authenticator, is_loopback
+from gateway.auth.authenticator import Authenticator
 from gateway.auth.free_use import REFRESH_SECONDS, FreeUse
 from gateway.auth.keys_file import RELOAD_SECONDS, KeysFile
 from gateway.dependencies import Dependencies

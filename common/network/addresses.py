@@ -103,6 +103,16 @@ def is_same(written: str, other: str) -> bool:
     return address is not None and address == _address(other)
 
 
+def is_loopback(host: str) -> bool:
+    """Returns whether a host name or address is a loopback one, which only this machine reaches."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
 def literal_address(host: str) -> str | None:
     """Returns the address that a host stands for without a name server; None for a name.
 

@@ -1,6 +1,5 @@
 """Authenticates requests: the only place that decides the tenant of a request."""
 
-import ipaddress
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -11,6 +10,7 @@ from calotype.error_reasons import Reason
 from fastapi import Request
 from starlette.types import Scope
 
+from common.network.addresses import is_loopback
 from gateway.auth import client_tokens
 from gateway.auth.client_tokens import Grant
 from gateway.auth.free_use import FreeUse
@@ -215,13 +215,3 @@ def _host_of(origin: str) -> str:
         return urlsplit(origin).hostname or ""
     except ValueError:
         return ""
-
-
-def is_loopback(host: str) -> bool:
-    """Returns whether a host name or address is a loopback one, which only this machine reaches."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

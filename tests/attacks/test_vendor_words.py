@@ -14,14 +14,14 @@ from common.grpc_client import call, channel
 from common.grpc_server import serve
 from common.health import Readiness
 from common.postgres import Database
-from services.job.domain.calls import ProviderError
+from services.job.domain.calls import VendorError
 from services.job.grpc_api.queue_service import QueueService
 from tests.support.job_service.real_job_service import job_service
 from tests.support.job_service.use_cases import JobUseCases, failed, not_sent, use_cases_at
 from tests.support.patience import PATIENCE
 
 WORDS = "Organization org-8KX has $3.17 left."
-SAID = ProviderError(http_status=429, code="insufficient_quota", message=WORDS, request_id="req_of_org-8KX")
+SAID = VendorError(http_status=429, code="insufficient_quota", message=WORDS, request_id="req_of_org-8KX")
 NO_CODE = replace(SAID, code="Organization org-8KX is out of credit")
 
 
@@ -48,7 +48,7 @@ async def services(desk: JobUseCases, database_url: str, nats_url: str) -> Async
 
 @pytest.mark.parametrize("said", [SAID, NO_CODE], ids=["a code", "a sentence for a code"])
 async def test_a_client_gets_status_and_code_and_an_operator_the_words(
-    desk: JobUseCases, services: tuple[Any, Any], said: ProviderError
+    desk: JobUseCases, services: tuple[Any, Any], said: VendorError
 ) -> None:
     jobs, queue = services
     job, made = desk.generate(provider="paid")

@@ -35,7 +35,7 @@ _ON_CONDITION = _COMMON | {"ifGenerationMatch"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Endpoint:
+class ApiOperation:
     """A call of the API."""
 
     #: HTTP methods.
@@ -100,7 +100,7 @@ class ObjectStoreApi:
                 return await route.call(request, *matched)
         raise _unknown() if identity else _anonymous()
 
-    def _authorize(self, identity: str | None, route: Endpoint, matched: list[str]) -> None:
+    def _authorize(self, identity: str | None, route: ApiOperation, matched: list[str]) -> None:
         for at, permission in route.needs:
             allowed = self._access.allows(identity, permission, matched[at])
             if identity is None and not (allowed and route.is_public):
@@ -133,34 +133,34 @@ class ObjectStoreApi:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
 
-def _routes(calls: Calls) -> tuple[Endpoint, ...]:
+def _routes(calls: Calls) -> tuple[ApiOperation, ...]:
     get, put, post, delete = ("GET",), ("PUT",), ("POST",), ("DELETE",)
     offsets = {"prefix", "startOffset", "endOffset", "maxResults", "pageToken", "fields"}
     upload = _ON_CONDITION | {"uploadType", "name"}
     return (
-        Endpoint(methods=get, path=_BUCKET, needs=((0, LIST),), call=calls.bucket),
-        Endpoint(
+        ApiOperation(methods=get, path=_BUCKET, needs=((0, LIST),), call=calls.bucket),
+        ApiOperation(
             methods=get, path=(*_BUCKET, "o"), needs=((0, LIST),), call=calls.objects, parameters=_COMMON | offsets
         ),
-        Endpoint(methods=get, path=_OBJECT, needs=((0, READ),), call=calls.object),
-        Endpoint(methods=get, path=("download", *_OBJECT), needs=((0, READ),), call=calls.media),
-        Endpoint(methods=delete, path=_OBJECT, needs=((0, WRITE),), call=calls.delete, parameters=_ON_CONDITION),
-        Endpoint(
+        ApiOperation(methods=get, path=_OBJECT, needs=((0, READ),), call=calls.object),
+        ApiOperation(methods=get, path=("download", *_OBJECT), needs=((0, READ),), call=calls.media),
+        ApiOperation(methods=delete, path=_OBJECT, needs=((0, WRITE),), call=calls.delete, parameters=_ON_CONDITION),
+        ApiOperation(
             methods=post,
             path=(*_OBJECT, "rewriteTo", "b", None, "o", None),
             needs=((0, READ), (2, WRITE)),
             call=calls.rewrite,
             parameters=_ON_CONDITION | {"sourceGeneration"},
         ),
-        Endpoint(methods=post, path=_UPLOAD, needs=((0, WRITE),), call=calls.upload, parameters=upload),
-        Endpoint(
+        ApiOperation(methods=post, path=_UPLOAD, needs=((0, WRITE),), call=calls.upload, parameters=upload),
+        ApiOperation(
             methods=put,
             path=_UPLOAD,
             needs=((0, WRITE),),
             call=calls.resume,
             parameters=_COMMON | {"uploadType", "upload_id"},
         ),
-        Endpoint(methods=("GET", "HEAD"), path=(None, None), needs=((0, READ),), call=calls.media, is_public=True),
+        ApiOperation(methods=("GET", "HEAD"), path=(None, None), needs=((0, READ),), call=calls.media, is_public=True),
     )
 
 

@@ -4,11 +4,12 @@ import json
 import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Any, BinaryIO
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from starlette.types import Receive, Scope
+
+from common.network.addresses import is_loopback
 
 #: Headers of every response: a browser neither runs nor sniffs a body, and loads nothing for it.
 SAFE = {
@@ -153,12 +154,7 @@ def is_allowed_host(host: str, listen: str) -> bool:
     if match is None:
         return False
     name = match[1].strip("[]").lower()
-    if name in ("localhost", listen):
-        return True
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return False
+    return name == listen or is_loopback(name)
 
 
 def _decoded(segment: str) -> str:

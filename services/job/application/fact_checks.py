@@ -16,14 +16,14 @@ from services.job.store import artifacts, attempts, calls
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refused:
+class RefusedFact:
     """A fact that must not be applied."""
 
     #: Why, for the dead letter.
     reason: str
 
 
-def admit(connection: Connection, messages: Sequence[FactMessage]) -> list[JobFact | Refused]:
+def admit(connection: Connection, messages: Sequence[FactMessage]) -> list[JobFact | RefusedFact]:
     """Checks facts of locked jobs; returns in their order the facts to apply, or why they are refused."""
     records = calls.records(connection, {call_id for message in messages for call_id, _ in named_calls(message.fact)})
     fences = {
@@ -35,14 +35,14 @@ def admit(connection: Connection, messages: Sequence[FactMessage]) -> list[JobFa
     tokens = call_tokens.read(connection) if any(message.proof.tokens for message in messages) else None
     uploaded = {message.fact.job_id for message in messages if isinstance(message.fact, ImagesStored)}
     artifacts_of = artifacts.of_jobs(connection, uploaded)
-    admitted: list[JobFact | Refused] = []
+    admitted: list[JobFact | RefusedFact] = []
     for message in messages:
         fact, checked = message.fact, _check(message, claims, tokens)
         if isinstance(fact, ImagesStored):
             reason = _wrong_name(fact, artifacts_of[fact.job_id])
         else:
             reason = refusal_reason(message, checked, records)
-        admitted.append(without_unknowable(fact, checked, records) if reason is None else Refused(reason=reason))
+        admitted.append(without_unknowable(fact, checked, records) if reason is None else RefusedFact(reason=reason))
     return admitted
 
 

@@ -23,7 +23,7 @@ from services.job.store.spending import spending_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Purchase:
+class CallRequest:
     """A generator's request for a new provider call."""
 
     #: The claim under which it is sent.
@@ -56,7 +56,7 @@ class BegunCall:
     frees_slot: bool = False
 
 
-def begin_provider_call(connection: Connection, purchase: Purchase) -> BegunCall:
+def begin_provider_call(connection: Connection, purchase: CallRequest) -> BegunCall:
     """Records a new call and moves its job to GENERATING, after the worker's report was written to the ledger.
 
     Raises `Refusal`: LEASE_LOST, ALREADY_BOUGHT, CONSENT_REQUIRED, BUDGET_EXHAUSTED, PROVIDER_BUSY, PROVIDER_NOT_FOUND,

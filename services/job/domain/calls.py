@@ -51,7 +51,7 @@ class Consent(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProviderError:
+class VendorError:
     """The provider's own error, with secrets removed."""
 
     #: HTTP status; 0 when there was no HTTP response.
@@ -95,7 +95,7 @@ class ProviderCall:
     #: Reported cost in millionths of a US dollar; None when unknown.
     cost_micros: int | None = None
     #: The provider's own error; None without one, and once the job is deleted.
-    provider_error: ProviderError | None = None
+    provider_error: VendorError | None = None
     #: Longest duration, as the provider was configured when the call began.
     timeout_seconds: float
     #: Whether its result can be fetched by operation id, as the provider was configured when the call began.
@@ -138,7 +138,7 @@ class CallOutcome:
     #: Cost in millionths of a US dollar; None when unknown.
     cost_micros: int | None = None
     #: The provider's own error; None without one.
-    provider_error: ProviderError | None = None
+    provider_error: VendorError | None = None
     #: Whether the provider surely works on it no more; None when the worker does not report that.
     is_over: bool | None = None
 

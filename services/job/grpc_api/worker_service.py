@@ -208,7 +208,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
                 return provider_calls.resend_provider_call(connection, fence, earlier, report, shows_tokens=shows)
             if earlier := request.follow_call_id:
                 return provider_calls.follow_provider_call(connection, fence, earlier, report, shows_tokens=shows)
-            purchase = provider_calls.Purchase(
+            purchase = provider_calls.CallRequest(
                 fence=fence,
                 call_id=_call_id(request.call_id),
                 provider=request.provider,

@@ -21,7 +21,7 @@ from common.logs import event
 from common.postgres import Database, DatabaseUnavailable, LockTimeout
 from services.job import migrations
 from services.job.application import apply_facts, fact_checks
-from services.job.application.fact_checks import Refused
+from services.job.application.fact_checks import RefusedFact
 from services.job.domain.facts import JobFact, StageFailed
 from services.job.domain.failures import Failure
 from services.job.domain.proofs import FactMessage
@@ -188,7 +188,7 @@ class FactConsumer:
                     verdicts.append(blocked_verdict(message, "another transaction holds a lock on its job"))
                     continue
                 fact = next(admitted)
-                if isinstance(fact, Refused):
+                if isinstance(fact, RefusedFact):
                     verdicts.append(Reject(fact.reason))
                     continue
                 facts.append(fact)

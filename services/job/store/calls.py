@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, text
 
-from services.job.domain.calls import CallOutcome, CallPhase, Consent, ProviderCall, ProviderError
+from services.job.domain.calls import CallOutcome, CallPhase, Consent, ProviderCall, VendorError
 from services.job.domain.proofs import CallRecord
 from services.job.store import rows
 
@@ -193,7 +193,7 @@ def _from_row(row: RowMapping) -> ProviderCall:
         phase=CallPhase(row["phase"]),
         consent=Consent(row["consent"]),
         image_indexes=tuple(row["image_indexes"]),
-        provider_error=rows.from_json(ProviderError, error) if error else None,
+        provider_error=rows.from_json(VendorError, error) if error else None,
         resumable=bool(row["resumable"]),
         token_required=bool(row["token_required"]),
         created_at=created,

@@ -18,7 +18,7 @@ from services.notifier.loops.sending import Attempts
 from services.notifier.loops.slots import Slot, Slots
 from services.notifier.ports import EventKey, JobService, Sender
 from services.notifier.store import claims
-from services.notifier.store.claims import Claim, Wanted
+from services.notifier.store.claims import DeliveryClaim, Wanted
 from services.notifier.store.pools import Pool
 
 _LOG = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ class Dispatcher:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _deliver(self, held: Sequence[tuple[Claim, Slot]]) -> None:
+    async def _deliver(self, held: Sequence[tuple[DeliveryClaim, Slot]]) -> None:
         """Starts the attempts of a claim; without job-service, those of jobs are released."""
         keys = {key for claim, _ in held if (key := _key_of(claim)) is not None}
         jobs: Mapping[EventKey, str] = {}
@@ -167,7 +167,7 @@ class Dispatcher:
             key = _key_of(claim)
             self._start(self._attempt(claim, slot, claim.delivery.data if key is None else jobs.get(key)))
 
-    async def _attempt(self, claim: Claim, slot: Slot, data: str | None) -> None:
+    async def _attempt(self, claim: DeliveryClaim, slot: Slot, data: str | None) -> None:
         try:
             if data is None:
                 event(_LOG, logging.WARNING, "delivery.without_job", delivery_id=str(claim.delivery.id))
@@ -182,7 +182,7 @@ class Dispatcher:
         finally:
             self._give_back([(claim, slot)])
 
-    async def _release(self, held: Sequence[tuple[Claim, Slot]]) -> None:
+    async def _release(self, held: Sequence[tuple[DeliveryClaim, Slot]]) -> None:
         deliveries = [claim.delivery for claim, _ in held]
         try:
             await self._database.run(partial(claims.release, deliveries=deliveries), pool=Pool.OUTCOMES)
@@ -191,13 +191,13 @@ class Dispatcher:
         finally:
             self._give_back(held)
 
-    def _give_back(self, held: Sequence[tuple[Claim, Slot]]) -> None:
+    def _give_back(self, held: Sequence[tuple[DeliveryClaim, Slot]]) -> None:
         for _, slot in held:
             self._slots.give_back(slot)
         self._woken.set()
 
 
-def _key_of(claim: Claim) -> EventKey | None:
+def _key_of(claim: DeliveryClaim) -> EventKey | None:
     """Returns job and sequence of a delivery; None for an event of an endpoint."""
     delivery = claim.delivery
     if delivery.job_id is None or delivery.sequence is None:

@@ -21,7 +21,7 @@ from services.notifier.domain.health import SLOW_MS
 from services.notifier.loops.slots import Slot, Slots
 from services.notifier.ports import Sender
 from services.notifier.store import endpoints, readiness
-from services.notifier.store.claims import Claim
+from services.notifier.store.claims import DeliveryClaim
 from services.notifier.store.pools import Pool
 
 _LOG = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Attempts:
         self._noticed = noticed
         self._freed = freed
 
-    async def make(self, claim: Claim, slot: Slot, data: str) -> None:
+    async def make(self, claim: DeliveryClaim, slot: Slot, data: str) -> None:
         """Makes an attempt with the JSON of `data`, and records its outcome.
 
         Raises `DependencyUnavailable` if the outcome could not be recorded: then the attempt is repeated.
@@ -80,7 +80,7 @@ class Attempts:
             self._counters[recorded.notice.value] += 1
             self._noticed()
 
-    async def _send(self, claim: Claim, data: str) -> Outcome:
+    async def _send(self, claim: DeliveryClaim, data: str) -> Outcome:
         delivery, began = claim.delivery, time.monotonic()
         try:
             async with asyncio.timeout(SEND_SECONDS):
@@ -101,7 +101,7 @@ class Attempts:
             message="The attempt failed for an internal reason.",
         )
 
-    async def _mark_slow(self, claim: Claim) -> None:
+    async def _mark_slow(self, claim: DeliveryClaim) -> None:
         """Treats an endpoint as slow before its attempt has ended, so that it holds up no others."""
         try:
             await self._database.run(partial(_mark_slow, claim=claim), pool=Pool.OUTCOMES)
@@ -109,7 +109,7 @@ class Attempts:
             # The outcome marks it, too.
             _LOG.debug("delivery.not_marked_slow")
 
-    async def _record(self, claim: Claim, outcome: Outcome) -> Recorded:
+    async def _record(self, claim: DeliveryClaim, outcome: Outcome) -> Recorded:
         until = time.monotonic() + RECORD_SECONDS
         while True:
             try:
@@ -127,6 +127,6 @@ async def _ends(sending: "asyncio.Future[Outcome]", seconds: float) -> bool:
     return bool(done)
 
 
-def _mark_slow(connection: Connection, *, claim: Claim) -> None:
+def _mark_slow(connection: Connection, *, claim: DeliveryClaim) -> None:
     if endpoints.mark_slow(connection, claim.delivery.endpoint_id):
         readiness.refresh(connection, [claim.delivery.endpoint_id])

@@ -98,7 +98,7 @@ WHERE endpoint.id = released.id
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claim:
+class DeliveryClaim:
     """A claimed delivery with the secrets that sign it."""
 
     #: The delivery, under its lease.
@@ -117,7 +117,7 @@ class Wanted:
     crowded: Collection[str] = ()
 
 
-def claim_shares(connection: Connection, wanted: Mapping[Share, Wanted], *, per_minute: int) -> list[Claim]:
+def claim_shares(connection: Connection, wanted: Mapping[Share, Wanted], *, per_minute: int) -> list[DeliveryClaim]:
     """Claims due deliveries for the free slots of each share."""
     claimed = []
     for share, each in wanted.items():
@@ -130,7 +130,7 @@ def claim_shares(connection: Connection, wanted: Mapping[Share, Wanted], *, per_
 
 def claim(
     connection: Connection, share: Share, *, limit: int, per_minute: int, without: Collection[str] = ()
-) -> list[Claim]:
+) -> list[DeliveryClaim]:
     """Claims up to `limit` due deliveries of the endpoints of a share.
 
     No endpoint gets more than its free capacity, or more than `per_minute` attempts in a minute. The tenants `without`
@@ -177,12 +177,12 @@ def _counts(claimed: Sequence[rows.Row]) -> dict[str, Any]:
     return {"endpoint_ids": rows.ids(list(counts)), "attempts": list(counts.values())}
 
 
-def _with_secrets(connection: Connection, claimed: Sequence[rows.Row]) -> list[Claim]:
+def _with_secrets(connection: Connection, claimed: Sequence[rows.Row]) -> list[DeliveryClaim]:
     callbacks = {row["tenant"] for row in claimed if row["kind"] == "callback"}
     own = {row["endpoint_id"] for row in claimed if row["kind"] == "endpoint"}
     found = secrets.live_of_many(connection, endpoint_ids=own, tenants=callbacks)
     return [
-        Claim(
+        DeliveryClaim(
             delivery=_claimed_from(row),
             secrets=[
                 secret

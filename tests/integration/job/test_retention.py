@@ -9,7 +9,7 @@ import pytest
 
 from common.postgres import Database
 from services.job.application.provider_calls import record_operation
-from services.job.domain.calls import CallOutcome, CallPhase, ProviderError
+from services.job.domain.calls import CallOutcome, CallPhase, VendorError
 from services.job.domain.facts import CallSettled
 from services.job.domain.jobs import ProviderCancel
 from services.job.domain.refusals import Refusal
@@ -188,7 +188,7 @@ def test_a_deleted_jobs_words_are_in_no_table(desk: JobUseCases) -> None:
     made = {"prompt": word, "end_user": word, "metadata": {"k": word}}
     done = completed(desk, provider="paid", **made)
     job, call = desk.generate(provider="paid", **made)
-    said = ProviderError(http_status=400, code="no", message=f"cannot draw {word}")
+    said = VendorError(http_status=400, code="no", message=f"cannot draw {word}")
     outcome = CallOutcome(call_id=call.id, phase=CallPhase.REFUSED, provider_error=said)
     desk.apply(failed(job, retryable=False, calls=(outcome,)))
     desk.sql("INSERT INTO job_inputs VALUES (:id, 0, convert_to(:word, 'UTF8'))", id=done, word=word)
@@ -206,7 +206,7 @@ def test_what_a_vendor_says_after_a_deletion_is_not_kept(desk: JobUseCases) -> N
     job, call = desk.generate(provider="paid")
     desk.cancel(job.id)
     desk.delete(job.id)
-    said = ProviderError(http_status=200, code="failed", message="words of a prompt")
+    said = VendorError(http_status=200, code="failed", message="words of a prompt")
     outcome = CallOutcome(call_id=call.id, phase=CallPhase.FAILED, provider_error=said)
     desk.apply(CallSettled(job_id=job.id, outcome=outcome, provider_cancel=None))
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from services.job.application import claim_release, fact_checks, provider_calls, stale_jobs
-from services.job.application.fact_checks import Refused
+from services.job.application.fact_checks import RefusedFact
 from services.job.domain.calls import CallOutcome, CallPhase, ProviderCall, WorkerReport
 from services.job.domain.facts import (
     CallAccepted,
@@ -342,7 +342,7 @@ class JobMachine(RuleBasedStateMachine):
         knows = knows or teller
         shown = proof or Proof(fence=fence_of(teller) if teller else None)
         [admitted] = self.desk.run(lambda c: fact_checks.admit(c, [FactMessage(fact=fact, proof=shown)]))
-        if isinstance(admitted, Refused):
+        if isinstance(admitted, RefusedFact):
             # Nobody tells of calls that a later claim began; here somebody does.
             assert knows is not None, admitted
             assert knows.state is State.UPLOADING or self._began_later(knows), admitted

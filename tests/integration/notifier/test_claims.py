@@ -13,7 +13,7 @@ from services.notifier.domain.endpoints import Endpoint, Share, share_of
 from services.notifier.domain.events import FAILED
 from services.notifier.domain.health import State
 from services.notifier.store import claims, outcomes, readiness
-from services.notifier.store.claims import Claim
+from services.notifier.store.claims import DeliveryClaim
 from tests.support.notifier.scripted_store import FAILURE, SUCCESS, Tables, job_event
 from tests.support.patience import PATIENCE
 
@@ -114,7 +114,7 @@ def test_two_processes_claim_nothing_twice(store: Tables) -> None:
         store.working(tenant=f"tenant-{number}")
         backlog(store, 4, tenant=f"tenant-{number}")
 
-    def work() -> list[Claim]:
+    def work() -> list[DeliveryClaim]:
         mine = []
         while claimed := store.claim(3, share=Share.NORMAL):
             mine += claimed
@@ -133,7 +133,7 @@ def test_a_claim_does_not_wait_for_a_locked_endpoint(store: Tables) -> None:
     for tenant in ("locked", "free"):
         backlog(store, 1, tenant=tenant)
 
-    def hold(connection: Connection) -> list[Claim]:
+    def hold(connection: Connection) -> list[DeliveryClaim]:
         readiness.lock(connection, [locked.id])
         with ThreadPoolExecutor(1) as threads:
             return threads.submit(store.claim).result(PATIENCE)

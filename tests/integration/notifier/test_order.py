@@ -12,7 +12,7 @@ from services.notifier.domain.attempts import Outcome
 from services.notifier.domain.deliveries import DeliveryState
 from services.notifier.domain.events import CANCELED, COMPLETED, FAILED, JOB_EVENTS, SETTLED
 from services.notifier.store import readiness, redeliveries
-from services.notifier.store.claims import Claim
+from services.notifier.store.claims import DeliveryClaim
 from tests.support.notifier.scripted_store import FAILURE, GONE, SUCCESS, Tables, job_event
 
 PENDING, WAITING, SENDING = DeliveryState.PENDING, DeliveryState.WAITING, DeliveryState.SENDING
@@ -166,7 +166,7 @@ class Course:
         self._store, self._draw = store, draw
         self._sequences = {f"job_{number}": 0 for number in range(3)}
         self.last_ends: dict[str, int] = {}
-        self.claimed: list[Claim] = []
+        self.claimed: list[DeliveryClaim] = []
         #: By endpoint and job, the events that the receiver got, whatever it returned.
         self.sent: dict[tuple[UUID, str], list[int]] = {}
 

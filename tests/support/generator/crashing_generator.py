@@ -32,7 +32,7 @@ from services.generator.domain.provider_results import (
 )
 from services.generator.ports import ProviderRequest, RawResult
 from services.job.application import fact_checks, stale_jobs
-from services.job.application.fact_checks import Refused
+from services.job.application.fact_checks import RefusedFact
 from services.job.grpc_api.worker_service import WorkerService
 from services.job.messages import from_protobuf
 from services.job.store import jobs
@@ -216,7 +216,7 @@ class _Inline:
         fact = fact_pb2.Fact.FromString(body)
         job_fact = from_protobuf.job_fact(fact, now=self.desk.run(jobs.clock))
         [admitted] = self.desk.run(lambda connection: fact_checks.admit(connection, [job_fact]))
-        assert not isinstance(admitted, Refused), admitted.reason
+        assert not isinstance(admitted, RefusedFact), admitted.reason
         self.desk.apply(admitted)
 
 

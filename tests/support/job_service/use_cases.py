@@ -247,9 +247,9 @@ def open_transaction(desk: JobUseCases, work: Callable[[Connection], object]) ->
             go_on.set()
 
 
-def purchase_of(job: Job, *indexes: int, provider: str | None = None) -> provider_calls.Purchase:
+def purchase_of(job: Job, *indexes: int, provider: str | None = None) -> provider_calls.CallRequest:
     """Returns the purchase of images of a held job: all of them unless indexes are given."""
-    return provider_calls.Purchase(
+    return provider_calls.CallRequest(
         fence=fence_of(job),
         call_id=f"call_{uuid4().hex}",
         provider=provider or job.provider,

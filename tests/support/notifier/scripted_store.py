@@ -25,7 +25,7 @@ from services.notifier.domain.endpoints import Endpoint, Secret, Share, Signatur
 from services.notifier.domain.events import COMPLETED, JobEvent
 from services.notifier.ports import EventKey, FinalEvents
 from services.notifier.store import claims, fan_out, listing, readiness
-from services.notifier.store.claims import Claim
+from services.notifier.store.claims import DeliveryClaim
 
 T = TypeVar("T")
 SUCCESS = Outcome(duration_ms=20, status=204)
@@ -101,7 +101,7 @@ class Tables:
         """Create the deliveries of events."""
         return int(self.run(lambda c: fan_out.fan_out(c, events, new_key=key_of)))
 
-    def claim(self, limit: int = 100, *, share: Share | None = None, per_minute: int = 6_000) -> list[Claim]:
+    def claim(self, limit: int = 100, *, share: Share | None = None, per_minute: int = 6_000) -> list[DeliveryClaim]:
         """Claim due deliveries: up to as many of each share, or of one."""
         work = [
             partial(claims.claim, share=each, limit=limit, per_minute=per_minute)
@@ -109,7 +109,7 @@ class Tables:
         ]
         return [claim for each in work for claim in self.run(each)]
 
-    def record(self, claim: Claim, outcome: Outcome = SUCCESS) -> attempts.Recorded:
+    def record(self, claim: DeliveryClaim, outcome: Outcome = SUCCESS) -> attempts.Recorded:
         """Record an outcome; no delay varies."""
         recorded: attempts.Recorded = self.run(
             lambda c: attempts.record(c, claim.delivery, outcome, jitter=lambda: 0.5)

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 
 from common.ids import new_uuid7, prefixed
 from services.job.domain import facts
-from services.job.domain.calls import OPEN, CallOutcome, CallPhase, ProviderError, WorkerReport
+from services.job.domain.calls import OPEN, CallOutcome, CallPhase, VendorError, WorkerReport
 from services.job.domain.failures import Failure, Stage
 from services.job.domain.jobs import Artifact, Fence, JobWarning, ProviderCancel
 from services.job.domain.proofs import FactMessage, Proof
@@ -92,7 +92,7 @@ def outcome(message: fact_pb2.CallOutcome) -> CallOutcome:
         reason=reason(message.reason) if message.reason else None,
         operation_id=message.operation_id or None,
         cost_micros=optional(message, "cost_micros"),
-        provider_error=ProviderError(
+        provider_error=VendorError(
             http_status=error.http_status,
             code=error.code[:200],
             message=error.message[:2000],

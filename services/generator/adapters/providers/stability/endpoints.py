@@ -6,7 +6,7 @@ from services.generator.adapters.providers.entry_fields import OutputFormat
 
 
 @dataclass(frozen=True, kw_only=True)
-class Endpoint:
+class StabilityEndpoint:
     """What one endpoint accepts and returns."""
 
     prompt: str | None = "prompt"
@@ -31,26 +31,28 @@ class Endpoint:
     """Whether it returns an id, by which the image is fetched later."""
 
 
-_ON_IMAGE = Endpoint(images=("image",), min_images=1)
+_ON_IMAGE = StabilityEndpoint(images=("image",), min_images=1)
 _WITHOUT_PROMPT = replace(_ON_IMAGE, prompt=None, negative_prompt=False)
 #: Endpoints by their path below `stable-image`.
 ENDPOINTS = {
-    "generate/core": Endpoint(aspect_ratio=True),
-    "generate/ultra": Endpoint(images=("image",), aspect_ratio=True, strength=True),
-    "generate/sd3": Endpoint(images=("image",), aspect_ratio=True, strength=True, output_formats=("png", "jpeg")),
+    "generate/core": StabilityEndpoint(aspect_ratio=True),
+    "generate/ultra": StabilityEndpoint(images=("image",), aspect_ratio=True, strength=True),
+    "generate/sd3": StabilityEndpoint(
+        images=("image",), aspect_ratio=True, strength=True, output_formats=("png", "jpeg")
+    ),
     "edit/erase": replace(_WITHOUT_PROMPT, mask=True),
     "edit/inpaint": replace(_ON_IMAGE, mask=True),
     "edit/outpaint": replace(_ON_IMAGE, negative_prompt=False),
     "edit/search-and-replace": _ON_IMAGE,
     "edit/search-and-recolor": _ON_IMAGE,
     "edit/remove-background": replace(_WITHOUT_PROMPT, seed=False, output_formats=("png", "webp")),
-    "edit/replace-background-and-relight": Endpoint(
+    "edit/replace-background-and-relight": StabilityEndpoint(
         prompt="background_prompt", images=("subject_image", "background_reference"), min_images=1, is_async=True
     ),
     "control/sketch": _ON_IMAGE,
     "control/structure": _ON_IMAGE,
     "control/style": replace(_ON_IMAGE, aspect_ratio=True),
-    "control/style-transfer": Endpoint(images=("init_image", "style_image"), min_images=2),
+    "control/style-transfer": StabilityEndpoint(images=("init_image", "style_image"), min_images=2),
     "upscale/fast": replace(_WITHOUT_PROMPT, seed=False),
     "upscale/conservative": _ON_IMAGE,
     "upscale/creative": replace(_ON_IMAGE, is_async=True),

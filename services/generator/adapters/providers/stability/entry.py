@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from services.generator.adapters.providers.entry import RemoteEntry
 from services.generator.adapters.providers.entry_fields import ModelEntry, OutputFormat, Ratio, Strict
 from services.generator.adapters.providers.option_rules import OptionRule, Rules, integer, number, one_of
-from services.generator.adapters.providers.stability.endpoints import ENDPOINTS, Endpoint, endpoint_of
+from services.generator.adapters.providers.stability.endpoints import ENDPOINTS, StabilityEndpoint, endpoint_of
 
 _VARIANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
@@ -87,7 +87,7 @@ class StabilityEntry(RemoteEntry):
         return self
 
     @property
-    def endpoints(self) -> Sequence[Endpoint]:
+    def endpoints(self) -> Sequence[StabilityEndpoint]:
         """Endpoints of the models, in their order."""
         return [ENDPOINTS[endpoint_of(model.name)[0]] for model in self.models]
 

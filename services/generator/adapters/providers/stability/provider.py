@@ -17,7 +17,7 @@ from services.generator.adapters.providers.http.errors import read_json
 from services.generator.adapters.providers.http.provider import RemoteProvider
 from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.adapters.providers.stability import errors
-from services.generator.adapters.providers.stability.endpoints import ENDPOINTS, Endpoint, endpoint_of
+from services.generator.adapters.providers.stability.endpoints import ENDPOINTS, StabilityEndpoint, endpoint_of
 from services.generator.adapters.providers.stability.entry import StabilityEntry
 from services.generator.domain.earlier_calls import Traits
 from services.generator.domain.provider_results import (
@@ -119,7 +119,7 @@ class StabilityProvider(RemoteProvider):
             raise
 
     def _fields(
-        self, provider_request: ProviderRequest, endpoint: Endpoint, variant: str
+        self, provider_request: ProviderRequest, endpoint: StabilityEndpoint, variant: str
     ) -> dict[str, tuple[None, str]]:
         """Returns the fields as parts of a form: the API takes only multipart forms, also without a file."""
         request = self._entry.request_for(provider_request.model, provider_request.request)
@@ -142,7 +142,9 @@ class StabilityProvider(RemoteProvider):
         given = {**strength, **request.options, **{name: value for name, value in fields.items() if value is not None}}
         return {name: (None, forms.text(value)) for name, value in given.items() if value is not None}
 
-    def _files(self, provider_request: ProviderRequest, endpoint: Endpoint) -> dict[str, tuple[str, bytes, str]]:
+    def _files(
+        self, provider_request: ProviderRequest, endpoint: StabilityEndpoint
+    ) -> dict[str, tuple[str, bytes, str]]:
         """Returns the input images by the endpoint's fields. Raises `ProviderError` for too few or too many."""
         attached = input_images.of_request(provider_request)
         if len(attached.images) < endpoint.min_images:
