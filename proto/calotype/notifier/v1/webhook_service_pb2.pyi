@@ -1234,7 +1234,7 @@ class RedeliverRangeResponse(_message.Message):
 
     COUNT_FIELD_NUMBER: _builtins.int
     count: _builtins.int
-    """Deliveries that were made due."""
+    """Deliveries that will be made due; counting stops at 100,000."""
     def __init__(
         self,
         *,

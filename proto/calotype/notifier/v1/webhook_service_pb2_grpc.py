@@ -163,7 +163,7 @@ class WebhookServiceServicer:
 
     def TestWebhook(self, request, context):
         """TestWebhook sends one event of type `webhook.test` at once and returns the attempt; it is not retried and does not
-        change the endpoint's health.
+        change the endpoint's health. RESOURCE_EXHAUSTED / QUOTA_EXCEEDED while another test of the tenant is under way.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -192,8 +192,9 @@ class WebhookServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RedeliverRange(self, request, context):
-        """RedeliverRange makes the deliveries of a time range due: those that were held or failed, oldest first, paced by the
-        endpoint's rate. Repeating the call changes nothing more.
+        """RedeliverRange makes the deliveries of a time range due: those that were held or failed, oldest first, in the
+        background and paced by the endpoint's rate. Repeating the call changes nothing more. FAILED_PRECONDITION /
+        WRONG_STATE while the endpoint is disabled; RESOURCE_EXHAUSTED / QUOTA_EXCEEDED beyond ten ranges at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -59,7 +59,7 @@ class WebhookServiceStub:
     """
     TestWebhook: _grpc.UnaryUnaryMultiCallable[_webhook_service_pb2.TestWebhookRequest, _webhook_service_pb2.TestWebhookResponse]
     """TestWebhook sends one event of type `webhook.test` at once and returns the attempt; it is not retried and does not
-    change the endpoint's health.
+    change the endpoint's health. RESOURCE_EXHAUSTED / QUOTA_EXCEEDED while another test of the tenant is under way.
     """
     ListDeliveries: _grpc.UnaryUnaryMultiCallable[_webhook_service_pb2.ListDeliveriesRequest, _webhook_service_pb2.ListDeliveriesResponse]
     """ListDeliveries returns a page of deliveries, newest first: to one endpoint, or to the callback URLs of the tenant."""
@@ -70,8 +70,9 @@ class WebhookServiceStub:
     its endpoint is disabled.
     """
     RedeliverRange: _grpc.UnaryUnaryMultiCallable[_webhook_service_pb2.RedeliverRangeRequest, _webhook_service_pb2.RedeliverRangeResponse]
-    """RedeliverRange makes the deliveries of a time range due: those that were held or failed, oldest first, paced by the
-    endpoint's rate. Repeating the call changes nothing more.
+    """RedeliverRange makes the deliveries of a time range due: those that were held or failed, oldest first, in the
+    background and paced by the endpoint's rate. Repeating the call changes nothing more. FAILED_PRECONDITION /
+    WRONG_STATE while the endpoint is disabled; RESOURCE_EXHAUSTED / QUOTA_EXCEEDED beyond ten ranges at a time.
     """
     DeleteTenant: _grpc.UnaryUnaryMultiCallable[_webhook_service_pb2.DeleteTenantRequest, _webhook_service_pb2.DeleteTenantResponse]
     """DeleteTenant deletes all endpoints, secrets and deliveries of a tenant. For operators."""
@@ -107,7 +108,7 @@ class WebhookServiceAsyncStub(WebhookServiceStub):
     """
     TestWebhook: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.TestWebhookRequest, _webhook_service_pb2.TestWebhookResponse]  # type: ignore[assignment]
     """TestWebhook sends one event of type `webhook.test` at once and returns the attempt; it is not retried and does not
-    change the endpoint's health.
+    change the endpoint's health. RESOURCE_EXHAUSTED / QUOTA_EXCEEDED while another test of the tenant is under way.
     """
     ListDeliveries: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.ListDeliveriesRequest, _webhook_service_pb2.ListDeliveriesResponse]  # type: ignore[assignment]
     """ListDeliveries returns a page of deliveries, newest first: to one endpoint, or to the callback URLs of the tenant."""
@@ -118,8 +119,9 @@ class WebhookServiceAsyncStub(WebhookServiceStub):
     its endpoint is disabled.
     """
     RedeliverRange: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.RedeliverRangeRequest, _webhook_service_pb2.RedeliverRangeResponse]  # type: ignore[assignment]
-    """RedeliverRange makes the deliveries of a time range due: those that were held or failed, oldest first, paced by the
-    endpoint's rate. Repeating the call changes nothing more.
+    """RedeliverRange makes the deliveries of a time range due: those that were held or failed, oldest first, in the
+    background and paced by the endpoint's rate. Repeating the call changes nothing more. FAILED_PRECONDITION /
+    WRONG_STATE while the endpoint is disabled; RESOURCE_EXHAUSTED / QUOTA_EXCEEDED beyond ten ranges at a time.
     """
     DeleteTenant: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.DeleteTenantRequest, _webhook_service_pb2.DeleteTenantResponse]  # type: ignore[assignment]
     """DeleteTenant deletes all endpoints, secrets and deliveries of a tenant. For operators."""
@@ -200,7 +202,7 @@ class WebhookServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_webhook_service_pb2.TestWebhookResponse, _abc.Awaitable[_webhook_service_pb2.TestWebhookResponse]]:
         """TestWebhook sends one event of type `webhook.test` at once and returns the attempt; it is not retried and does not
-        change the endpoint's health.
+        change the endpoint's health. RESOURCE_EXHAUSTED / QUOTA_EXCEEDED while another test of the tenant is under way.
         """
 
     @_abc_1.abstractmethod
@@ -235,8 +237,9 @@ class WebhookServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _webhook_service_pb2.RedeliverRangeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_webhook_service_pb2.RedeliverRangeResponse, _abc.Awaitable[_webhook_service_pb2.RedeliverRangeResponse]]:
-        """RedeliverRange makes the deliveries of a time range due: those that were held or failed, oldest first, paced by the
-        endpoint's rate. Repeating the call changes nothing more.
+        """RedeliverRange makes the deliveries of a time range due: those that were held or failed, oldest first, in the
+        background and paced by the endpoint's rate. Repeating the call changes nothing more. FAILED_PRECONDITION /
+        WRONG_STATE while the endpoint is disabled; RESOURCE_EXHAUSTED / QUOTA_EXCEEDED beyond ten ranges at a time.
         """
 
     @_abc_1.abstractmethod
