@@ -84,14 +84,19 @@ _ALL_TENANTS = frozenset({"/calotype.job.v1.JobService/ListFinalEvents", "/calot
 
 #: Prefixes of the names of methods that change nothing.
 _READ_PREFIXES = ("Get", "List", "Watch", "Take")
+#: Methods that return a secret; the audit log records their calls, too.
+_SECRETS = frozenset({"GetSigningSecret"})
 
 
 def changes(method: str) -> bool:
-    """Returns whether the audit log records each call of a method: clients or operators change something with it."""
+    """Returns whether the audit log records each call of a method.
+
+    It does if clients or operators change something with it, or get a secret.
+    """
     service, _, name = method.removeprefix("/").partition("/")
     required = REQUIRED_ROLES.get(service, {}).get(name) or ()
     roles = {required} if isinstance(required, str) else set(required)
-    return bool(roles & {CLIENT, OPERATOR}) and not name.startswith(_READ_PREFIXES)
+    return bool(roles & {CLIENT, OPERATOR}) and (name in _SECRETS or not name.startswith(_READ_PREFIXES))
 
 
 def policy(

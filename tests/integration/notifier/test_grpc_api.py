@@ -516,6 +516,7 @@ async def test_each_change_is_a_line_of_the_audit_with_the_endpoint_and_without_
     rotated = await api.ask("RotateSecret", webhook_id=created.webhook.id)
     await api.get(created.webhook.id)
     await api.ask("DeleteWebhook", webhook_id=created.webhook.id)
+    signing = await api.ask("GetSigningSecret")
     lines = [vars(record) for record in caplog.records if record.getMessage() == "audit.action.taken"]
 
     assert [(line["action"].rpartition("/")[2], line["object"], line["outcome"]) for line in lines] == [
@@ -523,9 +524,10 @@ async def test_each_change_is_a_line_of_the_audit_with_the_endpoint_and_without_
         ("CreateWebhook", created.webhook.id, "replayed"),
         ("RotateSecret", created.webhook.id, "done"),
         ("DeleteWebhook", created.webhook.id, "done"),
+        ("GetSigningSecret", None, "done"),
     ]
     assert {line["tenant"] for line in lines} == {"acme"}
-    assert not [secret for secret in (created.secret, rotated.secret) if secret in caplog.text]
+    assert not [secret for secret in (created.secret, rotated.secret, signing.secret) if secret in caplog.text]
 
 
 async def test_without_its_database_the_service_is_unavailable(tmp_path: Path) -> None:
