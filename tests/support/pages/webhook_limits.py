@@ -1,5 +1,8 @@
 """Numbers of `docs/webhooks.md`, from the constants of the notifier."""
 
+import re
+from pathlib import Path
+
 from common.network.guarded_connect import DEFAULT_PORTS
 from services.notifier.adapters import responses
 from services.notifier.adapters.http_sender import DEADLINE_SECONDS
@@ -9,6 +12,7 @@ from services.notifier.domain import attempts, endpoints, health, retry_schedule
 from services.notifier.settings import Settings
 from services.notifier.store import fan_out, outcomes, retention
 
+MANIFEST = Path(__file__).parents[3] / "deploy" / "k8s" / "base" / "notifier.yaml"
 _UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 
 
@@ -77,4 +81,17 @@ def phrases() -> list[str]:
         f"for {retention.RETENTION_DAYS} days",
         f"{', '.join(map(str, ports[:-1]))} and {ports[-1]}",
         f"by default {Settings.notifier_slots}",
+        f"`deploy/k8s` opens {' and '.join(_opened_ports())}",
+        f"{_part(health.OVERLOAD_POINTS / health.FAILURE_POINTS)}",
+        f"{_part(endpoints.SLOW_PART)} of them is for slow endpoints and {_part(endpoints.NEW_PART)} for new ones",
+        f"rotate wh_... --grace-seconds {signing.DEFAULT_GRACE}",
     ]
+
+
+def _part(part: float) -> str:
+    return {0.5: "429 and 503 count half", 0.125: "an eighth"}[part]
+
+
+def _opened_ports() -> list[str]:
+    [ports] = re.findall(r'CALOTYPE_WEBHOOK_PORTS, value: "([\d,]+)"', MANIFEST.read_text(encoding="utf-8"))
+    return ports.split(",")

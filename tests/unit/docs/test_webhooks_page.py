@@ -40,7 +40,7 @@ def test_every_type_has_an_example_as_it_is_sent() -> None:
 
 @pytest.mark.parametrize("phrase", webhook_limits.phrases())
 def test_numbers_in_sentences_are_those_of_the_code(phrase: str) -> None:
-    assert phrase in LINES
+    assert phrase.lower() in LINES.lower()
 
 
 def test_every_state_of_health_is_explained() -> None:
@@ -68,6 +68,12 @@ def test_commands_are_understood(line: str) -> None:
         command = command.commands[name]
 
     assert command.make_context(name, arguments)
+
+
+def test_the_receiver_of_the_tutorial_is_that_of_the_page() -> None:
+    tutorial = (webhooks.PAGE.parent / "tutorial.md").read_text(encoding="utf-8")
+
+    assert f"cat > receiver.py <<'END'\n{examples.block(webhooks.PAGE, 'receiver.py')}END\n" in tutorial
 
 
 def test_the_body_that_curl_sends_is_accepted() -> None:
