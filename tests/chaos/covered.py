@@ -1,5 +1,6 @@
 """What a run came upon: a rule that nothing of it touched holds for nothing."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 
@@ -9,6 +10,7 @@ from tests.chaos.matching import matched
 from tests.chaos.peace_rules import contested_turns
 from tests.chaos.tuning import AT_ONCE
 from tests.chaos.vendor_rules import most_at_once, turned_away
+from tests.chaos.webhook_rules import due_events
 
 
 def coverage(history: History) -> Mapping[str, int]:
@@ -41,6 +43,22 @@ def coverage(history: History) -> Mapping[str, int]:
         "stored events": len(history.feed),
         "contested turns": contested_turns(history),
         "rescued claims": sum(attempt["outcome"] == "rescued" for attempt in attempts),
+        **_of_webhooks(history),
         "notes of breakers": len(history.breakers),
         "steps of the clock": sum(strike.kinds == {"clock"} for strike in history.peace.struck),
+    }
+
+
+def _of_webhooks(history: History) -> Mapping[str, int]:
+    got, due = history.received, due_events(history)
+    errors = Counter(json.loads(row)["error"] for row in got.tables["webhook_attempts"])
+    did = Counter(one.did.value for one in got.requests)
+    return {
+        "requests to receivers": len(got.requests),
+        **{f"of them {what}": count for what, count in sorted(did.items())},
+        "due final events": len(due),
+        "superseded ones": sum(one.is_superseded for one in due),
+        "held ones": sum(one.is_held for one in due),
+        "attempts whose process ended": errors["abandoned"],
+        "refused redirects": errors["redirect_refused"],
     }

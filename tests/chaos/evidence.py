@@ -67,6 +67,11 @@ class Evidence:
         return self.folder / "feed.json"
 
     @property
+    def received(self) -> Path:
+        """What receivers of webhooks got, and the notifier's tables."""
+        return self.folder / "received.json"
+
+    @property
     def peace(self) -> Path:
         """How everything stood at the end."""
         return self.folder / "peace.json"

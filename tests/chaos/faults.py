@@ -17,9 +17,9 @@ from tests.chaos.tuning import AT_ONCE_ELSEWHERE, LEASE_SECONDS
 FROZEN_SECONDS = LEASE_SECONDS * 1.5
 #: How long connections break: longer than a few tries.
 BREAKING_SECONDS = 2.0
-KILLED = ("job", "generator", "uploader", "gateway", "postgres", "nats", "storage")
-FROZEN = ("job", "generator", "uploader", "gateway", "postgres", "nats", "storage")
-RESTARTED = ("job", "generator", "uploader", "gateway")
+KILLED = ("job", "generator", "uploader", "notifier", "gateway", "postgres", "nats", "storage")
+FROZEN = ("job", "generator", "uploader", "notifier", "gateway", "postgres", "nats", "storage")
+RESTARTED = ("job", "generator", "uploader", "notifier", "gateway")
 LINKS = ("job", "postgres", "nats", "storage", "provider")
 
 

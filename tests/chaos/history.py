@@ -13,8 +13,11 @@ from typing import Any
 import httpx
 import psycopg2.extras
 
+from services.job.domain.states import FINAL
+from tests.chaos import received
 from tests.chaos.clock import STEP_SECONDS, RealTime
 from tests.chaos.evidence import Evidence, Peace
+from tests.chaos.received import Received
 from tests.support.patience import PATIENCE
 from tests.support.servers.embedded_servers import JUDGE, STORAGE_TOKENS
 
@@ -53,6 +56,8 @@ class Promise:
     falls_back_on_refusal: bool
     finish_within: int | None
     may_pay_again: bool
+    callback: str | None
+    """Receiver and path of its callback URL."""
     answers: tuple[str, ...]
     deleted: bool
     retries: int
@@ -79,6 +84,9 @@ class History:
     promises: Sequence[Promise]
     jobs: Mapping[str, Row]
     events: Mapping[str, Sequence[Row]]
+    """But for deleted jobs, of which not all are left."""
+    final_events: Mapping[str, Sequence[Row]]
+    """Events of final jobs, and what is left of those of deleted ones."""
     attempts: Mapping[str, Sequence[Row]]
     calls: Mapping[str, Sequence[Row]]
     covers: Mapping[str, Sequence[Row]]
@@ -96,6 +104,7 @@ class History:
     breakers: Sequence[Row]
     """What became of breakers, in order; `opened_at` is null once one is closed."""
     peace: Peace
+    received: Received
 
     def purchases_of(self, promise: Promise) -> Sequence[Row]:
         """What was bought for a job, oldest first."""
@@ -129,6 +138,7 @@ def read(
         promises=promises,
         jobs={row["id"]: row for row in tables["jobs"]},
         events=_by_job(events),
+        final_events=_by_job([row for row in tables["job_events"] if row["state"] in FINAL]),
         attempts=_by_job(tables["attempts"]),
         calls=_by_job(tables["provider_calls"]),
         covers=_by_job(tables["provider_call_images"]),
@@ -142,6 +152,7 @@ def read(
         feed=[(job_id, sequence) for job_id, sequence in json.loads(evidence.feed.read_text(encoding="utf-8"))],
         breakers=tables["chaos_breakers"],
         peace=evidence.read_peace(),
+        received=received.read(evidence.received),
     )
 
 

@@ -17,6 +17,8 @@ from tests.chaos.sight import HANGS_UP, LONGEST_READ, SHORTEST_READ, Sight, View
 from tests.chaos.tuning import TENANTS
 from tests.support.providers.paid_server import SLOWLY
 
+#: What users ask for.
+PROMPT = "harbour {number} at dawn"
 SHAPES = {"sync": 47, "async": 47, "procedural": 6}
 #: Whose users are at work: of eight, six are of one tenant.
 USERS = ("many", "some", "many", "few", "many", "many", "many", "many")
@@ -37,6 +39,8 @@ class Accepted:
     finish_within: int | None
     may_pay_again: bool
     """Whether its own request consents to pay again."""
+    callback: str | None
+    """Receiver and path of its callback URL."""
     answers: set[str] = field(default_factory=set)
     """Ids that its key was answered with; one, whatever happened."""
     deleted: bool = False
@@ -52,11 +56,16 @@ class Accepted:
     """What its last event says."""
 
 
+#: Returns the URL, and receiver and path, of a callback for the job of a key; None for none.
+Callbacks = Callable[[str, random.Random], tuple[str, str] | None]
+
+
 class Load:
     """Keeps so many jobs in flight until told to stop."""
 
-    def __init__(self, url: str, *, seed: int, at_once: int) -> None:
+    def __init__(self, url: str, *, seed: int, at_once: int, callbacks: Callbacks = lambda key, dice: None) -> None:
         self._url = url
+        self._callbacks = callbacks
         self._seed = seed
         self._lock = threading.Lock()
         self._number = 0
@@ -107,7 +116,7 @@ class Load:
                     self._number += 1
                     number = self._number
                 dice = random.Random(f"{self._seed}/{number}")
-                end = _Visit(http, dice, tenant, self._tell).run(number, self._add)
+                end = _Visit(http, dice, tenant, self._tell, self._callbacks).run(number, self._add)
                 with self._lock:
                     self.ends.add(end)
 
@@ -128,11 +137,19 @@ class Load:
 class _Visit:
     """One user with one job; every request is repeated until there is an answer."""
 
-    def __init__(self, http: httpx.Client, dice: random.Random, tenant: str, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        http: httpx.Client,
+        dice: random.Random,
+        tenant: str,
+        tell: Callable[[str], None],
+        callbacks: Callbacks = lambda key, dice: None,
+    ) -> None:
         self._http = http
         self._dice = dice
         self._tenant = tenant
         self._tell = tell
+        self._callbacks = callbacks
         self._pause = threading.Event()
 
     def run(self, number: int, add: Callable[[Accepted], Sight]) -> str:
@@ -140,6 +157,8 @@ class _Visit:
         dice = self._dice
         cancels = dice.random() < 0.1
         body, key = self._request(number, cancels=cancels), f"key-{number}"
+        url, callback = self._callbacks(key, dice) or (None, None)
+        body |= {} if url is None else {"callback_url": url}
         job = self._ask("POST", "/v1/jobs", json=body, headers={"Idempotency-Key": key}, good=(200, 202))
         one = Accepted(
             id=job["id"],
@@ -152,6 +171,7 @@ class _Visit:
             falls_back_on_refusal=body.get("fallback_on_refusal", False),
             finish_within=body.get("finish_within_seconds"),
             may_pay_again=body.get("on_ambiguous") == "retry",
+            callback=callback,
             answers={job["id"]},
         )
         sight = add(one)
@@ -193,7 +213,7 @@ class _Visit:
         dice = self._dice
         [shape] = dice.choices([*SHAPES], [*SHAPES.values()])
         count = dice.choices((1, 2, 3), (6, 3, 2))[0] if shape != "procedural" else 1
-        body: dict[str, Any] = {"prompt": f"harbour {number} at dawn", "provider": shape, "n": count}
+        body: dict[str, Any] = {"prompt": PROMPT.format(number=number), "provider": shape, "n": count}
         if shape == "procedural":
             body["size"] = "64x64"
         if dice.random() < 0.3:

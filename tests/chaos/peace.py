@@ -37,7 +37,7 @@ SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND state LIKE 'idle in transaction%' AND pid <> pg_backend_pid()
     AND state_change < pg_catalog.clock_timestamp() - interval '1 second'
 """
-SERVICES = ("job", "generator", "uploader", "gateway")
+SERVICES = ("job", "generator", "uploader", "notifier", "gateway")
 BATCH = 500
 
 

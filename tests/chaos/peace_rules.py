@@ -19,6 +19,8 @@ DRAINED_SECONDS: Mapping[str, float] = {
     # An operation ends, or its provider's time for it.
     "settlements": 60.0,
     "deletions": 120.0,
+    # A delivery whose process was killed waits for the end of its lease.
+    "webhooks": 90.0,
 }
 #: More than a process of a service needs, pools of its libraries included.
 MOST_THREADS = 120

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from cli.stack.embedded import BUCKET, STAGING_BUCKET
-from tests.chaos import planted_at_peace, planted_at_vendors, planted_in_words
+from tests.chaos import planted_at_peace, planted_at_receivers, planted_at_vendors, planted_in_words
 from tests.chaos.stores import Stores
 
 
@@ -202,4 +202,5 @@ BUGS: Mapping[str, Sequence[Callable[[Stores], None]]] = {
     **planted_at_vendors.BUGS,
     **planted_in_words.BUGS,
     **planted_at_peace.BUGS,
+    **planted_at_receivers.BUGS,
 }

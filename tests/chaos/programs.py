@@ -150,6 +150,11 @@ def of_version(checkout: Path, program: Program) -> Program:
     return replace(program, command=command, environment={**program.environment, "PYTHONPATH": _path(checkout)})
 
 
+def is_of_version(checkout: Path, program: Program) -> bool:
+    """Whether another checkout has the service of a program at all."""
+    return (checkout / program.command[-1].replace(".", "/")).is_dir()
+
+
 def log_of(folder: Path, name: str) -> Path:
     """Where a program's words go."""
     return folder / "logs" / f"{name}.log"

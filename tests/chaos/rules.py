@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from services.job.domain.calls import MAY_HAVE_BOUGHT, OPEN, CallPhase
 from services.job.domain.states import FINAL, State, Transition, is_legal
-from tests.chaos import peace_rules, telling_rules, vendor_rules
+from tests.chaos import peace_rules, telling_rules, vendor_rules, webhook_rules
 from tests.chaos.history import History
 from tests.chaos.matching import matched, was_delivered
 from tests.support.providers.paid_server import PRICE_MICROS
@@ -211,6 +211,7 @@ RULES: Sequence[Rule] = (
     *vendor_rules.RULES,
     *telling_rules.RULES,
     *peace_rules.RULES,
+    *webhook_rules.RULES,
 )
 
 

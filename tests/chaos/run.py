@@ -25,6 +25,7 @@ from tests.chaos.load import Load
 from tests.chaos.rules import check
 from tests.chaos.stack import ChaosStack, chaos_stack
 from tests.chaos.tuning import LEASE_SECONDS, MONITOR_INTERVAL_SECONDS
+from tests.chaos.webhooks import Webhooks, webhooks_at
 
 #: What a machine with nothing else to do takes for the steps of a rescue.
 NOISE_SECONDS = 5.0
@@ -79,14 +80,16 @@ def run(plan: Plan, folder: Path) -> Result:
 
 def play(plan: Plan, stack: ChaosStack) -> Result:
     """Run the plan on a stack that is up; it is at peace afterwards."""
-    load = Load(stack.addresses.http, seed=plan.seed, at_once=plan.at_once)
     with connected(stack) as connection:
         breakers.remember(connection)
-    with facts_at(stack.addresses.nats_url) as facts:
-        killer = Killer(stack, facts, seed=plan.seed, longest_outage=plan.longest_outage)
-        _strike(plan, load, killer)
-    load.finish(seconds=peace.PEACE_SECONDS)
-    _keep(plan, stack, load, killer.score)
+    with webhooks_at(stack.addresses, seed=plan.seed) as webhooks:
+        webhooks.subscribe()
+        load = Load(stack.addresses.http, seed=plan.seed, at_once=plan.at_once, callbacks=webhooks.callback)
+        with facts_at(stack.addresses.nats_url) as facts:
+            killer = Killer(stack, facts, seed=plan.seed, longest_outage=plan.longest_outage)
+            _strike(plan, load, killer)
+        load.finish(seconds=peace.PEACE_SECONDS)
+        _keep(plan, stack, load, webhooks, killer.score)
     with connected(stack) as connection:
         found = read(connection, stack)
     rescues = rescues_of(killer.score, found, noise=plan.noise)
@@ -123,15 +126,16 @@ def evidence_of(stack: ChaosStack) -> Evidence:
     return Evidence(folder=stack.folder / "evidence")
 
 
-def _keep(plan: Plan, stack: ChaosStack, load: Load, score: Score) -> None:
+def _keep(plan: Plan, stack: ChaosStack, load: Load, webhooks: Webhooks, score: Score) -> None:
     """Wait until nothing is left to do, and go on without that: the rules say what is missing."""
     kept = evidence_of(stack)
     kept.folder.mkdir(exist_ok=True)
     struck = [Struck(fault=one.fault, victims=one.victims, at=one.at, until=one.until) for one in score.all_strikes]
     with connected(stack) as connection:
-        drained = peace.await_drained(connection)
+        drained = peace.await_drained(connection) | {"webhooks": webhooks.finish(seconds=peace.PEACE_SECONDS)}
         load.look_again()
         load.write(kept.promises)
+        webhooks.write(kept.received)
         known = {"noise": plan.noise, "longest_outage": plan.longest_outage, "struck": struck, "drained": drained}
         kept.write_peace(peace.observed(stack, connection, later=plan.later, **known))
     peace.write_feed(stack, kept.feed)

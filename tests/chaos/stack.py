@@ -34,6 +34,8 @@ class Addresses:
 
     http: str
     database_url: str
+    notifier_url: str
+    """The same database as the notifier sees it."""
     storage_url: str
     nats_url: str
     books: Path
@@ -49,7 +51,7 @@ class ChaosStack:
         self._other = other
         self._other_versions: dict[str, Program] = {}
         self._seed = seed
-        self._replicas = {"job": replicas, "generator": replicas, "uploader": replicas}
+        self._replicas = dict.fromkeys(("job", "generator", "uploader", "notifier"), replicas)
         self._children: dict[str, Child] = {}
         self._leases: dict[str, ExitStack] = {}
         self._held: set[str] = set()
@@ -82,20 +84,23 @@ class ChaosStack:
         self.links = Links(services.control)
         if self._other is not None:
             self._other_versions = {
-                name: programs.of_version(self._other, program) for name, program in services.programs.items()
+                name: programs.of_version(self._other, program)
+                for name, program in services.programs.items()
+                if programs.is_of_version(self._other, program)
             }
         self._run({name: program for name, program in services.programs.items() if name.startswith("job")})
         self._run({name: program for name, program in services.programs.items() if not name.startswith("job")})
         self.addresses = Addresses(
             http=f"http://{services.http}",
             database_url=database_url,
+            notifier_url=database_urls["notifier"],
             storage_url=servers.storage_url,
             nats_url=servers.nats_url,
             books=servers.books,
             operations={
                 name: program.environment["CALOTYPE_GRPC_LISTEN"]
                 for name, program in services.programs.items()
-                if name.startswith(("generator", "uploader"))
+                if name.startswith(("generator", "uploader", "notifier"))
             },
         )
         self._keeper.start()
@@ -207,7 +212,7 @@ class ChaosStack:
             if self._children[name].is_alive:
                 self.thaw([process.pid for process in self.family(name)])
         for children in (
-            ("gateway", "generator", "uploader"),
+            ("gateway", "generator", "uploader", "notifier"),
             ("job",),
             ("links", "nats", "storage", "paid", "postgres"),
         ):

@@ -104,6 +104,11 @@ class Stores:
         told = json.loads(self.evidence.feed.read_text(encoding="utf-8"))
         self.evidence.feed.write_text(json.dumps(change(told)), encoding="utf-8")
 
+    def receive(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Change what receivers of webhooks got, and what the notifier has written down."""
+        kept = json.loads(self.evidence.received.read_text(encoding="utf-8"))
+        self.evidence.received.write_text(json.dumps(change(kept)), encoding="utf-8")
+
     def restore(self) -> None:
         """Put everything back."""
         self.connection.rollback()

@@ -21,6 +21,8 @@ TUNING = {
     "GENERATOR_SLOTS": "12",
     "UPLOADER_SLOTS": "8",
     "LOG_FORMAT": "text",
+    # Receivers are in the suite.
+    "WEBHOOK_ALLOW_PRIVATE": "true",
 }
 #: How many calls of the synchronous provider may be under way, and begin within a minute.
 AT_ONCE, PER_MINUTE = 4, 120

@@ -14,7 +14,7 @@ from common.loops import run_every
 from common.postgres import Database
 from services.notifier.application import attempts
 from services.notifier.domain.endpoints import Share
-from services.notifier.loops.sending import Attempts
+from services.notifier.loops.sending import SEND_SECONDS, Attempts
 from services.notifier.loops.slots import Slot, Slots
 from services.notifier.ports import EventKey, JobService, Sender
 from services.notifier.store import claims
@@ -32,6 +32,8 @@ MAX_CLAIMED = 64
 JOBS_AT_ONCE = 25
 #: Seconds for that.
 JOBS_SECONDS = 10.0
+#: Seconds after a claim within which an attempt begins: it ends before its lease does.
+BEGIN_SECONDS = claims.LEASE_SECONDS - SEND_SECONDS
 #: Seconds without claims after job-service did not respond.
 AWAY_SECONDS = 1.0
 
@@ -131,12 +133,13 @@ class Dispatcher:
             for share in Share
             if (free := self._slots.free(share)) > 0
         }
+        until = _now() + BEGIN_SECONDS
         work = partial(claims.claim_shares, wanted=wanted, per_minute=self._per_minute)
         claimed = await self._database.run(work, pool=Pool.CLAIMS) if wanted else []
         if claimed:
             held = [(claim, self._slots.take(claim.delivery.tenant, claim.delivery.share)) for claim in claimed]
             for first in range(0, len(held), JOBS_AT_ONCE):
-                self._start(self._deliver(held[first : first + JOBS_AT_ONCE]))
+                self._start(self._deliver(held[first : first + JOBS_AT_ONCE], until))
         return len(claimed)
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
@@ -144,8 +147,11 @@ class Dispatcher:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _deliver(self, held: Sequence[tuple[DeliveryClaim, Slot]]) -> None:
-        """Starts the attempts of a claim; without job-service, those of jobs are released."""
+    async def _deliver(self, held: Sequence[tuple[DeliveryClaim, Slot]], until: float) -> None:
+        """Starts the attempts of a claim; without job-service, those of jobs are released.
+
+        After `until`, a time of the loop, all are released.
+        """
         keys = {key for claim, _ in held if (key := _key_of(claim)) is not None}
         jobs: Mapping[EventKey, str] = {}
         try:
@@ -161,8 +167,13 @@ class Dispatcher:
             _LOG.exception("dispatcher.jobs_unreadable", extra={"deliveries": len(keys)})
             if len(held) > 1:
                 for pair in held:
-                    self._start(self._deliver([pair]))
+                    self._start(self._deliver([pair], until))
                 return
+        if _now() > until:
+            # The process stood still, or the database was slow: somebody else may hold the deliveries by now.
+            event(_LOG, logging.WARNING, "dispatcher.claimed_too_long_ago", deliveries=len(held))
+            await self._release(held)
+            return
         for claim, slot in held:
             key = _key_of(claim)
             self._start(self._attempt(claim, slot, claim.delivery.data if key is None else jobs.get(key)))
@@ -195,6 +206,10 @@ class Dispatcher:
         for _, slot in held:
             self._slots.give_back(slot)
         self._woken.set()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _key_of(claim: DeliveryClaim) -> EventKey | None:

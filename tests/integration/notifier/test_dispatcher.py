@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -19,6 +19,7 @@ from services.notifier.loops import dispatcher as dispatching
 from services.notifier.loops import sending
 from services.notifier.loops.dispatcher import Dispatcher
 from services.notifier.loops.housekeeping import Housekeeping
+from services.notifier.ports import EventKey
 from services.notifier.store import claims, outcomes, readiness
 from tests.support.notifier.scripted_store import (
     FAILURE,
@@ -31,6 +32,7 @@ from tests.support.notifier.scripted_store import (
     key_of,
 )
 from tests.support.patience import PATIENCE, pause
+from tests.support.servers.hostile_receivers import LoopClock
 
 DELIVERED, PENDING, SENDING = DeliveryState.DELIVERED, DeliveryState.PENDING, DeliveryState.SENDING
 
@@ -341,6 +343,33 @@ async def test_what_a_dead_process_had_claimed_is_sent_by_another_when_the_lease
     assert {sent.delivery_id for sent in sender.sent} == {claim.delivery.id for claim in lost}
     assert store.run(partial(attempts.record, delivery=lost[0].delivery, outcome=FAILURE)).state is None
     assert set(store.states().values()) == {DELIVERED}
+
+
+class FreezingJobs(ScriptedJobService):
+    """Returns jobs; the process stands still meanwhile, for as many seconds as a list says, each time."""
+
+    def __init__(self, seconds: list[float]) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._clock = LoopClock()
+
+    async def jobs(self, keys: Collection[EventKey]) -> Mapping[EventKey, str]:
+        """Return a job for each key."""
+        self._clock.pass_by(self._seconds.pop(0))
+        return await super().jobs(keys)
+
+
+async def test_a_process_that_stood_still_after_a_claim_sends_nothing_of_it(
+    database: Database, sender: ScriptedSender, store: Tables
+) -> None:
+    store.working()
+    store.fan_out(job_event("job_1"), job_event("job_2"))
+    frozen = dispatcher_of(database, FreezingJobs([dispatching.BEGIN_SECONDS + 1, 0.0]), sender)
+    assert await frozen._claim() == 2
+    await frozen.settle()
+    assert (sender.sent, frozen.busy, set(store.states().values())) == ([], 0, {PENDING})
+    await deliver(frozen)
+    assert (len(sender.sent), set(store.states().values())) == (2, {DELIVERED})
 
 
 async def test_what_a_process_sent_before_it_died_is_sent_again_under_the_same_id(
