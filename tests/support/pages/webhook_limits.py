@@ -9,10 +9,15 @@ from services.notifier.adapters.http_sender import DEADLINE_SECONDS
 from services.notifier.application import redelivery, signing
 from services.notifier.application.webhooks import MAX_TESTS
 from services.notifier.domain import attempts, endpoints, health, retry_schedule
+from services.notifier.domain.endpoints import Share
+from services.notifier.loops.sending import OVERRUN_SECONDS
+from services.notifier.loops.slots import Slots
 from services.notifier.settings import Settings
 from services.notifier.store import fan_out, outcomes, retention
 
 MANIFEST = Path(__file__).parents[3] / "deploy" / "k8s" / "base" / "notifier.yaml"
+#: Durations that the page writes in words.
+_WORDS = {0.5: "half a second"}
 _UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 
 
@@ -84,8 +89,20 @@ def phrases() -> list[str]:
         f"`deploy/k8s` opens {' and '.join(_opened_ports())}",
         f"{_part(health.OVERLOAD_POINTS / health.FAILURE_POINTS)}",
         f"{_part(endpoints.SLOW_PART)} of them is for slow endpoints and {_part(endpoints.NEW_PART)} for new ones",
+        f"longer than {_WORDS[OVERRUN_SECONDS]}",
+        f"up to {_overrun():g} times as many",
         f"rotate wh_... --grace-seconds {signing.DEFAULT_GRACE}",
     ]
+
+
+def _overrun() -> float:
+    """Returns attempts that may be under way, for each slot."""
+    slots, taken = Slots(Settings.notifier_slots), 0
+    for share in Share:
+        while slots.free(share):
+            taken += 1
+            slots.overrun(slots.take("acme", share))
+    return taken / Settings.notifier_slots
 
 
 def _part(part: float) -> str:
@@ -93,5 +110,6 @@ def _part(part: float) -> str:
 
 
 def _opened_ports() -> list[str]:
-    [ports] = re.findall(r'CALOTYPE_WEBHOOK_PORTS, value: "([\d,]+)"', MANIFEST.read_text(encoding="utf-8"))
-    return ports.split(",")
+    found = re.search(r'CALOTYPE_WEBHOOK_PORTS, value: "([\d,]+)"', MANIFEST.read_text(encoding="utf-8"))
+    assert found
+    return found[1].split(",")

@@ -68,7 +68,7 @@ def _indented(value: Any, depth: int) -> str:
         members = cast("dict[str, Any]", value).items()
         parts = [f"{space}{json.dumps(name)}: {_indented(member, depth + 1)}" for name, member in members]
         return "{\n" + ",\n".join(parts) + "\n" + "  " * depth + "}"
-    parts = [space + _indented(member, depth + 1) for member in cast("list[Any]", value)]
+    parts = [space + _indented(member, depth + 1) for member in value]
     return "[\n" + ",\n".join(parts) + "\n" + "  " * depth + "]"
 
 
