@@ -26,8 +26,8 @@ class Settings(ServerSettings, ClientSettings, BrokerSettings):
     api_base_url: str
     #: Address on which WebhookService, health and OperationsService listen.
     grpc_listen: str
-    #: Deliveries that the process attempts at a time: three quarters for endpoints that work, an eighth for new ones and
-    #: an eighth for slow ones. Long attempts free their slots, so that more may be open.
+    #: Deliveries that the process attempts at a time: three quarters for endpoints that work, an eighth for new ones,
+    #: and an eighth for slow ones. Long attempts free their slots, so that more may be open.
     notifier_slots: int = field(default=64, metadata={"min": 4, "max": 1024})
     #: Whether receivers may have private addresses; link-local ones, and so those of metadata servers, stay refused.
     webhook_allow_private: bool = False

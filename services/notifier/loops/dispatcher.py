@@ -170,7 +170,7 @@ class Dispatcher:
                     self._start(self._deliver([pair], until))
                 return
         if _now() > until:
-            # The process stood still, or the database was slow: somebody else may hold the deliveries by now.
+            # The process stood still, or the database was slow: another process may hold the deliveries by now.
             event(_LOG, logging.WARNING, "dispatcher.claimed_too_long_ago", deliveries=len(held))
             await self._release(held)
             return
