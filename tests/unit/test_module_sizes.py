@@ -9,7 +9,6 @@ PACKAGES = ("services", "gateway", "common", "cli", "proto")
 MAX_LINES, MAX_MEDIAN = 300, 100
 #: Modules of data, read by looking up a row: longer than others, and with no more than one short function.
 TABLES = {
-    "gateway/api_docs/enums.py": "the name and meaning of each value of each enum of the API",
     "gateway/api_docs/examples.py": "one example of each body and response of the API",
     "gateway/views/ui_states.py": "what a user sees of a job in each condition",
 }
