@@ -23,18 +23,20 @@ FROM jsonb_to_recordset(CAST(:origins AS jsonb)) AS origin (id uuid, tenant text
 ON CONFLICT (tenant, url) WHERE kind = 'callback' AND deleted_at IS NULL DO NOTHING
 """
 
-# In the order of ids, as everybody locks several endpoints.
+FIND_ENDPOINTS = """
+SELECT id FROM webhook_endpoints
+WHERE tenant = ANY(CAST(:tenants AS text[])) AND kind = 'endpoint' AND deleted_at IS NULL
+    AND (event_types = '{}' OR event_types && CAST(:types AS text[]))
+UNION ALL
+SELECT endpoint.id FROM jsonb_to_recordset(CAST(:origins AS jsonb)) AS origin (tenant text, url text)
+JOIN webhook_endpoints AS endpoint ON endpoint.tenant = origin.tenant AND endpoint.url = origin.url
+    AND endpoint.kind = 'callback' AND endpoint.deleted_at IS NULL
+"""
+
+# Apart from the search: PostgreSQL evaluates a condition again for each row that changed while it waited for the lock,
+# and a join may then lose rows. In the order of ids, as everybody locks several endpoints.
 LOCK_ENDPOINTS = """
-SELECT * FROM webhook_endpoints WHERE id IN (
-    SELECT id FROM webhook_endpoints
-    WHERE tenant = ANY(CAST(:tenants AS text[])) AND kind = 'endpoint' AND deleted_at IS NULL
-        AND (event_types = '{}' OR event_types && CAST(:types AS text[]))
-    UNION ALL
-    SELECT endpoint.id FROM jsonb_to_recordset(CAST(:origins AS jsonb)) AS origin (tenant text, url text)
-    JOIN webhook_endpoints AS endpoint ON endpoint.tenant = origin.tenant AND endpoint.url = origin.url
-        AND endpoint.kind = 'callback' AND endpoint.deleted_at IS NULL)
-    AND deleted_at IS NULL
-ORDER BY id FOR UPDATE
+SELECT * FROM webhook_endpoints WHERE id = ANY(CAST(:ids AS uuid[])) AND deleted_at IS NULL ORDER BY id FOR UPDATE
 """
 
 # Waiting, until the order of the job's deliveries is known.
@@ -85,7 +87,9 @@ def _lock(connection: Connection, events: Sequence[JobEvent], origins: Collectio
     for _ in range(MAX_TRIES):
         if wanted:
             connection.execute(text(CREATE_ORIGINS), {"origins": parameters["origins"]})
-        found = [rows.endpoint_from(row) for row in connection.execute(text(LOCK_ENDPOINTS), parameters).mappings()]
+        ids = connection.execute(text(FIND_ENDPOINTS), parameters).scalars().all()
+        locked = connection.execute(text(LOCK_ENDPOINTS), {"ids": rows.ids(sorted(ids))}).mappings()
+        found = [rows.endpoint_from(row) for row in locked]
         if len(origins) == sum(endpoint.kind is Kind.CALLBACK for endpoint in found):
             return found
     raise RuntimeError("origins of callback URLs are deleted as fast as they are created")

@@ -147,3 +147,29 @@ def test_an_endpoint_that_is_created_during_a_fan_out_misses_no_later_event(stor
         endpoint, moved = store.run(create)
         moved.result(PATIENCE)
     assert store.states(endpoint) == {("job_1", 1): PENDING}
+
+
+#: The plan of tables that are small, or were small when the database last looked at them.
+PLAN = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off"
+
+
+def test_endpoints_that_change_during_a_fan_out_get_the_event(store: Tables) -> None:
+    endpoints = [store.working(url=f"https://{number}.example/") for number in range(4)]
+    waiting = text("SELECT 1 FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0")
+    events = [job_event("job_1", callback_url="https://callback.example/hook")]
+
+    def insert(connection: Connection) -> int:
+        connection.execute(text(PLAN))
+        return fan_out.fan_out(connection, events, new_key=key_of)
+
+    def change(connection: Connection) -> Any:
+        """As claims and outcomes do, while a page of events waits for the rows."""
+        connection.execute(text("UPDATE webhook_endpoints SET served_at = now()"))
+        created = threads.submit(store.run, insert)
+        while not store.run(lambda c: c.execute(waiting).first()):
+            assert not created.done()
+        return created
+
+    with ThreadPoolExecutor(1) as threads:
+        assert store.run(change).result(PATIENCE) == 5
+    assert all(store.states(endpoint) == {("job_1", 1): PENDING} for endpoint in endpoints)
