@@ -16,7 +16,7 @@ from services.generator.domain.provider_results import (
     Pending,
     StageError,
 )
-from services.generator.domain.settlements import Outcome, Settlement, WorkerReport
+from services.generator.domain.settlements import CallOutcome, Settlement, WorkerReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +165,7 @@ class Facts(Protocol):
         fact_id: str,
         *,
         job: Job,
-        calls: Sequence[Outcome],
+        calls: Sequence[CallOutcome],
         images: Sequence[StagedImage],
         warnings: Sequence[JobWarning],
     ) -> None:
@@ -177,13 +177,13 @@ class Facts(Protocol):
         *,
         job: Job,
         error: StageError,
-        calls: Sequence[Outcome],
+        calls: Sequence[CallOutcome],
         images: Sequence[StagedImage],
     ) -> None:
         """The claim ended with an error; `images` were staged all the same."""
 
     async def ledger_settled(
-        self, fact_id: str, *, job: Job, calls: Sequence[Outcome], images: Sequence[StagedImage]
+        self, fact_id: str, *, job: Job, calls: Sequence[CallOutcome], images: Sequence[StagedImage]
     ) -> None:
         """Calls ended under a claim that can no longer change the job."""
 
@@ -192,7 +192,7 @@ class Facts(Protocol):
         fact_id: str,
         *,
         settlement: Settlement,
-        outcome: Outcome,
+        outcome: CallOutcome,
         cancel: CancelOutcome | None,
         images: Sequence[StagedImage],
     ) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from services.notifier.domain.attempts import Outcome
+from services.notifier.domain.attempts import AttemptOutcome
 from services.notifier.domain.endpoints import Secret, SignatureScheme
 from services.notifier.domain.events import JobEvent
 
@@ -49,5 +49,5 @@ class Sender(Protocol):
         secrets: Sequence[Secret],
         scheme: SignatureScheme,
         traceparent: str | None,
-    ) -> Outcome:
+    ) -> AttemptOutcome:
         """Makes one attempt, signed with each of the secrets; raises nothing for what a receiver does."""

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from common.network.guarded_connect import AddressPolicy
 from services.notifier.adapters.http_sender import HttpSender
-from services.notifier.domain.attempts import AttemptError, Outcome
+from services.notifier.domain.attempts import AttemptError, AttemptOutcome
 from services.notifier.domain.endpoints import Secret, SignatureScheme
 from tests.support.patience import PATIENCE
 from tests.support.security.certificates import Authority, dns
@@ -48,7 +48,7 @@ BROKEN = "The receiver closed the connection before its response ended."
 NOT_HTTP = "The receiver's response is not HTTP/1.1."
 
 
-async def attempt(url: str, *, policy: AddressPolicy = ANYWHERE, body: bytes = b"{}", **options: Any) -> Outcome:
+async def attempt(url: str, *, policy: AddressPolicy = ANYWHERE, body: bytes = b"{}", **options: Any) -> AttemptOutcome:
     """What comes of one attempt, which ends in any case."""
     options.setdefault("resolver", Names())
     sender = HttpSender(policy=policy, **options)
@@ -64,13 +64,13 @@ async def attempt(url: str, *, policy: AddressPolicy = ANYWHERE, body: bytes = b
         )
 
 
-async def against(behave: Behaviour, **options: Any) -> Outcome:
+async def against(behave: Behaviour, **options: Any) -> AttemptOutcome:
     """What comes of an attempt at a receiver that behaves so."""
     async with receiver(behave) as running:
         return await attempt(running.url(), **options)
 
 
-def summary(outcome: Outcome) -> tuple[AttemptError | None, int | None]:
+def summary(outcome: AttemptOutcome) -> tuple[AttemptError | None, int | None]:
     """Class and status."""
     return outcome.error, outcome.status
 
@@ -78,7 +78,7 @@ def summary(outcome: Outcome) -> tuple[AttemptError | None, int | None]:
 # Silence: the clock is put forward once the attempt is where it is to hang.
 
 
-async def too_late(url: str, until: Callable[[Wire], Awaitable[None]], **options: Any) -> tuple[Outcome, Wire]:
+async def too_late(url: str, until: Callable[[Wire], Awaitable[None]], **options: Any) -> tuple[AttemptOutcome, Wire]:
     """What comes of an attempt whose time ends when it has come so far."""
     wire, clock = Wire(), LoopClock()
     running = asyncio.create_task(attempt(url, backend=wire, **options))

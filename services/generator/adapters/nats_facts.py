@@ -24,7 +24,7 @@ from services.generator.domain.provider_results import (
     StageError,
     VendorError,
 )
-from services.generator.domain.settlements import Outcome, Settlement
+from services.generator.domain.settlements import CallOutcome, Settlement
 
 _LOG = logging.getLogger(__name__)
 SOURCE = "calotype/generator"
@@ -58,7 +58,7 @@ class NatsFacts:
         fact_id: str,
         *,
         job: Job,
-        calls: Sequence[Outcome],
+        calls: Sequence[CallOutcome],
         images: Sequence[StagedImage],
         warnings: Sequence[JobWarning],
     ) -> None:
@@ -77,7 +77,7 @@ class NatsFacts:
         *,
         job: Job,
         error: StageError,
-        calls: Sequence[Outcome],
+        calls: Sequence[CallOutcome],
         images: Sequence[StagedImage],
     ) -> None:
         """The claim ended with an error."""
@@ -91,7 +91,7 @@ class NatsFacts:
         await self._publish("stage_failed", fact_pb2.Fact(id=fact_id, stage_failed=failed), about=job.id)
 
     async def ledger_settled(
-        self, fact_id: str, *, job: Job, calls: Sequence[Outcome], images: Sequence[StagedImage]
+        self, fact_id: str, *, job: Job, calls: Sequence[CallOutcome], images: Sequence[StagedImage]
     ) -> None:
         """Calls ended under a claim that can no longer change the job."""
         settled = fact_pb2.LedgerSettled(
@@ -107,7 +107,7 @@ class NatsFacts:
         fact_id: str,
         *,
         settlement: Settlement,
-        outcome: Outcome,
+        outcome: CallOutcome,
         cancel: CancelOutcome | None,
         images: Sequence[StagedImage],
     ) -> None:
@@ -172,7 +172,7 @@ def _failure(error: StageError) -> error_pb2.Failure:
     )
 
 
-def call_outcome(outcome: Outcome) -> fact_pb2.CallOutcome:
+def call_outcome(outcome: CallOutcome) -> fact_pb2.CallOutcome:
     """Returns the protobuf message of a call's outcome, for facts and for calls of job-service."""
     error = outcome.error
     message = fact_pb2.CallOutcome(

@@ -8,7 +8,7 @@ from common.leased_work import Slot
 from services.generator.domain import failures
 from services.generator.domain.jobs import Call, CallPhase, Job, StagedImage
 from services.generator.domain.provider_results import JobWarning, ProviderError
-from services.generator.domain.settlements import Outcome, WorkerReport
+from services.generator.domain.settlements import CallOutcome, WorkerReport
 
 
 class Interrupted(Exception):
@@ -24,7 +24,7 @@ class Claim:
     #: Staged images by index, those of earlier claims included.
     images: dict[int, StagedImage] = field(default_factory=dict)
     #: Outcomes of calls by call id.
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    outcomes: dict[str, CallOutcome] = field(default_factory=dict)
     #: Whether a call was begun or is followed: the time limit is then that of generating.
     is_generating: bool = False
     #: Whether an acceptance was published as a fact. The job is then not released: the next claim could start before
@@ -83,13 +83,13 @@ class Claim:
 
     def end_unsent(self, call_id: str) -> None:
         """Records that a call was certainly not sent, whether or not job-service recorded it."""
-        self.outcomes[call_id] = Outcome(call_id=call_id, phase=CallPhase.NOT_SENT)
+        self.outcomes[call_id] = CallOutcome(call_id=call_id, phase=CallPhase.NOT_SENT)
 
     def end(
         self, call: Call, phase: CallPhase, *, cost_micros: int | None = None, error: ProviderError | None = None
     ) -> None:
         """Records how a call ended."""
-        self.outcomes[call.id] = Outcome(
+        self.outcomes[call.id] = CallOutcome(
             call_id=call.id,
             phase=phase,
             operation_id=call.operation_id,

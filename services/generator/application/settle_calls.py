@@ -25,7 +25,7 @@ from services.generator.domain.provider_results import (
     ProviderError,
     StageError,
 )
-from services.generator.domain.settlements import Outcome, Settlement
+from services.generator.domain.settlements import CallOutcome, Settlement
 from services.generator.ports import Facts, ImageProvider, ImageReader, JobService, Staging
 
 _LOG = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Settler:
 
     async def _end(
         self, slot: Slot[Settlement], provider: ImageProvider, images: dict[int, StagedImage]
-    ) -> Outcome | None:
+    ) -> CallOutcome | None:
         """Returns how the call ended, after staging its images if `keep` is set; None while it has not ended."""
         settlement = slot.work
         stager = ImageStager(
@@ -90,7 +90,7 @@ class Settler:
             memory=self._memory,
         )
         unread = UnreadResponses(reader=self._reader, raw=stager.raw) if settlement.keep else None
-        result: Outcome | Generated | None = None
+        result: CallOutcome | Generated | None = None
         try:
             if settlement.call.phase is not CallPhase.ACCEPTED:
                 is_staged = settlement.keep and await stager.adopt(settlement.call)
@@ -112,7 +112,7 @@ class Settler:
     async def _publish(
         self,
         slot: Slot[Settlement],
-        outcome: Outcome,
+        outcome: CallOutcome,
         cancel: CancelOutcome | None,
         images: tuple[StagedImage, ...],
     ) -> None:
@@ -129,15 +129,15 @@ class Settler:
             event(_LOG, logging.WARNING, "settlement.not_postponed", call_id=settlement.call.id, reason=error.reason)
 
 
-def _without_operation(settlement: Settlement, provider: ImageProvider) -> Outcome:
+def _without_operation(settlement: Settlement, provider: ImageProvider) -> CallOutcome:
     """Returns the outcome of a call that may or may not have been sent, and has no operation to poll."""
     phase = CallPhase.FAILED if provider.traits.free else CallPhase.UNKNOWN
-    return Outcome(call_id=settlement.call.id, phase=phase, is_over=False)
+    return CallOutcome(call_id=settlement.call.id, phase=phase, is_over=False)
 
 
-def _adopted(call: Call) -> Outcome:
+def _adopted(call: Call) -> CallOutcome:
     """Returns the outcome of a call whose images are all in staging."""
-    return Outcome(call_id=call.id, phase=CallPhase.SUCCEEDED)
+    return CallOutcome(call_id=call.id, phase=CallPhase.SUCCEEDED)
 
 
 async def _cancel(settlement: Settlement, provider: ImageProvider) -> CancelOutcome | None:
@@ -157,7 +157,7 @@ async def _cancel(settlement: Settlement, provider: ImageProvider) -> CancelOutc
 
 async def _poll(
     settlement: Settlement, provider: ImageProvider, unread: UnreadResponses | None
-) -> Outcome | Generated | None:
+) -> CallOutcome | Generated | None:
     """Polls the operation; returns its result, its outcome without a result, or None while it has not ended.
 
     The outcome is `UNKNOWN` when the settlement's time is over. `unread` stores unreadable responses; None: drop them.
@@ -173,12 +173,12 @@ async def _poll(
                 return generated
         if isinstance(error, ProviderError) and error.acceptance is Acceptance.ACCEPTED:
             phase = failures.phase_after(error)
-            return Outcome(call_id=call.id, phase=phase, operation_id=operation.id, error=error.forget())
+            return CallOutcome(call_id=call.id, phase=phase, operation_id=operation.id, error=error.forget())
     else:
         if isinstance(state, Generated):
             return state
     if settlement.seconds_left <= 0:
-        return Outcome(call_id=call.id, phase=CallPhase.UNKNOWN, operation_id=operation.id)
+        return CallOutcome(call_id=call.id, phase=CallPhase.UNKNOWN, operation_id=operation.id)
     return None
 
 
@@ -192,8 +192,8 @@ def _operation(settlement: Settlement) -> Operation:
     return Operation(id=settlement.call.operation_id, state=settlement.call.operation_state)
 
 
-def _succeeded(call: Call, generated: Generated) -> Outcome:
-    return Outcome(
+def _succeeded(call: Call, generated: Generated) -> CallOutcome:
+    return CallOutcome(
         call_id=call.id, phase=CallPhase.SUCCEEDED, operation_id=call.operation_id, cost_micros=generated.cost_micros
     )
 

@@ -7,7 +7,7 @@ from services.generator.domain.provider_results import CancelOutcome, ProviderEr
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class CallOutcome:
     """How a provider call ended, for the ledger."""
 
     #: The call's id.
@@ -31,7 +31,7 @@ class WorkerReport:
     """A worker's report on calls and images of its job, which the ledger may not have yet."""
 
     #: Calls that ended.
-    calls: tuple[Outcome, ...] = ()
+    calls: tuple[CallOutcome, ...] = ()
     #: Images that were staged.
     images: tuple[StagedImage, ...] = ()
 

@@ -19,7 +19,7 @@ from services.notifier.adapters.delivery_request import DeliveryRequest, Signing
 from services.notifier.adapters.failures import CAUSED_BY_OTHERS, AttemptFailed, failure_of, timed_out
 from services.notifier.adapters.responses import Received, outcome
 from services.notifier.adapters.watched_connection import Progress
-from services.notifier.domain.attempts import AttemptError, Outcome
+from services.notifier.domain.attempts import AttemptError, AttemptOutcome
 from services.notifier.domain.endpoints import Secret, SignatureScheme
 
 #: Seconds of an attempt: resolution, connection, TLS, request, headers and body together.
@@ -65,7 +65,7 @@ class HttpSender:
         secrets: Sequence[Secret],
         scheme: SignatureScheme,
         traceparent: str | None,
-    ) -> Outcome:
+    ) -> AttemptOutcome:
         """Makes one attempt, signed with each of the secrets; raises nothing for what a receiver does."""
         began = time.monotonic()
         signing = Signing(keys=[secret.key for secret in secrets], scheme=scheme, timestamp=int(self._clock()))

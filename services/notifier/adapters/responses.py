@@ -10,7 +10,7 @@ from services.notifier.adapters.failures import AttemptFailed
 from services.notifier.adapters.forward_proxy import CREDENTIALS_REQUIRED
 from services.notifier.adapters.text import one_line
 from services.notifier.adapters.watched_connection import EnoughReceived, Progress
-from services.notifier.domain.attempts import MAX_RESPONSE, AttemptError, Outcome
+from services.notifier.domain.attempts import MAX_RESPONSE, AttemptError, AttemptOutcome
 
 #: Bytes of a body that are read; the connection is closed then.
 MAX_BODY = 16 * 1024
@@ -45,13 +45,13 @@ class Received:
 
 def outcome(
     received: Received, failure: AttemptFailed | None, *, duration_ms: int, is_private: bool, is_proxied: bool
-) -> Outcome:
+) -> AttemptOutcome:
     """Returns the outcome of an attempt. `failure` is None when the response was read as far as it is wanted.
 
     `is_private`: the receiver's address is not public, so that nothing of its response is recorded.
     """
     failure = _by_status(received, is_proxied=is_proxied) or failure
-    return Outcome(
+    return AttemptOutcome(
         duration_ms=duration_ms,
         status=received.status,
         error=failure.error if failure else None,

@@ -8,10 +8,10 @@ from sqlalchemy import Connection
 from services.notifier.application.payloads import notice_data
 from services.notifier.domain import deliveries as delivery_rules
 from services.notifier.domain import health as health_rules
-from services.notifier.domain.attempts import AttemptError, Outcome
+from services.notifier.domain.attempts import AttemptError, AttemptOutcome
 from services.notifier.domain.deliveries import ClaimedDelivery, DeliveryState, NextStep
 from services.notifier.domain.endpoints import Endpoint, Kind
-from services.notifier.domain.health import Health, Notice
+from services.notifier.domain.health import EndpointHealth, Notice
 from services.notifier.domain.retry_schedule import Random
 from services.notifier.store import claims, endpoints, job_order, notices, outcomes, readiness
 
@@ -29,7 +29,7 @@ class Recorded:
 
 
 def record(
-    connection: Connection, delivery: ClaimedDelivery, outcome: Outcome, *, jitter: Random = _RANDOM
+    connection: Connection, delivery: ClaimedDelivery, outcome: AttemptOutcome, *, jitter: Random = _RANDOM
 ) -> Recorded:
     """Records the outcome of an attempt, unless the lease that it was made under is lost."""
     if (found := endpoints.lock_now(connection, delivery.endpoint_id)) is None:
@@ -50,7 +50,7 @@ def record(
     return Recorded(state=step.state, notice=notice)
 
 
-def _state(connection: Connection, delivery: ClaimedDelivery, step: NextStep, health: Health) -> DeliveryState:
+def _state(connection: Connection, delivery: ClaimedDelivery, step: NextStep, health: EndpointHealth) -> DeliveryState:
     if step.state is DeliveryState.DELIVERED:
         return step.state
     if delivery.job_id is not None and job_order.is_superseded(connection, delivery.id):
@@ -60,7 +60,7 @@ def _state(connection: Connection, delivery: ClaimedDelivery, step: NextStep, he
     return step.state
 
 
-def _finish(connection: Connection, endpoint: Endpoint, health: Health, notice: Notice | None) -> None:
+def _finish(connection: Connection, endpoint: Endpoint, health: EndpointHealth, notice: Notice | None) -> None:
     changed = endpoints.write_health(connection, endpoint.id, health)
     readiness.refresh(connection, [endpoint.id])
     if notice is not None:
@@ -71,7 +71,7 @@ def _finish(connection: Connection, endpoint: Endpoint, health: Health, notice: 
 
 def abandon_expired(connection: Connection, *, limit: int) -> int:
     """Records attempts whose process ended before it recorded the outcome; returns their number."""
-    outcome = Outcome(
+    outcome = AttemptOutcome(
         duration_ms=round(claims.LEASE_SECONDS * 1_000),
         error=AttemptError.ABANDONED,
         message="The outcome of this attempt is not known: the process that made it ended.",

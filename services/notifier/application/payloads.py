@@ -6,7 +6,7 @@ from typing import Any
 
 from common.ids import prefixed
 from services.notifier.domain.endpoints import Endpoint
-from services.notifier.domain.health import Health
+from services.notifier.domain.health import EndpointHealth
 
 #: Prefixes of written ids: endpoints, and deliveries (the header `webhook-id`).
 WEBHOOK, MESSAGE = "wh", "msg"
@@ -28,7 +28,7 @@ def test_data(endpoint: Endpoint) -> str:
     return json.dumps({"webhook_id": prefixed(WEBHOOK, endpoint.id), "message": "A test of this webhook."})
 
 
-def _health(health: Health) -> dict[str, Any]:
+def _health(health: EndpointHealth) -> dict[str, Any]:
     return {
         "state": health.state,
         "failing_since": _time(health.failing_since),

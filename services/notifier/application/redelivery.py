@@ -13,7 +13,7 @@ from common.ids import parse
 from services.notifier.application import webhook_changes
 from services.notifier.application.page_tokens import PageTokens
 from services.notifier.application.payloads import MESSAGE
-from services.notifier.domain.attempts import Attempt
+from services.notifier.domain.attempts import DeliveryAttempt
 from services.notifier.domain.deliveries import Delivery, DeliveryState, stored_states
 from services.notifier.domain.endpoints import Endpoint
 from services.notifier.domain.events import SUBSCRIBABLE
@@ -71,7 +71,7 @@ def _endpoint(connection: Connection, filters: DeliveryFilters) -> Endpoint | No
     return webhook_changes.find(connection, filters.tenant, filters.webhook_id) if filters.webhook_id else None
 
 
-def get(connection: Connection, tenant: str, delivery_id: str) -> tuple[Delivery, Sequence[Attempt]]:
+def get(connection: Connection, tenant: str, delivery_id: str) -> tuple[Delivery, Sequence[DeliveryAttempt]]:
     """Returns a delivery with its last attempts, oldest first. Raises `Refusal` NOT_FOUND."""
     delivery = _find(connection, tenant, delivery_id)
     return delivery, outcomes.attempts(connection, delivery.id)

@@ -10,10 +10,10 @@ from sqlalchemy import Connection
 from common.ids import parse
 from services.notifier.application.page_tokens import PageTokens
 from services.notifier.application.payloads import WEBHOOK
-from services.notifier.application.webhook_requests import Change, Webhook
+from services.notifier.application.webhook_requests import EndpointChange, Webhook
 from services.notifier.domain import health as health_rules
 from services.notifier.domain.endpoints import Endpoint, Kind
-from services.notifier.domain.health import DisabledReason, Health
+from services.notifier.domain.health import DisabledReason, EndpointHealth
 from services.notifier.domain.refusals import Violation, invalid, webhook_not_found
 from services.notifier.store import endpoints, idempotency, page_token_key, readiness, rows, secrets
 
@@ -62,7 +62,7 @@ def list_page(connection: Connection, tenant: str, *, page_size: int, page_token
     return webhooks, tokens.seal(str(page[-1].id)) if len(found) > size else ""
 
 
-def update(connection: Connection, tenant: str, webhook_id: str, change: Change) -> Webhook:
+def update(connection: Connection, tenant: str, webhook_id: str, change: EndpointChange) -> Webhook:
     """Changes an endpoint; the change is validated. Raises `Refusal` NOT_FOUND."""
     endpoint = find(connection, tenant, webhook_id, locked=True)
     url = endpoint.url if change.url is None else change.url
@@ -81,7 +81,7 @@ def update(connection: Connection, tenant: str, webhook_id: str, change: Change)
     return _with_secrets(connection, changed)
 
 
-def _health(endpoint: Endpoint, change: Change, *, is_moved: bool, now: datetime) -> Health:
+def _health(endpoint: Endpoint, change: EndpointChange, *, is_moved: bool, now: datetime) -> EndpointHealth:
     is_disabled = endpoint.health.disabled_reason is not None
     if change.enabled is False and not is_disabled:
         return health_rules.disable(endpoint.health, DisabledReason.BY_TENANT, now)

@@ -38,7 +38,7 @@ class NewWebhook:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
+class EndpointChange:
     """A change of an endpoint; None leaves a field as it is."""
 
     #: URL to post to; another URL is another receiver, so that its health begins anew.

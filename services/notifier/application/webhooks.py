@@ -22,8 +22,8 @@ from services.notifier.application import (
 )
 from services.notifier.application.redelivery import DeliveryFilters
 from services.notifier.application.signing import RotatedSecret, Rotation
-from services.notifier.application.webhook_requests import Change, CreatedWebhook, NewWebhook, Webhook
-from services.notifier.domain.attempts import Attempt
+from services.notifier.application.webhook_requests import CreatedWebhook, EndpointChange, NewWebhook, Webhook
+from services.notifier.domain.attempts import DeliveryAttempt
 from services.notifier.domain.deliveries import Delivery
 from services.notifier.domain.endpoints import Endpoint, Secret
 from services.notifier.domain.events import TEST
@@ -85,7 +85,7 @@ class Webhooks:
         work = partial(webhook_changes.list_page, tenant=tenant, page_size=page_size, page_token=page_token)
         return await self._run(work)
 
-    async def update(self, tenant: str, webhook_id: str, change: Change) -> Webhook:
+    async def update(self, tenant: str, webhook_id: str, change: EndpointChange) -> Webhook:
         """Changes an endpoint. Before it enables one, all its deliveries are held, in transactions of their own."""
         webhook_requests.check(
             url=change.url,
@@ -116,7 +116,7 @@ class Webhooks:
         """Returns the secrets that sign deliveries to callback URLs, newest first: the first is the current one."""
         return await self._run(lambda c: signing.signing_secrets(c, tenant, new_key=self._new_key))
 
-    async def test(self, tenant: str, webhook_id: str) -> tuple[UUID, Attempt]:
+    async def test(self, tenant: str, webhook_id: str) -> tuple[UUID, DeliveryAttempt]:
         """Sends one event at once, outside of a transaction; returns its id and the attempt, which is not recorded."""
         webhook, now = await self._run(lambda c: (webhook_changes.get(c, tenant, webhook_id), rows.now(c)))
         if tenant in self._testing or len(self._testing) >= MAX_TESTS:
@@ -127,7 +127,9 @@ class Webhooks:
         finally:
             self._testing.discard(tenant)
 
-    async def _send_test(self, endpoint: Endpoint, secrets: Sequence[Secret], now: datetime) -> tuple[UUID, Attempt]:
+    async def _send_test(
+        self, endpoint: Endpoint, secrets: Sequence[Secret], now: datetime
+    ) -> tuple[UUID, DeliveryAttempt]:
         delivery_id = new_uuid7()
         with span("webhook.test"):
             outcome = await self._sender.send(
@@ -139,7 +141,7 @@ class Webhooks:
                 scheme=endpoint.scheme,
                 traceparent=traceparent(),
             )
-        return delivery_id, Attempt(number=1, started_at=now, is_probe=False, outcome=outcome)
+        return delivery_id, DeliveryAttempt(number=1, started_at=now, is_probe=False, outcome=outcome)
 
     async def list_deliveries(
         self, filters: DeliveryFilters, *, page_size: int, page_token: str
@@ -148,7 +150,7 @@ class Webhooks:
         work = partial(redelivery.list_page, filters=filters, page_size=page_size, page_token=page_token)
         return await self._database.run(work, pool=Pool.LISTS)
 
-    async def get_delivery(self, tenant: str, delivery_id: str) -> tuple[Delivery, Sequence[Attempt]]:
+    async def get_delivery(self, tenant: str, delivery_id: str) -> tuple[Delivery, Sequence[DeliveryAttempt]]:
         """Returns a delivery with its last attempts, oldest first."""
         return await self._run(lambda c: redelivery.get(c, tenant, delivery_id))
 

@@ -45,7 +45,7 @@ TIMEOUTS = frozenset({AttemptError.TIMEOUT_HEADERS, AttemptError.TIMEOUT_BODY})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class AttemptOutcome:
     """What an attempt came to."""
 
     #: Milliseconds from its begin to its end.
@@ -83,7 +83,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attempt:
+class DeliveryAttempt:
     """An attempt as it was recorded."""
 
     #: From 1, over all attempts of the delivery.
@@ -93,4 +93,4 @@ class Attempt:
     #: Whether it checked a degraded endpoint, and so does not count against the limit.
     is_probe: bool
     #: What it came to; without `retry_after`.
-    outcome: Outcome
+    outcome: AttemptOutcome

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from services.notifier.domain.attempts import Attempt, Outcome
-from services.notifier.domain.endpoints import Share, SignatureScheme
+from services.notifier.domain.attempts import AttemptOutcome, DeliveryAttempt
+from services.notifier.domain.endpoints import SignatureScheme, SlotShare
 from services.notifier.domain.retry_schedule import MAX_ATTEMPTS, OWN_FAULT_DELAY, Random, bounded, delay, with_jitter
 
 
@@ -62,7 +62,7 @@ class ClaimedDelivery:
     #: Whether the attempt is a probe of a degraded endpoint.
     is_probe: bool
     #: Part of a process's slots that the attempt fills.
-    share: Share
+    share: SlotShare
     #: Token of the lease; the outcome is recorded only while it is the current one.
     lease_token: UUID
 
@@ -96,7 +96,7 @@ class Delivery:
     #: When it was delivered; None unless DELIVERED.
     delivered_at: datetime | None
     #: The last attempt; None before the first.
-    last_attempt: Attempt | None
+    last_attempt: DeliveryAttempt | None
 
 
 def visible_state(state: DeliveryState, *, is_disabled: bool) -> DeliveryState:
@@ -124,7 +124,7 @@ class NextStep:
 
 
 def after(
-    delivery: ClaimedDelivery, outcome: Outcome, now: datetime, *, ends_on_gone: bool, random: Random
+    delivery: ClaimedDelivery, outcome: AttemptOutcome, now: datetime, *, ends_on_gone: bool, random: Random
 ) -> NextStep:
     """Returns what becomes of a delivery after an attempt.
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from services.notifier.domain.events import JobEvent
-from services.notifier.domain.health import Health
+from services.notifier.domain.health import EndpointHealth
 
 #: Limits of a new endpoint, in characters and entries.
 MAX_URL, MAX_DESCRIPTION = 2_048, 200
@@ -25,7 +25,7 @@ class Kind(StrEnum):
     CALLBACK = "callback"
 
 
-class Share(StrEnum):
+class SlotShare(StrEnum):
     """Part of a process's slots that an endpoint's attempts fill, so that slow receivers hold up no others."""
 
     #: Endpoints that are not slow.
@@ -64,7 +64,7 @@ class Endpoint:
     #: How deliveries are signed.
     scheme: SignatureScheme = SignatureScheme.V1
     #: How deliveries fare; its `disabled_reason` says whether it is enabled.
-    health: Health = Health()  # noqa: RUF009 - immutable
+    health: EndpointHealth = EndpointHealth()  # noqa: RUF009 - immutable
     #: Creation time; events that occurred before are not delivered.
     created_at: datetime
     #: Time of the last change of its settings.
@@ -99,14 +99,14 @@ def wants(endpoint: Endpoint, event: JobEvent) -> bool:
     )
 
 
-def share_of(health: Health) -> Share:
+def share_of(health: EndpointHealth) -> SlotShare:
     """Returns the part of the slots that an endpoint's attempts fill."""
     if not health.is_slow:
-        return Share.NORMAL
-    return Share.NEW if health.window_started_at is None else Share.SLOW
+        return SlotShare.NORMAL
+    return SlotShare.NEW if health.window_started_at is None else SlotShare.SLOW
 
 
-def in_flight_limit(health: Health) -> int:
+def in_flight_limit(health: EndpointHealth) -> int:
     """Returns how many deliveries to an endpoint are attempted at the same time."""
     if health.is_open:
         return 1

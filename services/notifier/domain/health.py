@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from services.notifier.domain.attempts import TIMEOUTS, AttemptError, Outcome
+from services.notifier.domain.attempts import TIMEOUTS, AttemptError, AttemptOutcome
 from services.notifier.domain.retry_schedule import Random, bounded, with_jitter
 
 #: Points of a failure, and of a status that says that the receiver is overloaded.
@@ -28,7 +28,7 @@ DISABLED_AFTER, FAILURES_APART = timedelta(days=5), timedelta(hours=12)
 SLOW_MS = 2_000
 
 
-class State(StrEnum):
+class EndpointState(StrEnum):
     """Health of an endpoint."""
 
     #: The last attempt succeeded, or there was none.
@@ -64,7 +64,7 @@ class Notice(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Health:
+class EndpointHealth:
     """How deliveries to an endpoint fare."""
 
     #: Time of the first failure since the last success; None without a failure.
@@ -98,13 +98,13 @@ class Health:
         return self.openings > 0
 
     @property
-    def state(self) -> State:
+    def state(self) -> EndpointState:
         """The state that is shown."""
         if self.disabled_reason is not None:
-            return State.DISABLED
+            return EndpointState.DISABLED
         if self.is_open:
-            return State.DEGRADED
-        return State.HEALTHY if self.failing_since is None else State.FAILING
+            return EndpointState.DEGRADED
+        return EndpointState.HEALTHY if self.failing_since is None else EndpointState.FAILING
 
     @property
     def will_disable_at(self) -> datetime | None:
@@ -114,19 +114,19 @@ class Health:
         return self.failing_since + DISABLED_AFTER
 
 
-def disable(health: Health, reason: DisabledReason, now: datetime) -> Health:
+def disable(health: EndpointHealth, reason: DisabledReason, now: datetime) -> EndpointHealth:
     """Returns the health of an endpoint that is disabled now."""
     return replace(health, disabled_reason=reason, disabled_at=now, blocked_until=None)
 
 
-def enable() -> Health:
+def enable() -> EndpointHealth:
     """Returns the health of an endpoint that was enabled again: as of a new one."""
-    return Health()
+    return EndpointHealth()
 
 
 def after(
-    health: Health, outcome: Outcome, now: datetime, *, is_probe: bool, may_disable: bool, random: Random
-) -> tuple[Health, Notice | None]:
+    health: EndpointHealth, outcome: AttemptOutcome, now: datetime, *, is_probe: bool, may_disable: bool, random: Random
+) -> tuple[EndpointHealth, Notice | None]:
     """Returns the health after an attempt, and the notice that the change calls for, if any.
 
     `may_disable` is False for the origin of callback URLs, which has no settings that a tenant could change.
@@ -147,7 +147,7 @@ def after(
     return (_opened(paused, now, random), Notice.DEGRADED) if _opens(failed) else (paused, None)
 
 
-def _opened(health: Health, now: datetime, random: Random) -> Health:
+def _opened(health: EndpointHealth, now: datetime, random: Random) -> EndpointHealth:
     """Opens the breaker, or opens it again for a longer pause."""
     # No exponent that overflows, however often it opened.
     pause = min(FIRST_PAUSE * 2 ** min(health.openings, MAX_DOUBLINGS), LONGEST_PAUSE)
@@ -163,13 +163,13 @@ def _later(until: datetime | None, now: datetime, seconds: float) -> datetime | 
     return ends_at if until is None else max(until, ends_at)
 
 
-def _after_success(health: Health, outcome: Outcome, now: datetime) -> Health:
+def _after_success(health: EndpointHealth, outcome: AttemptOutcome, now: datetime) -> EndpointHealth:
     """The window continues: single successes must not hide that most attempts fail. After a probe it starts anew.
 
     A Retry-After stays: another attempt got it at the same time.
     """
-    counted = _counted(Health() if health.is_open else health, points=0, now=now)
-    return Health(
+    counted = _counted(EndpointHealth() if health.is_open else health, points=0, now=now)
+    return EndpointHealth(
         blocked_until=None if health.is_open else health.blocked_until,
         window_started_at=counted.window_started_at,
         window_attempts=counted.window_attempts,
@@ -178,7 +178,7 @@ def _after_success(health: Health, outcome: Outcome, now: datetime) -> Health:
     )
 
 
-def _after_failure(health: Health, outcome: Outcome, now: datetime) -> Health:
+def _after_failure(health: EndpointHealth, outcome: AttemptOutcome, now: datetime) -> EndpointHealth:
     points = OVERLOAD_POINTS if outcome.is_overload else FAILURE_POINTS
     return replace(
         _counted(health, points=points, now=now),
@@ -190,25 +190,25 @@ def _after_failure(health: Health, outcome: Outcome, now: datetime) -> Health:
     )
 
 
-def _counted(health: Health, *, points: int, now: datetime) -> Health:
+def _counted(health: EndpointHealth, *, points: int, now: datetime) -> EndpointHealth:
     """Counts an attempt in the current window, or in a new one."""
     if health.window_started_at is None or now - health.window_started_at >= WINDOW:
         return replace(health, window_started_at=now, window_attempts=1, window_points=points)
     return replace(health, window_attempts=health.window_attempts + 1, window_points=health.window_points + points)
 
 
-def _opens(health: Health) -> bool:
+def _opens(health: EndpointHealth) -> bool:
     if health.points >= POINTS_TO_OPEN:
         return True
     failed = health.window_points / FAILURE_POINTS
     return health.window_attempts >= WINDOW_ATTEMPTS and failed >= WINDOW_SHARE * health.window_attempts
 
 
-def _has_failed_too_long(health: Health, now: datetime) -> bool:
+def _has_failed_too_long(health: EndpointHealth, now: datetime) -> bool:
     since = health.failing_since
     return since is not None and now - since >= max(DISABLED_AFTER, FAILURES_APART)
 
 
-def _requested_pause(outcome: Outcome) -> float:
+def _requested_pause(outcome: AttemptOutcome) -> float:
     """Seconds for which an overloaded receiver asked to get nothing at all; 0 for none."""
     return bounded(outcome.retry_after) if outcome.is_overload else 0.0

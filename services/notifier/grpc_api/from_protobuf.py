@@ -6,7 +6,7 @@ from typing import Any
 from calotype.notifier.v1 import webhook_service_pb2 as pb
 
 from services.notifier.application.redelivery import DeliveryFilters
-from services.notifier.application.webhook_requests import Change, NewWebhook
+from services.notifier.application.webhook_requests import EndpointChange, NewWebhook
 from services.notifier.domain.deliveries import DeliveryState
 from services.notifier.domain.endpoints import SignatureScheme
 from services.notifier.domain.refusals import Violation, invalid
@@ -41,9 +41,9 @@ def new_webhook(request: pb.CreateWebhookRequest) -> NewWebhook:
     )
 
 
-def change(request: pb.UpdateWebhookRequest) -> Change:
+def change(request: pb.UpdateWebhookRequest) -> EndpointChange:
     """Returns the fields that are set; the others are None."""
-    return Change(
+    return EndpointChange(
         url=optional(request, "url"),
         description=optional(request, "description"),
         event_types=tuple(request.event_types.entries) if request.HasField("event_types") else None,

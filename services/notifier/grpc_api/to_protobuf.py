@@ -11,10 +11,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from common.ids import prefixed
 from services.notifier.adapters.signatures import written_public_key, written_secret
 from services.notifier.application.webhook_requests import Webhook
-from services.notifier.domain.attempts import Attempt
+from services.notifier.domain.attempts import DeliveryAttempt
 from services.notifier.domain.deliveries import Delivery
 from services.notifier.domain.endpoints import Secret, SignatureScheme
-from services.notifier.domain.health import Health
+from services.notifier.domain.health import EndpointHealth
 
 
 def webhook(value: Webhook) -> pb.Webhook:
@@ -36,7 +36,7 @@ def webhook(value: Webhook) -> pb.Webhook:
     )
 
 
-def health(value: Health) -> pb.WebhookHealth:
+def health(value: EndpointHealth) -> pb.WebhookHealth:
     """Returns how deliveries to an endpoint fare."""
     is_degraded = value.is_open and value.disabled_reason is None
     return pb.WebhookHealth(
@@ -88,7 +88,7 @@ def delivery(value: Delivery) -> pb.Delivery:
     )
 
 
-def attempt(value: Attempt) -> pb.DeliveryAttempt:
+def attempt(value: DeliveryAttempt) -> pb.DeliveryAttempt:
     """Returns an attempt."""
     outcome = value.outcome
     return pb.DeliveryAttempt(

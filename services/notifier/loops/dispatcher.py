@@ -13,9 +13,9 @@ from common.logs import event
 from common.loops import run_every
 from common.postgres import Database
 from services.notifier.application import attempts
-from services.notifier.domain.endpoints import Share
+from services.notifier.domain.endpoints import SlotShare
 from services.notifier.loops.sending import SEND_SECONDS, Attempts
-from services.notifier.loops.slots import Slot, Slots
+from services.notifier.loops.slots import AttemptSlot, Slots
 from services.notifier.ports import EventKey, JobService, Sender
 from services.notifier.store import claims
 from services.notifier.store.claims import DeliveryClaim, Wanted
@@ -130,7 +130,7 @@ class Dispatcher:
             return 0
         wanted = {
             share: Wanted(limit=min(free, MAX_CLAIMED), crowded=self._slots.crowded(share))
-            for share in Share
+            for share in SlotShare
             if (free := self._slots.free(share)) > 0
         }
         until = _now() + BEGIN_SECONDS
@@ -147,7 +147,7 @@ class Dispatcher:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _deliver(self, held: Sequence[tuple[DeliveryClaim, Slot]], until: float) -> None:
+    async def _deliver(self, held: Sequence[tuple[DeliveryClaim, AttemptSlot]], until: float) -> None:
         """Starts the attempts of a claim; without job-service, those of jobs are released.
 
         After `until`, a time of the loop, all are released.
@@ -178,7 +178,7 @@ class Dispatcher:
             key = _key_of(claim)
             self._start(self._attempt(claim, slot, claim.delivery.data if key is None else jobs.get(key)))
 
-    async def _attempt(self, claim: DeliveryClaim, slot: Slot, data: str | None) -> None:
+    async def _attempt(self, claim: DeliveryClaim, slot: AttemptSlot, data: str | None) -> None:
         try:
             if data is None:
                 event(_LOG, logging.WARNING, "delivery.without_job", delivery_id=str(claim.delivery.id))
@@ -193,7 +193,7 @@ class Dispatcher:
         finally:
             self._give_back([(claim, slot)])
 
-    async def _release(self, held: Sequence[tuple[DeliveryClaim, Slot]]) -> None:
+    async def _release(self, held: Sequence[tuple[DeliveryClaim, AttemptSlot]]) -> None:
         deliveries = [claim.delivery for claim, _ in held]
         try:
             await self._database.run(partial(claims.release, deliveries=deliveries), pool=Pool.OUTCOMES)
@@ -202,7 +202,7 @@ class Dispatcher:
         finally:
             self._give_back(held)
 
-    def _give_back(self, held: Sequence[tuple[DeliveryClaim, Slot]]) -> None:
+    def _give_back(self, held: Sequence[tuple[DeliveryClaim, AttemptSlot]]) -> None:
         for _, slot in held:
             self._slots.give_back(slot)
         self._woken.set()

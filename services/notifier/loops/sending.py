@@ -15,10 +15,10 @@ from common.postgres import Database
 from common.tracing import span, traceparent
 from services.notifier.application import attempts, payloads
 from services.notifier.application.attempts import Recorded
-from services.notifier.domain.attempts import AttemptError, Outcome
-from services.notifier.domain.endpoints import Share
+from services.notifier.domain.attempts import AttemptError, AttemptOutcome
+from services.notifier.domain.endpoints import SlotShare
 from services.notifier.domain.health import SLOW_MS
-from services.notifier.loops.slots import Slot, Slots
+from services.notifier.loops.slots import AttemptSlot, Slots
 from services.notifier.ports import Sender
 from services.notifier.store import endpoints, readiness
 from services.notifier.store.claims import DeliveryClaim
@@ -55,7 +55,7 @@ class Attempts:
         self._noticed = noticed
         self._freed = freed
 
-    async def make(self, claim: DeliveryClaim, slot: Slot, data: str) -> None:
+    async def make(self, claim: DeliveryClaim, slot: AttemptSlot, data: str) -> None:
         """Makes an attempt with the JSON of `data`, and records its outcome.
 
         Raises `DependencyUnavailable` if the outcome could not be recorded: then the attempt is repeated.
@@ -68,7 +68,7 @@ class Attempts:
                 if not await _ends(sending, OVERRUN_SECONDS):
                     if self._slots.overrun(slot):
                         self._freed()
-                    if slot.share is Share.NORMAL and not await _ends(sending, SLOW_MS / 1_000 - OVERRUN_SECONDS):
+                    if slot.share is SlotShare.NORMAL and not await _ends(sending, SLOW_MS / 1_000 - OVERRUN_SECONDS):
                         await self._mark_slow(claim)
                 outcome = await sending
             finally:
@@ -80,7 +80,7 @@ class Attempts:
             self._counters[recorded.notice.value] += 1
             self._noticed()
 
-    async def _send(self, claim: DeliveryClaim, data: str) -> Outcome:
+    async def _send(self, claim: DeliveryClaim, data: str) -> AttemptOutcome:
         delivery, began = claim.delivery, time.monotonic()
         try:
             async with asyncio.timeout(SEND_SECONDS):
@@ -95,7 +95,7 @@ class Attempts:
                 )
         except Exception:  # noqa: BLE001 - a fault of ours, which must not count against the receiver
             _LOG.exception("delivery.send_failed")
-        return Outcome(
+        return AttemptOutcome(
             duration_ms=round((time.monotonic() - began) * 1_000),
             error=AttemptError.ABANDONED,
             message="The attempt failed for an internal reason.",
@@ -109,7 +109,7 @@ class Attempts:
             # The outcome marks it, too.
             _LOG.debug("delivery.not_marked_slow")
 
-    async def _record(self, claim: DeliveryClaim, outcome: Outcome) -> Recorded:
+    async def _record(self, claim: DeliveryClaim, outcome: AttemptOutcome) -> Recorded:
         until = time.monotonic() + RECORD_SECONDS
         while True:
             try:
@@ -121,7 +121,7 @@ class Attempts:
             await asyncio.sleep(RECORD_PAUSE)
 
 
-async def _ends(sending: "asyncio.Future[Outcome]", seconds: float) -> bool:
+async def _ends(sending: "asyncio.Future[AttemptOutcome]", seconds: float) -> bool:
     """Waits up to `seconds` for a request to end; returns whether it did."""
     done, _ = await asyncio.wait({sending}, timeout=max(seconds, 0.0))
     return bool(done)

@@ -3,20 +3,20 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from services.notifier.domain.endpoints import NEW_PART, SLOW_PART, Share
+from services.notifier.domain.endpoints import NEW_PART, SLOW_PART, SlotShare
 
 #: Part of the slots of the slow or new share from which on a tenant lets others go first.
 CROWDED_PART = 0.25
 
 
 @dataclass(kw_only=True, eq=False)
-class Slot:
+class AttemptSlot:
     """A slot in use."""
 
     #: Whose attempt it is.
     tenant: str
     #: Share of the endpoint.
-    share: Share
+    share: SlotShare
     #: Whether the attempt takes long, and counts against the overruns of its share instead.
     has_overrun: bool = False
 
@@ -30,34 +30,34 @@ class Slots:
 
     def __init__(self, slots: int) -> None:
         slow, new = max(1, int(slots * SLOW_PART)), max(1, int(slots * NEW_PART))
-        self._slots = {Share.NORMAL: max(1, slots - slow - new), Share.NEW: new, Share.SLOW: slow}
-        self._overruns = {Share.NORMAL: slots, Share.NEW: slots // 2, Share.SLOW: 0}
-        self._used: Counter[Share] = Counter()
-        self._overrun: Counter[Share] = Counter()
-        self._of_tenant: Counter[tuple[Share, str]] = Counter()
+        self._slots = {SlotShare.NORMAL: max(1, slots - slow - new), SlotShare.NEW: new, SlotShare.SLOW: slow}
+        self._overruns = {SlotShare.NORMAL: slots, SlotShare.NEW: slots // 2, SlotShare.SLOW: 0}
+        self._used: Counter[SlotShare] = Counter()
+        self._overrun: Counter[SlotShare] = Counter()
+        self._of_tenant: Counter[tuple[SlotShare, str]] = Counter()
 
     @property
     def used(self) -> int:
         """Number of attempts under way."""
         return self._used.total() + self._overrun.total()
 
-    def free(self, share: Share) -> int:
+    def free(self, share: SlotShare) -> int:
         """Returns the number of free slots of a share."""
         return self._slots[share] - self._used[share]
 
-    def crowded(self, share: Share) -> list[str]:
+    def crowded(self, share: SlotShare) -> list[str]:
         """Returns the tenants that let others go first; none for endpoints that work."""
-        if share is Share.NORMAL:
+        if share is SlotShare.NORMAL:
             return []
         most = max(1, self._slots[share] * CROWDED_PART)
         return [tenant for (of, tenant), used in self._of_tenant.items() if of is share and used >= most]
 
-    def take(self, tenant: str, share: Share) -> Slot:
+    def take(self, tenant: str, share: SlotShare) -> AttemptSlot:
         """Fills a slot."""
-        self._count(slot := Slot(tenant=tenant, share=share), 1)
+        self._count(slot := AttemptSlot(tenant=tenant, share=share), 1)
         return slot
 
-    def overrun(self, slot: Slot) -> bool:
+    def overrun(self, slot: AttemptSlot) -> bool:
         """Frees the slot of an attempt that takes long; returns False if too many do."""
         if slot.has_overrun or self._overrun[slot.share] >= self._overruns[slot.share]:
             return False
@@ -66,14 +66,14 @@ class Slots:
         self._overrun[slot.share] += 1
         return True
 
-    def give_back(self, slot: Slot) -> None:
+    def give_back(self, slot: AttemptSlot) -> None:
         """Frees a slot when the attempt has ended."""
         if slot.has_overrun:
             self._overrun[slot.share] -= 1
         else:
             self._count(slot, -1)
 
-    def _count(self, slot: Slot, change: int) -> None:
+    def _count(self, slot: AttemptSlot, change: int) -> None:
         self._used[slot.share] += change
         self._of_tenant[slot.share, slot.tenant] += change
         if not self._of_tenant[slot.share, slot.tenant]:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from services.notifier.domain.deliveries import ClaimedDelivery
-from services.notifier.domain.endpoints import Secret, Share, SignatureScheme
+from services.notifier.domain.endpoints import Secret, SignatureScheme, SlotShare
 from services.notifier.store import job_order, readiness, rows, secrets
 from services.notifier.store.readiness import IN_FLIGHT_LIMIT
 
@@ -117,7 +117,7 @@ class Wanted:
     crowded: Collection[str] = ()
 
 
-def claim_shares(connection: Connection, wanted: Mapping[Share, Wanted], *, per_minute: int) -> list[DeliveryClaim]:
+def claim_shares(connection: Connection, wanted: Mapping[SlotShare, Wanted], *, per_minute: int) -> list[DeliveryClaim]:
     """Claims due deliveries for the free slots of each share."""
     claimed = []
     for share, each in wanted.items():
@@ -129,7 +129,7 @@ def claim_shares(connection: Connection, wanted: Mapping[Share, Wanted], *, per_
 
 
 def claim(
-    connection: Connection, share: Share, *, limit: int, per_minute: int, without: Collection[str] = ()
+    connection: Connection, share: SlotShare, *, limit: int, per_minute: int, without: Collection[str] = ()
 ) -> list[DeliveryClaim]:
     """Claims up to `limit` due deliveries of the endpoints of a share.
 
@@ -197,4 +197,4 @@ def _with_secrets(connection: Connection, claimed: Sequence[rows.Row]) -> list[D
 
 def _claimed_from(row: rows.Row) -> ClaimedDelivery:
     fields = {name: value for name, value in row.items() if name != "kind"}
-    return ClaimedDelivery(**(fields | {"scheme": SignatureScheme(row["scheme"]), "share": Share(row["share"])}))
+    return ClaimedDelivery(**(fields | {"scheme": SignatureScheme(row["scheme"]), "share": SlotShare(row["share"])}))

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from services.notifier.domain.endpoints import Endpoint, SignatureScheme
-from services.notifier.domain.health import Health
+from services.notifier.domain.health import EndpointHealth
 from services.notifier.store import rows
 
 # Creations of one tenant run one after the other, so that together they keep the quota.
@@ -127,7 +127,7 @@ def change(
     return rows.endpoint_from(_one(connection, CHANGE, parameters))
 
 
-def write_health(connection: Connection, endpoint_id: UUID, health: Health) -> Endpoint:
+def write_health(connection: Connection, endpoint_id: UUID, health: EndpointHealth) -> Endpoint:
     """Writes the health of a locked endpoint; one that becomes disabled begins to hold its deliveries."""
     return rows.endpoint_from(_one(connection, WRITE_HEALTH, asdict(health) | {"id": endpoint_id}))
 

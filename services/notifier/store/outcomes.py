@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from services.notifier.domain.attempts import MAX_RESPONSE, Attempt, AttemptError, Outcome
+from services.notifier.domain.attempts import MAX_RESPONSE, AttemptError, AttemptOutcome, DeliveryAttempt
 from services.notifier.domain.deliveries import ClaimedDelivery, DeliveryState, NextStep
 from services.notifier.store import rows
 
@@ -48,7 +48,9 @@ def is_held(connection: Connection, delivery: ClaimedDelivery) -> bool:
     return held
 
 
-def write(connection: Connection, delivery: ClaimedDelivery, outcome: Outcome, step: NextStep, now: datetime) -> bool:
+def write(
+    connection: Connection, delivery: ClaimedDelivery, outcome: AttemptOutcome, step: NextStep, now: datetime
+) -> bool:
     """Ends the lease of a delivery, and records its attempt; returns False if the lease is lost."""
     parameters = {
         "id": delivery.id,
@@ -66,7 +68,7 @@ def write(connection: Connection, delivery: ClaimedDelivery, outcome: Outcome, s
     return number is not None
 
 
-def _attempt(outcome: Outcome, now: datetime) -> dict[str, object]:
+def _attempt(outcome: AttemptOutcome, now: datetime) -> dict[str, object]:
     return {
         "started_at": now - timedelta(milliseconds=outcome.duration_ms),
         "duration_ms": outcome.duration_ms,
@@ -83,22 +85,22 @@ def end_without_attempt(connection: Connection, delivery: ClaimedDelivery) -> No
     connection.execute(text(END_WITHOUT_ATTEMPT), {"id": delivery.id, "lease_token": delivery.lease_token})
 
 
-def attempts(connection: Connection, delivery_id: UUID) -> list[Attempt]:
+def attempts(connection: Connection, delivery_id: UUID) -> list[DeliveryAttempt]:
     """Returns the last attempts of a delivery, oldest first."""
     found = connection.execute(text(ATTEMPTS), {"delivery_id": delivery_id}).mappings()
     return [attempt_from(row, is_probe=row["is_probe"]) for row in found]
 
 
-def attempt_from(row: rows.Row, *, is_probe: bool) -> Attempt:
+def attempt_from(row: rows.Row, *, is_probe: bool) -> DeliveryAttempt:
     """Returns the attempt of a row with the columns of `webhook_attempts`."""
-    outcome = Outcome(
+    outcome = AttemptOutcome(
         duration_ms=row["duration_ms"],
         status=row["status"],
         error=None if row["error"] is None else AttemptError(row["error"]),
         message=row["message"],
         response=row["response"],
     )
-    return Attempt(number=row["number"], started_at=row["started_at"], is_probe=is_probe, outcome=outcome)
+    return DeliveryAttempt(number=row["number"], started_at=row["started_at"], is_probe=is_probe, outcome=outcome)
 
 
 def _storable(value: str) -> str:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, RowMapping, text
 
 from services.notifier.domain.attempts import AttemptError
 from services.notifier.domain.endpoints import Endpoint, Kind, Secret, SignatureScheme
-from services.notifier.domain.health import DisabledReason, Health
+from services.notifier.domain.health import DisabledReason, EndpointHealth
 
 #: A row by the names of its columns.
 Row = RowMapping
@@ -48,8 +48,8 @@ def endpoint_from(row: Row) -> Endpoint:
     )
 
 
-def _health_from(row: Row) -> Health:
-    return Health(
+def _health_from(row: Row) -> EndpointHealth:
+    return EndpointHealth(
         failing_since=row["failing_since"],
         points=row["points"],
         window_started_at=row["window_started_at"],

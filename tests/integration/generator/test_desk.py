@@ -22,12 +22,12 @@ from services.generator.adapters.grpc_job_service import GrpcJobService
 from services.generator.adapters.nats_facts import image_artifact
 from services.generator.domain.jobs import CallPhase, InputImage, Route
 from services.generator.domain.provider_results import CancelOutcome, Operation
-from services.generator.domain.settlements import Outcome, Settlement, WorkerReport
+from services.generator.domain.settlements import CallOutcome, Settlement, WorkerReport
 from tests.support.generator.fakes import call_of, job_of, staged
 
 LEASE = worker.Lease(job_id="job_1", claim_number=1, lease_token="token")
 KNOWN = WorkerReport(
-    calls=(Outcome(call_id="call_1", phase=CallPhase.NOT_SENT, token=b"of call_1"),), images=(staged(0),)
+    calls=(CallOutcome(call_id="call_1", phase=CallPhase.NOT_SENT, token=b"of call_1"),), images=(staged(0),)
 )
 SETTLED = [fact_pb2.CallOutcome(call_id="call_1", phase=job_pb2.CALL_PHASE_NOT_SENT, call_token=b"of call_1")]
 TOKEN = b"token of the call"

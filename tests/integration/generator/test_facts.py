@@ -29,7 +29,7 @@ from services.generator.domain.provider_results import (
     StageError,
     VendorError,
 )
-from services.generator.domain.settlements import Outcome, Settlement
+from services.generator.domain.settlements import CallOutcome, Settlement
 from tests.support.brokers.facts import broker_at
 from tests.support.generator.fakes import call_of, job_of, provider_error, staged
 from tests.support.patience import PATIENCE
@@ -96,7 +96,7 @@ async def test_a_fact_that_is_told_twice_under_one_id_is_there_once(broker: JetS
 
 async def test_images_are_told_with_all_that_is_known_of_them(broker: JetStream, facts: NatsFacts) -> None:
     image = replace(staged(1), seed=0, revised_prompt="größer", c2pa=True, width=4, height=3)
-    outcome = Outcome(call_id="call_old", phase=CallPhase.SUCCEEDED, operation_id="op", cost_micros=0, token=b"t")
+    outcome = CallOutcome(call_id="call_old", phase=CallPhase.SUCCEEDED, operation_id="op", cost_micros=0, token=b"t")
     await facts.images_generated(ID, job=job_of(), calls=(outcome,), images=(image,), warnings=(METADATA_REMOVED,))
     told = (await next_fact(broker)).images_generated
 
@@ -113,7 +113,7 @@ async def test_images_are_told_with_all_that_is_known_of_them(broker: JetStream,
 
 
 async def test_what_is_not_known_is_left_out(broker: JetStream, facts: NatsFacts) -> None:
-    outcome = Outcome(call_id="call_old", phase=CallPhase.UNKNOWN)
+    outcome = CallOutcome(call_id="call_old", phase=CallPhase.UNKNOWN)
     await facts.ledger_settled(ID, job=job_of(), calls=(outcome,), images=(staged(0),))
     told = (await next_fact(broker)).ledger_settled
 
@@ -131,7 +131,7 @@ async def test_whether_the_provider_may_be_at_it_still_is_told_with_its_error(
     broker: JetStream, facts: NatsFacts, acceptance: Acceptance | None, is_over: bool | None
 ) -> None:
     error = provider_error(acceptance) if acceptance else None
-    outcome = Outcome(call_id="call_old", phase=CallPhase.FAILED, error=error)
+    outcome = CallOutcome(call_id="call_old", phase=CallPhase.FAILED, error=error)
     await facts.ledger_settled(ID, job=job_of(), calls=(outcome,), images=())
     [told] = (await next_fact(broker)).ledger_settled.calls
 
@@ -140,7 +140,7 @@ async def test_whether_the_provider_may_be_at_it_still_is_told_with_its_error(
 
 @pytest.mark.parametrize("phase", CallPhase)
 async def test_every_end_of_a_call_can_be_told(broker: JetStream, facts: NatsFacts, phase: CallPhase) -> None:
-    await facts.ledger_settled(ID, job=job_of(), calls=(Outcome(call_id="c", phase=phase),), images=())
+    await facts.ledger_settled(ID, job=job_of(), calls=(CallOutcome(call_id="c", phase=phase),), images=())
     told = (await next_fact(broker)).ledger_settled.calls[0].phase
 
     assert job_pb2.CallPhase.Name(told) == f"CALL_PHASE_{phase.name}"
@@ -158,7 +158,7 @@ async def test_a_failure_is_told_with_its_stage_cause_and_the_vendors_words(
         acceptance=Acceptance.NOT_ACCEPTED,
         vendor=VendorError(http_status=429, code="throttled", message="resets in ~30s", request_id="r1"),
     )
-    outcome = Outcome(call_id="call_1", phase=CallPhase.NOT_SENT, error=error)
+    outcome = CallOutcome(call_id="call_1", phase=CallPhase.NOT_SENT, error=error)
     await facts.stage_failed(ID, job=job_of(), error=error, calls=(outcome,), images=(staged(0),))
     told = (await next_fact(broker)).stage_failed
 
@@ -213,7 +213,9 @@ async def test_a_vendors_endless_words_are_cut_and_the_fact_is_told(broker: JetS
     images = [replace(staged(index), revised_prompt=endless) for index in range(10)]
     vendor = VendorError(http_status=400, code=endless, message=endless, request_id=endless)
     error = provider_error(Acceptance.ACCEPTED, vendor=vendor, message=endless)
-    calls = [Outcome(call_id=f"call_{n}", phase=CallPhase.FAILED, operation_id=endless, error=error) for n in range(10)]
+    calls = [
+        CallOutcome(call_id=f"call_{n}", phase=CallPhase.FAILED, operation_id=endless, error=error) for n in range(10)
+    ]
     await facts.stage_failed(ID, job=job_of(n=10), error=error, calls=calls, images=images)
     told = (await next_fact(broker)).stage_failed
 
@@ -292,7 +294,7 @@ async def test_a_settled_call_is_told_with_what_became_of_the_wish_to_cancel(
         traceparent="",
         seconds_left=60,
     )
-    outcome = Outcome(call_id="call_old", phase=CallPhase.CANCELED)
+    outcome = CallOutcome(call_id="call_old", phase=CallPhase.CANCELED)
     await facts.call_settled(ID, settlement=settlement, outcome=outcome, cancel=cancel, images=[staged(0)])
     told = (await next_fact(broker)).call_settled
 

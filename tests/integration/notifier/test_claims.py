@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import Connection
 
 from services.notifier.application import attempts
-from services.notifier.domain.attempts import AttemptError, Outcome
+from services.notifier.domain.attempts import AttemptError, AttemptOutcome
 from services.notifier.domain.deliveries import DeliveryState
-from services.notifier.domain.endpoints import Endpoint, Share, share_of
+from services.notifier.domain.endpoints import Endpoint, SlotShare, share_of
 from services.notifier.domain.events import FAILED
-from services.notifier.domain.health import State
+from services.notifier.domain.health import EndpointState
 from services.notifier.store import claims, outcomes, readiness
 from services.notifier.store.claims import DeliveryClaim
 from tests.support.notifier.scripted_store import FAILURE, SUCCESS, Tables, job_event
@@ -44,28 +44,28 @@ def test_endpoints_of_each_share_are_claimed_apart(store: Tables) -> None:
     working, new = store.working(tenant="working"), store.endpoint(tenant="new")
     for tenant in ("working", "new"):
         backlog(store, 1, tenant=tenant)
-    assert [claim.delivery.endpoint_id for claim in store.claim(share=Share.NEW)] == [new.id]
-    assert [claim.delivery.endpoint_id for claim in store.claim(share=Share.NORMAL)] == [working.id]
+    assert [claim.delivery.endpoint_id for claim in store.claim(share=SlotShare.NEW)] == [new.id]
+    assert [claim.delivery.endpoint_id for claim in store.claim(share=SlotShare.NORMAL)] == [working.id]
 
 
 def test_an_endpoint_leaves_the_slow_share_with_its_first_success_and_returns_with_a_timeout(store: Tables) -> None:
     endpoint = store.endpoint()
     backlog(store, 9)
-    [first, second] = store.claim(share=Share.NEW)
+    [first, second] = store.claim(share=SlotShare.NEW)
     store.record(first)
-    [third, *_] = store.claim(share=Share.NORMAL)
+    [third, *_] = store.claim(share=SlotShare.NORMAL)
     assert not store.look(endpoint).health.is_slow
     store.record(second)
-    store.record(third, Outcome(duration_ms=20_000, error=AttemptError.TIMEOUT_HEADERS))
-    assert share_of(store.look(endpoint).health) is Share.SLOW
-    assert store.claim(share=Share.NORMAL) == []
+    store.record(third, AttemptOutcome(duration_ms=20_000, error=AttemptError.TIMEOUT_HEADERS))
+    assert share_of(store.look(endpoint).health) is SlotShare.SLOW
+    assert store.claim(share=SlotShare.NORMAL) == []
 
 
 def test_endpoints_take_turns_within_a_claim(store: Tables) -> None:
     for number in range(4):
         store.working(tenant=f"tenant-{number}")
         backlog(store, 10, tenant=f"tenant-{number}")
-    assert sorted(claim.delivery.tenant for claim in store.claim(4, share=Share.NORMAL)) == [
+    assert sorted(claim.delivery.tenant for claim in store.claim(4, share=SlotShare.NORMAL)) == [
         f"tenant-{n}" for n in range(4)
     ]
 
@@ -79,7 +79,7 @@ def test_an_old_backlog_does_not_keep_other_endpoints_waiting(store: Tables) -> 
     backlog(store, 20, tenant="new")
     served = []
     for _ in range(12):
-        [claim] = store.claim(1, share=Share.NORMAL)
+        [claim] = store.claim(1, share=SlotShare.NORMAL)
         served.append(claim.delivery.tenant)
         store.record(claim)
     assert served.count("new") == 3
@@ -116,7 +116,7 @@ def test_two_processes_claim_nothing_twice(store: Tables) -> None:
 
     def work() -> list[DeliveryClaim]:
         mine = []
-        while claimed := store.claim(3, share=Share.NORMAL):
+        while claimed := store.claim(3, share=SlotShare.NORMAL):
             mine += claimed
         return mine
 
@@ -150,7 +150,7 @@ def test_released_deliveries_are_due_again_and_burn_nothing(store: Tables) -> No
     again = store.claim(per_minute=3)
     assert {claim.delivery.id for claim in again} == {claim.delivery.id for claim in claimed}
     assert all(claim.delivery.attempt_count == 0 for claim in again)
-    assert store.look(endpoint).health.state is State.HEALTHY
+    assert store.look(endpoint).health.state is EndpointState.HEALTHY
     assert store.sql("SELECT 1 FROM webhook_attempts") == []
 
 
@@ -216,7 +216,7 @@ def test_a_late_outcome_changes_nothing(store: Tables) -> None:
     store.pass_time(minutes=1)
     [current] = store.claim()
     assert store.record(lost, FAILURE).state is None
-    assert store.look(endpoint).health.state is State.HEALTHY
+    assert store.look(endpoint).health.state is EndpointState.HEALTHY
     assert store.record(current, SUCCESS).state is DeliveryState.DELIVERED
     assert store.record(current, FAILURE).state is None
     assert len(store.run(lambda c: outcomes.attempts(c, lost.delivery.id))) == 2
@@ -237,7 +237,7 @@ def test_an_outcome_of_what_was_deleted_meanwhile_is_dropped(store: Tables, is_d
 
 
 @pytest.mark.parametrize("outcome", [None, SUCCESS, FAILURE])
-def test_the_database_and_the_domain_know_the_same_share(store: Tables, outcome: Outcome | None) -> None:
+def test_the_database_and_the_domain_know_the_same_share(store: Tables, outcome: AttemptOutcome | None) -> None:
     endpoint = store.endpoint()
     backlog(store, 1)
     [claim] = store.claim()

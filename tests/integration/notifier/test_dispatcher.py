@@ -11,10 +11,10 @@ import pytest
 
 from common.postgres import Database, DatabaseUnavailable
 from services.notifier.application import attempts
-from services.notifier.domain.attempts import AttemptError, Outcome
+from services.notifier.domain.attempts import AttemptError, AttemptOutcome
 from services.notifier.domain.deliveries import DeliveryState
 from services.notifier.domain.events import CANCELED, FAILED, SETTLED
-from services.notifier.domain.health import State
+from services.notifier.domain.health import EndpointState
 from services.notifier.loops import dispatcher as dispatching
 from services.notifier.loops import sending
 from services.notifier.loops.dispatcher import Dispatcher
@@ -246,7 +246,7 @@ async def test_without_job_service_nothing_is_sent_and_nothing_is_lost(
         await until(store, PENDING, 2)
         job_service.is_away = False
         await until(store, DELIVERED, 2)
-    assert (len(sender.sent), store.look(endpoint).health.state) == (2, State.HEALTHY)
+    assert (len(sender.sent), store.look(endpoint).health.state) == (2, EndpointState.HEALTHY)
     assert [row.attempts_made for row in store.sql("SELECT attempts_made FROM webhook_deliveries")] == [1, 1]
 
 
@@ -310,7 +310,7 @@ async def test_failures_open_the_breaker_and_a_probe_closes_it(
     store.fan_out(*(job_event(f"job_{number}") for number in range(9)))
     sender.outcomes[endpoint.url] = deque([FAILURE] * 8)
     await deliver(dispatcher)
-    assert (store.look(endpoint).health.state, len(sender.sent)) == (State.DEGRADED, 8)
+    assert (store.look(endpoint).health.state, len(sender.sent)) == (EndpointState.DEGRADED, 8)
     for _ in range(3):
         store.pass_time(minutes=10)
         await deliver(dispatcher)
@@ -458,7 +458,7 @@ async def test_a_fault_of_the_sender_is_not_the_receivers(
     sender.meanwhile = break_
     await deliver(dispatcher)
     [attempt] = store.run(lambda c: outcomes.attempts(c, store.delivery_id()))
-    assert (attempt.outcome.error, store.look(endpoint).health.state) == (AttemptError.ABANDONED, State.HEALTHY)
+    assert (attempt.outcome.error, store.look(endpoint).health.state) == (AttemptError.ABANDONED, EndpointState.HEALTHY)
     assert "broken" not in attempt.outcome.message
 
 
@@ -514,7 +514,7 @@ async def test_twenty_percent_of_hanging_receivers_cost_the_others_nothing(
         store.working(tenant=tenant, url=f"https://{tenant}-{number}.example/")
         if tenant == "hanging":
             sender.outcomes[f"https://{tenant}-{number}.example/"] = deque(
-                [Outcome(duration_ms=20_000, error=AttemptError.TIMEOUT_HEADERS)] * 99
+                [AttemptOutcome(duration_ms=20_000, error=AttemptError.TIMEOUT_HEADERS)] * 99
             )
     store.fan_out(
         *(job_event(f"job_{number}", tenant=tenant) for number in range(6) for tenant in ("hanging", "healthy"))

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from services.notifier.application import attempts, redelivery
 from services.notifier.application.redelivery import DeliveryFilters
 from services.notifier.domain.deliveries import DeliveryState
-from services.notifier.domain.endpoints import Share
+from services.notifier.domain.endpoints import SlotShare
 from services.notifier.domain.events import FAILED, JOB_EVENTS
 from services.notifier.store import claims, fan_out, holding, notices, readiness, redeliveries, retention
 from services.notifier.store.redeliveries import Range
@@ -97,9 +97,9 @@ def rows_read(store: Tables, work: Callable[[Connection], Any]) -> tuple[int, An
 
 
 def test_a_claim(full: Tables) -> None:
-    for share in Share:
+    for share in SlotShare:
         read, claimed = rows_read(full, partial(claims.claim, share=share, limit=10, per_minute=6_000))
-        assert len(claimed) == (10 if share is Share.NORMAL else 0)
+        assert len(claimed) == (10 if share is SlotShare.NORMAL else 0)
         assert read < 400
 
 
@@ -115,7 +115,7 @@ def test_a_fan_out(full: Tables) -> None:
 
 def test_an_outcome(full: Tables) -> None:
     def work(connection: Connection) -> Any:
-        claim = claims.claim(connection, Share.NORMAL, limit=1, per_minute=6_000)[0]
+        claim = claims.claim(connection, SlotShare.NORMAL, limit=1, per_minute=6_000)[0]
         return attempts.record(connection, claim.delivery, SUCCESS)
 
     read, recorded = rows_read(full, work)

@@ -24,7 +24,7 @@ from common.network.guarded_connect import AddressPolicy
 from common.postgres import Database
 from services.notifier.adapters.signatures import new_key, written_public_key
 from services.notifier.application.webhooks import Webhooks
-from services.notifier.domain.attempts import MAX_RESPONSE, AttemptError, Outcome
+from services.notifier.domain.attempts import MAX_RESPONSE, AttemptError, AttemptOutcome
 from services.notifier.grpc_api.webhook_service import WebhookService
 from services.notifier.store.pools import CONNECTIONS, POOLS
 from tests.support.notifier.scripted_store import FAILURE, GONE, ScriptedSender, Tables, job_event
@@ -407,7 +407,7 @@ async def test_a_test_sends_one_event_at_once_and_returns_what_came_of_it(api: A
     sent = await api.ask("TestWebhook", webhook_id=created.id)
     api.sender.outcomes[URL] = deque(
         [
-            Outcome(
+            AttemptOutcome(
                 duration_ms=7,
                 status=503,
                 error=AttemptError.STATUS,

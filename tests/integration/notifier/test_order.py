@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection
 
 from services.notifier.application.attempts import abandon_expired
-from services.notifier.domain.attempts import Outcome
+from services.notifier.domain.attempts import AttemptOutcome
 from services.notifier.domain.deliveries import DeliveryState
 from services.notifier.domain.events import CANCELED, COMPLETED, FAILED, JOB_EVENTS, SETTLED
 from services.notifier.store import readiness, redeliveries
@@ -205,6 +205,6 @@ class Course:
         self.claimed = [claim for claim in self.claimed if self._draw.random() > share]
         self._store.pass_time(hours=1)
 
-    def record(self, outcome: Outcome) -> None:
+    def record(self, outcome: AttemptOutcome) -> None:
         """Record an outcome, perhaps too late."""
         self._store.record(self.claimed.pop(self._draw.randrange(len(self.claimed))), outcome)

@@ -6,10 +6,10 @@ from functools import partial
 
 import pytest
 
-from services.notifier.domain.attempts import AttemptError, Outcome
+from services.notifier.domain.attempts import AttemptError, AttemptOutcome
 from services.notifier.domain.deliveries import DeliveryState
 from services.notifier.domain.events import DEGRADED, DISABLED, RECOVERED
-from services.notifier.domain.health import DisabledReason, State
+from services.notifier.domain.health import DisabledReason, EndpointState
 from services.notifier.store import holding, notices, outcomes
 from tests.support.notifier.scripted_store import FAILURE, GONE, SUCCESS, Tables, job_event
 
@@ -56,7 +56,7 @@ def test_each_attempt_is_recorded(store: Tables) -> None:
 def test_the_last_fifty_attempts_are_kept(store: Tables) -> None:
     store.working()
     backlog(store, 1)
-    proxy = Outcome(duration_ms=1, error=AttemptError.PROXY)
+    proxy = AttemptOutcome(duration_ms=1, error=AttemptError.PROXY)
     for _ in range(53):
         [claim] = store.claim()
         store.record(claim, proxy)
@@ -84,7 +84,7 @@ def test_an_open_breaker_parks_deliveries_and_burns_no_attempts(store: Tables) -
         store.record(claim, FAILURE)
     [fifth, *_] = store.claim(1)
     store.record(fifth, FAILURE)
-    assert store.look(endpoint).health.state is State.DEGRADED
+    assert store.look(endpoint).health.state is EndpointState.DEGRADED
     assert store.claim() == []
     counts = "SELECT array_agg(attempt_count ORDER BY attempt_count DESC) AS counts FROM webhook_deliveries"
     [before] = store.sql(counts)
@@ -101,7 +101,7 @@ def test_an_open_breaker_parks_deliveries_and_burns_no_attempts(store: Tables) -
     store.pass_time(seconds=240)
     [probe] = store.claim()
     store.record(probe, SUCCESS)
-    assert store.look(endpoint).health.state is State.HEALTHY
+    assert store.look(endpoint).health.state is EndpointState.HEALTHY
     assert len(store.claim()) == 4
 
 
@@ -116,7 +116,7 @@ def test_retry_after_of_an_overloaded_receiver_parks_all_deliveries(store: Table
     store.working()
     backlog(store, 5)
     [claim, *_] = store.claim(1)
-    store.record(claim, Outcome(duration_ms=1, status=503, error=AttemptError.STATUS, retry_after=600.0))
+    store.record(claim, AttemptOutcome(duration_ms=1, status=503, error=AttemptError.STATUS, retry_after=600.0))
     assert store.claim() == []
     store.pass_time(seconds=600)
     assert len(store.claim()) == 4
@@ -153,7 +153,7 @@ def test_days_of_failure_disable_and_enabling_sends_nothing_of_what_is_held(stor
     while store.run(partial(holding.hold, limit=500)) is not None:
         pass
     store.change(endpoint, enabled=True)
-    assert store.look(endpoint).health.state is State.HEALTHY
+    assert store.look(endpoint).health.state is EndpointState.HEALTHY
     assert (set(store.states().values()), store.claim()) == ({HELD}, [])
 
 

@@ -17,12 +17,12 @@ from common.ids import prefixed
 from common.postgres import Database
 from services.notifier.application import attempts, webhook_creation
 from services.notifier.application.redelivery import MAX_RANGES, DeliveryFilters
-from services.notifier.application.webhook_requests import Change, NewWebhook
+from services.notifier.application.webhook_requests import EndpointChange, NewWebhook
 from services.notifier.application.webhooks import Webhooks
 from services.notifier.domain.deliveries import DeliveryState
 from services.notifier.domain.endpoints import SignatureScheme
 from services.notifier.domain.events import CANCELED, FAILED, SETTLED, TEST
-from services.notifier.domain.health import DisabledReason, State
+from services.notifier.domain.health import DisabledReason, EndpointState
 from services.notifier.domain.refusals import Refusal
 from services.notifier.loops.housekeeping import Housekeeping
 from services.notifier.store import retention
@@ -80,7 +80,7 @@ async def test_an_endpoint_is_created_with_one_secret(webhooks: Webhooks) -> Non
     assert (found.secrets, created.replayed) == ([created.secret], False)
     endpoint = found.endpoint
     assert (endpoint.url, endpoint.description, endpoint.event_types) == (URL, "mine", (FAILED, SETTLED))
-    assert (endpoint.scheme, endpoint.health.state) == (SignatureScheme.V1A, State.HEALTHY)
+    assert (endpoint.scheme, endpoint.health.state) == (SignatureScheme.V1A, EndpointState.HEALTHY)
     assert repr(created.secret.key) not in repr(created)
 
 
@@ -103,7 +103,7 @@ async def test_invalid_fields_are_refused(webhooks: Webhooks, field: str, fields
     refusal = await refused(webhooks.create(NewWebhook(**({"tenant": "acme", "url": URL} | fields))))
     assert (refusal.reason, refusal.violations[0].field) == ("INVALID_INPUT", field)
     webhook_id = await new(webhooks)
-    refusal = await refused(webhooks.update("acme", webhook_id, Change(**fields)))
+    refusal = await refused(webhooks.update("acme", webhook_id, EndpointChange(**fields)))
     assert (refusal.reason, refusal.violations[0].field) == ("INVALID_INPUT", field)
 
 
@@ -153,8 +153,8 @@ async def test_another_tenants_endpoint_is_not_found(webhooks: Webhooks) -> None
     for wrong in (webhook_id, f"wh_{uuid4().hex}", "wh_1", "", "\x00", f"job_{uuid4().hex}"):
         for call in (
             webhooks.get("other", wrong),
-            webhooks.update("other", wrong, Change(description="x")),
-            webhooks.update("other", wrong, Change(enabled=True)),
+            webhooks.update("other", wrong, EndpointChange(description="x")),
+            webhooks.update("other", wrong, EndpointChange(enabled=True)),
             webhooks.test("other", wrong),
             webhooks.redeliver_range("other", wrong, after=None, before=None),
         ):
@@ -188,9 +188,9 @@ async def test_pages_list_endpoints_from_the_oldest(webhooks: Webhooks) -> None:
 
 async def test_a_change_leaves_other_fields(webhooks: Webhooks) -> None:
     webhook_id = await new(webhooks, description="mine", event_types=(FAILED,))
-    changed = await webhooks.update("acme", webhook_id, Change(description=""))
+    changed = await webhooks.update("acme", webhook_id, EndpointChange(description=""))
     assert (changed.endpoint.description, changed.endpoint.event_types) == ("", (FAILED,))
-    changed = await webhooks.update("acme", webhook_id, Change(event_types=()))
+    changed = await webhooks.update("acme", webhook_id, EndpointChange(event_types=()))
     assert (changed.endpoint.event_types, changed.endpoint.url) == ((), URL)
     assert changed.endpoint.updated_at > changed.endpoint.created_at
 
@@ -200,7 +200,7 @@ async def test_disable_hold_enable_and_redeliver_a_range(
 ) -> None:
     webhook_id = await new(webhooks)
     store.fan_out(*(job_event(f"job_{number}") for number in range(3)))
-    disabled = await webhooks.update("acme", webhook_id, Change(enabled=False))
+    disabled = await webhooks.update("acme", webhook_id, EndpointChange(enabled=False))
     assert disabled.endpoint.health.disabled_reason is DisabledReason.BY_TENANT
     store.fan_out(*(job_event(f"job_{number}") for number in range(3, 6)))
     held, _ = await webhooks.list_deliveries(
@@ -214,8 +214,8 @@ async def test_disable_hold_enable_and_redeliver_a_range(
         assert (await refused(call)).reason == "WRONG_STATE"
 
     # The deliveries that were pending are held even if the endpoint is enabled at once.
-    enabled = await webhooks.update("acme", webhook_id, Change(enabled=True))
-    assert enabled.endpoint.health.state is State.HEALTHY
+    enabled = await webhooks.update("acme", webhook_id, EndpointChange(enabled=True))
+    assert enabled.endpoint.health.state is EndpointState.HEALTHY
     assert (set(store.states().values()), store.claim()) == ({HELD}, [])
     assert await webhooks.redeliver_range("acme", webhook_id, after=None, before=None) == 6
     assert (await housekeeping.run_once())["redelivered"] == 6
@@ -226,12 +226,12 @@ async def test_disable_hold_enable_and_redeliver_a_range(
 
 async def test_a_range_is_what_was_created_in_it(webhooks: Webhooks, store: Tables, housekeeping: Housekeeping) -> None:
     webhook_id = await new(webhooks)
-    await webhooks.update("acme", webhook_id, Change(enabled=False))
+    await webhooks.update("acme", webhook_id, EndpointChange(enabled=False))
     times = []
     for number in range(4):
         store.fan_out(job_event(f"job_{number}"))
         times.append(store.shown(store.delivery_id(f"job_{number}")).created_at)
-    await webhooks.update("acme", webhook_id, Change(enabled=True))
+    await webhooks.update("acme", webhook_id, EndpointChange(enabled=True))
     assert await webhooks.redeliver_range("acme", webhook_id, after=times[1], before=times[3]) == 2
     await housekeeping.run_once()
     assert [job for job, _ in store.deliver()] == ["job_1", "job_2"]
@@ -243,10 +243,10 @@ async def test_a_large_range_is_worked_off_in_batches_by_whoever_lives(
     webhooks: Webhooks, store: Tables, housekeeping: Housekeeping
 ) -> None:
     webhook_id = await new(webhooks)
-    await webhooks.update("acme", webhook_id, Change(enabled=False))
+    await webhooks.update("acme", webhook_id, EndpointChange(enabled=False))
     for page in range(6):
         store.fan_out(*(job_event(f"job_{page * 200 + number:04}") for number in range(200)))
-    await webhooks.update("acme", webhook_id, Change(enabled=True))
+    await webhooks.update("acme", webhook_id, EndpointChange(enabled=True))
     assert await webhooks.redeliver_range("acme", webhook_id, after=None, before=None) == 1_200
     both = [housekeeping, housekeeping]
     counts = await asyncio.gather(*(each.run_once() for each in both))
@@ -270,9 +270,9 @@ async def test_a_range_leaves_what_a_later_event_made_unnecessary(
 
 async def test_the_ranges_of_an_endpoint_are_bounded(webhooks: Webhooks, store: Tables) -> None:
     webhook_id = await new(webhooks)
-    await webhooks.update("acme", webhook_id, Change(enabled=False))
+    await webhooks.update("acme", webhook_id, EndpointChange(enabled=False))
     store.fan_out(job_event())
-    await webhooks.update("acme", webhook_id, Change(enabled=True))
+    await webhooks.update("acme", webhook_id, EndpointChange(enabled=True))
     for _ in range(MAX_RANGES):
         assert await webhooks.redeliver_range("acme", webhook_id, after=None, before=None) == 1
     refusal = await refused(webhooks.redeliver_range("acme", webhook_id, after=None, before=None))
@@ -283,11 +283,11 @@ async def test_a_range_of_an_endpoint_that_is_disabled_meanwhile_is_dropped(
     webhooks: Webhooks, store: Tables, housekeeping: Housekeeping
 ) -> None:
     webhook_id = await new(webhooks)
-    await webhooks.update("acme", webhook_id, Change(enabled=False))
+    await webhooks.update("acme", webhook_id, EndpointChange(enabled=False))
     store.fan_out(job_event())
-    await webhooks.update("acme", webhook_id, Change(enabled=True))
+    await webhooks.update("acme", webhook_id, EndpointChange(enabled=True))
     await webhooks.redeliver_range("acme", webhook_id, after=None, before=None)
-    await webhooks.update("acme", webhook_id, Change(enabled=False))
+    await webhooks.update("acme", webhook_id, EndpointChange(enabled=False))
     await housekeeping.run_once()
     assert (store.states(), store.sql("SELECT 1 FROM webhook_redeliveries")) == ({("job_1", 1): HELD}, [])
 
@@ -344,7 +344,7 @@ async def check_lists(webhooks: Webhooks, webhook_id: str) -> None:
     assert await jobs(event_type=SETTLED) == ["job_1 2"]
     assert await jobs(state=PENDING, event_type=CANCELED) == ["job_1 1"]
     assert await jobs(state=HELD) == []
-    await webhooks.update("acme", webhook_id, Change(enabled=False))
+    await webhooks.update("acme", webhook_id, EndpointChange(enabled=False))
     assert await jobs(state=HELD) == ["job_1 2", "job_1 1"]
     assert await jobs(state=PENDING) == []
 
@@ -459,7 +459,7 @@ async def test_nothing_of_a_deleted_tenant_is_left(
 async def test_rows_are_kept_for_thirty_days(webhooks: Webhooks, store: Tables, housekeeping: Housekeeping) -> None:
     await new(webhooks, idempotency_key="key")
     disabled = await new(webhooks)
-    await webhooks.update("acme", disabled, Change(enabled=False))
+    await webhooks.update("acme", disabled, EndpointChange(enabled=False))
     store.fan_out(job_event(callback_url=URL))
     store.deliver()
     store.fan_out(job_event("job_2"))

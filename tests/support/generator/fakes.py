@@ -23,7 +23,7 @@ from services.generator.domain.provider_results import (
     ProviderError,
     StageError,
 )
-from services.generator.domain.settlements import Outcome, Settlement, WorkerReport
+from services.generator.domain.settlements import CallOutcome, Settlement, WorkerReport
 from services.generator.ports import ImageProvider, Inspected, PreparedInput, ProviderRequest, RawResult
 from services.job.domain import calls as ledger
 from services.job.domain import jobs, transitions
@@ -302,7 +302,7 @@ class Facts:
     @property
     def phases(self) -> list[CallPhase]:
         """Phases of the calls in the last fact."""
-        outcomes: Sequence[Outcome] = self.last["calls"]
+        outcomes: Sequence[CallOutcome] = self.last["calls"]
         return [outcome.phase for outcome in outcomes]
 
     @property

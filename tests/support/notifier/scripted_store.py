@@ -18,19 +18,21 @@ from common.errors import ServiceError
 from common.postgres import driver_url
 from services.notifier.application import attempts, webhook_changes, webhook_creation
 from services.notifier.application.payloads import WEBHOOK
-from services.notifier.application.webhook_requests import Change, NewWebhook
-from services.notifier.domain.attempts import AttemptError, Outcome
+from services.notifier.application.webhook_requests import EndpointChange, NewWebhook
+from services.notifier.domain.attempts import AttemptError, AttemptOutcome
 from services.notifier.domain.deliveries import DeliveryState
-from services.notifier.domain.endpoints import Endpoint, Secret, Share, SignatureScheme
+from services.notifier.domain.endpoints import Endpoint, Secret, SignatureScheme, SlotShare
 from services.notifier.domain.events import COMPLETED, JobEvent
 from services.notifier.ports import EventKey, FinalEvents
 from services.notifier.store import claims, fan_out, listing, readiness
 from services.notifier.store.claims import DeliveryClaim
 
 T = TypeVar("T")
-SUCCESS = Outcome(duration_ms=20, status=204)
-FAILURE = Outcome(duration_ms=20, status=500, error=AttemptError.STATUS, message="The receiver returned status 500.")
-GONE = Outcome(duration_ms=20, status=410, error=AttemptError.STATUS)
+SUCCESS = AttemptOutcome(duration_ms=20, status=204)
+FAILURE = AttemptOutcome(
+    duration_ms=20, status=500, error=AttemptError.STATUS, message="The receiver returned status 500."
+)
+GONE = AttemptOutcome(duration_ms=20, status=410, error=AttemptError.STATUS)
 ROOTS = (
     "webhook_endpoints", "webhook_secrets", "webhook_requests", "webhook_notices", "webhook_redeliveries",
 )  # fmt: skip
@@ -95,28 +97,30 @@ class Tables:
     def change(self, endpoint: Endpoint, **fields: Any) -> None:
         """Change an endpoint as its tenant would."""
         written = f"{WEBHOOK}_{endpoint.id.hex}"
-        self.run(lambda c: webhook_changes.update(c, endpoint.tenant, written, Change(**fields)))
+        self.run(lambda c: webhook_changes.update(c, endpoint.tenant, written, EndpointChange(**fields)))
 
     def fan_out(self, *events: JobEvent) -> int:
         """Create the deliveries of events."""
         return int(self.run(lambda c: fan_out.fan_out(c, events, new_key=key_of)))
 
-    def claim(self, limit: int = 100, *, share: Share | None = None, per_minute: int = 6_000) -> list[DeliveryClaim]:
+    def claim(
+        self, limit: int = 100, *, share: SlotShare | None = None, per_minute: int = 6_000
+    ) -> list[DeliveryClaim]:
         """Claim due deliveries: up to as many of each share, or of one."""
         work = [
             partial(claims.claim, share=each, limit=limit, per_minute=per_minute)
-            for each in (Share if share is None else [share])
+            for each in (SlotShare if share is None else [share])
         ]
         return [claim for each in work for claim in self.run(each)]
 
-    def record(self, claim: DeliveryClaim, outcome: Outcome = SUCCESS) -> attempts.Recorded:
+    def record(self, claim: DeliveryClaim, outcome: AttemptOutcome = SUCCESS) -> attempts.Recorded:
         """Record an outcome; no delay varies."""
         recorded: attempts.Recorded = self.run(
             lambda c: attempts.record(c, claim.delivery, outcome, jitter=lambda: 0.5)
         )
         return recorded
 
-    def deliver(self, outcome: Outcome = SUCCESS) -> list[EventKey]:
+    def deliver(self, outcome: AttemptOutcome = SUCCESS) -> list[EventKey]:
         """Attempt all that is due; the events that were sent, in their order."""
         sent = []
         while claimed := self.claim():
@@ -257,7 +261,7 @@ class ScriptedSender:
     #: Requests as they begin.
     begun: "asyncio.Queue[Sent]" = field(default_factory=asyncio.Queue)
     #: Outcomes by URL, in their order; without one, a success.
-    outcomes: dict[str, deque[Outcome]] = field(default_factory=dict)
+    outcomes: dict[str, deque[AttemptOutcome]] = field(default_factory=dict)
     #: URLs whose requests wait.
     held: dict[str, asyncio.Event] = field(default_factory=dict)
     #: Requests under way, by URL, and the most at a time.
@@ -276,7 +280,7 @@ class ScriptedSender:
         secrets: Sequence[Secret],
         scheme: SignatureScheme,
         traceparent: str | None,
-    ) -> Outcome:
+    ) -> AttemptOutcome:
         """Record the request; return the next outcome."""
         sent = Sent(url=url, delivery_id=delivery_id, event_type=event_type, body=body, keys=[s.key for s in secrets])
         self.sent.append(sent)

@@ -13,7 +13,7 @@ from services.notifier.domain import events
 from services.notifier.domain import health as health_rules
 from services.notifier.domain.attempts import AttemptError
 from services.notifier.domain.endpoints import Endpoint
-from services.notifier.domain.health import DisabledReason, Health
+from services.notifier.domain.health import DisabledReason, EndpointHealth
 
 ROOT = "https://images.example"
 _AT = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -76,7 +76,7 @@ def _of_job(event_type: str, meaning: str, job: job_pb2.Job) -> Example:
     return Example(type=event_type, meaning=meaning, body=payloads.body(event_type, at, _RENDER(job)))
 
 
-def _endpoint(health: Health) -> Endpoint:
+def _endpoint(health: EndpointHealth) -> Endpoint:
     return Endpoint(
         id=UUID("0193a6b0-e4f5-7081-9293-94959697989a"),
         tenant="acme",
@@ -88,7 +88,7 @@ def _endpoint(health: Health) -> Endpoint:
     )
 
 
-def _of_endpoint(event_type: str, meaning: str, health: Health) -> Example:
+def _of_endpoint(event_type: str, meaning: str, health: EndpointHealth) -> Example:
     data = payloads.notice_data(_endpoint(health))
     return Example(type=event_type, meaning=meaning, body=payloads.body(event_type, _AT, data))
 
@@ -100,12 +100,12 @@ def _examples() -> tuple[Example, ...]:
     canceled.cost.CopyFrom(open_cost)
     settled = _canceled(provider_cancel=confirmed, sequence=6)
     settled.updated_at.FromDatetime(_AT + timedelta(seconds=9))
-    failing = Health(
+    failing = EndpointHealth(
         failing_since=_AT - timedelta(minutes=36), openings=1, blocked_until=_AT + timedelta(seconds=30),
         last_error=AttemptError.STATUS, last_status=500,
     )  # fmt: skip
     disabled = health_rules.disable(failing, DisabledReason.FAILING, _AT)
-    test = payloads.test_data(_endpoint(Health()))
+    test = payloads.test_data(_endpoint(EndpointHealth()))
     return (
         _of_job(events.COMPLETED, "the job has its images.", _completed()),
         _of_job(events.FAILED, "the job ended without images; `error` says why. A retry may end it again.", _failed()),
@@ -117,7 +117,7 @@ def _examples() -> tuple[Example, ...]:
             settled,
         ),
         _of_endpoint(events.DEGRADED, "another endpoint of yours keeps failing, and gets only probes.", failing),
-        _of_endpoint(events.RECOVERED, "a degraded endpoint works again.", Health()),
+        _of_endpoint(events.RECOVERED, "a degraded endpoint works again.", EndpointHealth()),
         _of_endpoint(events.DISABLED, "an endpoint was disabled, and gets nothing until you enable it.", disabled),
         Example(
             type=events.TEST,

@@ -9,7 +9,7 @@ from services.notifier.adapters.http_sender import DEADLINE_SECONDS
 from services.notifier.application import redelivery, signing
 from services.notifier.application.webhooks import MAX_TESTS
 from services.notifier.domain import attempts, endpoints, health, retry_schedule
-from services.notifier.domain.endpoints import Share
+from services.notifier.domain.endpoints import SlotShare
 from services.notifier.loops.sending import OVERRUN_SECONDS
 from services.notifier.loops.slots import Slots
 from services.notifier.settings import Settings
@@ -98,7 +98,7 @@ def phrases() -> list[str]:
 def _overrun() -> float:
     """Returns attempts that may be under way, for each slot."""
     slots, taken = Slots(Settings.notifier_slots), 0
-    for share in Share:
+    for share in SlotShare:
         while slots.free(share):
             taken += 1
             slots.overrun(slots.take("acme", share))

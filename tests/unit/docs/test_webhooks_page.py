@@ -17,7 +17,7 @@ from gateway.schemas.webhook_requests import CreateWebhook
 from services.notifier.adapters import signatures
 from services.notifier.domain import events
 from services.notifier.domain.endpoints import SignatureScheme
-from services.notifier.domain.health import State
+from services.notifier.domain.health import EndpointState
 from tests.support.pages import examples, webhook_limits, webhooks
 from tests.support.pages.webhook_events import EXAMPLES
 
@@ -46,7 +46,7 @@ def test_numbers_in_sentences_are_those_of_the_code(phrase: str) -> None:
 def test_every_state_of_health_is_explained() -> None:
     section = PAGE.partition("## Health of an endpoint")[2].partition("\n## ")[0]
 
-    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(State)
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(EndpointState)
 
 
 def test_every_event_of_the_log_is_listed_and_no_other() -> None:

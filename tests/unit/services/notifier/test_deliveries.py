@@ -8,14 +8,14 @@ import pytest
 
 from services.notifier.domain import deliveries as rules
 from services.notifier.domain import retry_schedule
-from services.notifier.domain.attempts import AttemptError, Outcome
+from services.notifier.domain.attempts import AttemptError, AttemptOutcome
 from services.notifier.domain.deliveries import ClaimedDelivery, DeliveryState, NextStep
-from services.notifier.domain.endpoints import Share, SignatureScheme
+from services.notifier.domain.endpoints import SignatureScheme, SlotShare
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
-SUCCESS = Outcome(duration_ms=20, status=200)
-FAILURE = Outcome(duration_ms=20, status=500, error=AttemptError.STATUS)
-GONE = Outcome(duration_ms=20, status=410, error=AttemptError.STATUS)
+SUCCESS = AttemptOutcome(duration_ms=20, status=200)
+FAILURE = AttemptOutcome(duration_ms=20, status=500, error=AttemptError.STATUS)
+GONE = AttemptOutcome(duration_ms=20, status=410, error=AttemptError.STATUS)
 DELIVERY = ClaimedDelivery(
     id=uuid4(),
     endpoint_id=uuid4(),
@@ -29,12 +29,14 @@ DELIVERY = ClaimedDelivery(
     data=None,
     attempt_count=0,
     is_probe=False,
-    share=Share.NORMAL,
+    share=SlotShare.NORMAL,
     lease_token=uuid4(),
 )
 
 
-def after(delivery: ClaimedDelivery, outcome: Outcome, *, ends_on_gone: bool = False, random: float = 0.5) -> NextStep:
+def after(
+    delivery: ClaimedDelivery, outcome: AttemptOutcome, *, ends_on_gone: bool = False, random: float = 0.5
+) -> NextStep:
     return rules.after(delivery, outcome, NOW, ends_on_gone=ends_on_gone, random=lambda: random)
 
 
@@ -77,7 +79,7 @@ def test_retry_after_lengthens_the_delay_up_to_a_day(retry_after: float, seconds
 @pytest.mark.parametrize("is_probe", [False, True])
 def test_our_own_faults_burn_no_attempt(error: AttemptError, is_probe: bool) -> None:
     delivery = replace(DELIVERY, attempt_count=9, is_probe=is_probe)
-    assert after(delivery, Outcome(duration_ms=1, error=error)) == pending(9, 30.0)
+    assert after(delivery, AttemptOutcome(duration_ms=1, error=error)) == pending(9, 30.0)
 
 
 def test_a_failed_probe_burns_no_attempt() -> None:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from services.notifier.domain.endpoints import Share
+from services.notifier.domain.endpoints import SlotShare
 from services.notifier.loops.slots import Slots
 
-NORMAL, NEW, SLOW = Share.NORMAL, Share.NEW, Share.SLOW
+NORMAL, NEW, SLOW = SlotShare.NORMAL, SlotShare.NEW, SlotShare.SLOW
 
 
 @pytest.mark.parametrize(("slots", "expected"), [(64, [48, 8, 8]), (16, [12, 2, 2]), (4, [2, 1, 1]), (1, [1, 1, 1])])
@@ -15,10 +15,10 @@ def test_each_share_has_its_slots(slots: int, expected: list[int]) -> None:
 
 def test_shares_do_not_take_each_others_slots() -> None:
     slots = Slots(16)
-    for share in Share:
+    for share in SlotShare:
         while slots.free(share):
             slots.take("acme", share)
-        assert [slots.free(other) == 0 for other in Share].count(True) == list(Share).index(share) + 1
+        assert [slots.free(other) == 0 for other in SlotShare].count(True) == list(SlotShare).index(share) + 1
     assert slots.used == 16
 
 
@@ -36,7 +36,7 @@ def test_an_attempt_that_overruns_frees_its_slot_once() -> None:
 
 
 @pytest.mark.parametrize(("share", "most"), [(NORMAL, 16), (NEW, 8), (SLOW, 0)])
-def test_overruns_are_bounded_by_share(share: Share, most: int) -> None:
+def test_overruns_are_bounded_by_share(share: SlotShare, most: int) -> None:
     slots = Slots(16)
     overruns = 0
     while slots.overrun(slots.take("acme", share)):

@@ -14,7 +14,7 @@ from common.object_store import StorageDenied
 from services.generator.application import claim, provider_call
 from services.generator.domain.jobs import CallPhase, Request
 from services.generator.domain.provider_results import Acceptance, Pending
-from services.generator.domain.settlements import Outcome, WorkerReport
+from services.generator.domain.settlements import CallOutcome, WorkerReport
 from tests.support.generator.fakes import AWAY, LOST, Provider, Staging, call_of, job_of, made, provider_error, staged
 from tests.support.patience import PATIENCE
 from tests.support.timing.clocks import put_into
@@ -288,7 +288,7 @@ async def test_a_job_whose_operation_cannot_be_said_to_be_followed_is_handed_bac
     assert (world.provider.polled, world.desk.released) == ([], [WorkerReport()])
 
 
-def phases(told: Sequence[WorkerReport | Sequence[Outcome]]) -> list[list[CallPhase]]:
+def phases(told: Sequence[WorkerReport | Sequence[CallOutcome]]) -> list[list[CallPhase]]:
     """How calls ended, by each word that was told."""
     return [[one.phase for one in (known.calls if isinstance(known, WorkerReport) else known)] for known in told]
 

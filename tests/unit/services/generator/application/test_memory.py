@@ -12,7 +12,7 @@ from common.leased_work import Slot
 from common.memory import STEP, Memory, read_body
 from services.generator.application.run_job import Generator
 from services.generator.domain.provider_results import Acceptance, Generated, ImageSource, Operation, StageError
-from services.generator.domain.settlements import Outcome
+from services.generator.domain.settlements import CallOutcome
 from services.generator.ports import ImageProvider, ProviderRequest
 from tests.support.generator.fakes import (
     Facts,
@@ -124,7 +124,7 @@ async def test_what_came_of_a_call_that_failed_is_in_memory_no_more_when_the_fai
     memory, provider, held = Memory(SIZE), Seller(data), []
 
     class Listening(Facts):
-        async def stage_failed(self, *_: Any, error: StageError, calls: Sequence[Outcome], **about: Any) -> None:
+        async def stage_failed(self, *_: Any, error: StageError, calls: Sequence[CallOutcome], **about: Any) -> None:
             held.append((memory.held, len(provider.sold)))
 
     await run(memory, provider, facts=Listening())

@@ -14,7 +14,7 @@ from services.generator.application import stage_images, storage_retries
 from services.generator.application.settle_calls import Settler
 from services.generator.domain.jobs import CallPhase
 from services.generator.domain.provider_results import Acceptance, CancelOutcome, Pending
-from services.generator.domain.settlements import Outcome, Settlement
+from services.generator.domain.settlements import CallOutcome, Settlement
 from tests.support.generator.fakes import (
     AWAY,
     Facts,
@@ -77,7 +77,7 @@ async def looked(
     return desk, facts
 
 
-async def settled(provider: Provider, slot: Slot[Settlement]) -> tuple[Outcome, CancelOutcome | None]:
+async def settled(provider: Provider, slot: Slot[Settlement]) -> tuple[CallOutcome, CancelOutcome | None]:
     """What the ledger is told."""
     desk, facts = await looked(provider, slot)
     assert (facts.kinds, desk.postponed) == (["call_settled"], [])

@@ -14,7 +14,7 @@ import pytest
 from common.network.guarded_connect import AddressPolicy
 from services.notifier.adapters import forward_proxy
 from services.notifier.adapters.http_sender import HttpSender
-from services.notifier.domain.attempts import AttemptError, Outcome
+from services.notifier.domain.attempts import AttemptError, AttemptOutcome
 from services.notifier.domain.endpoints import Secret, SignatureScheme
 from tests.support.patience import PATIENCE
 from tests.support.security.certificates import LOCAL, Authority, dns
@@ -27,7 +27,7 @@ SECRET = Secret(id=ID, tenant="acme", endpoint_id=ID, key=bytes(32), created_at=
 DONE = OK + b"Content-Length: 2\r\n\r\nok"
 
 
-async def post(url: str, proxy_url: str, **options: Any) -> Outcome:
+async def post(url: str, proxy_url: str, **options: Any) -> AttemptOutcome:
     """Posts one event through a proxy."""
     policy = options.pop("policy", AddressPolicy(ports=None))
     sender = HttpSender(policy=policy, proxy_url=proxy_url, **{"resolver": Names(), **options})

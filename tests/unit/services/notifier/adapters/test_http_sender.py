@@ -16,7 +16,7 @@ import svix.webhooks
 from common.network.guarded_connect import AddressPolicy
 from services.notifier.adapters.http_sender import HttpSender
 from services.notifier.adapters.signatures import new_key, written_secret
-from services.notifier.domain.attempts import AttemptError, Outcome
+from services.notifier.domain.attempts import AttemptError, AttemptOutcome
 from services.notifier.domain.endpoints import Secret, SignatureScheme
 from tests.support.patience import PATIENCE
 from tests.support.servers.hostile_receivers import OK, Names, Receiver, Wire, answers, receiver
@@ -50,7 +50,7 @@ async def post(
     traceparent: str | None = None,
     public: bool = False,
     **options: Any,
-) -> Outcome:
+) -> AttemptOutcome:
     """Posts one event; to a public receiver, if so."""
     if public:
         options |= {"backend": PublicWire(), "resolver": Names(["1.1.1.1"]), "policy": AddressPolicy(ports=None)}
@@ -67,7 +67,7 @@ async def post(
         )
 
 
-async def outcome_of(response: bytes, *, public: bool = True) -> Outcome:
+async def outcome_of(response: bytes, *, public: bool = True) -> AttemptOutcome:
     """The outcome of a response."""
     async with receiver(answers(response)) as running:
         return await post(running.url(), public=public)
