@@ -155,3 +155,7 @@ class Reason(StrEnum):
         other = str.__new__(cls, value)
         other._name_ = other._value_ = str(value)
         return other
+
+    def __reduce_ex__(self, protocol: object) -> "tuple[type[Reason], tuple[str]]":
+        # Early releases of Python 3.11 pickle and copy by name, which only members can be found by.
+        return Reason, (self._value_,)
