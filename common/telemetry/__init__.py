@@ -1,0 +1,1 @@
+"""Telemetry: spans and metrics, by the names that the registry declares."""

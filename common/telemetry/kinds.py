@@ -1,0 +1,71 @@
+"""What the registry of telemetry declares: attributes, spans and metrics."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from opentelemetry.trace import SpanKind
+
+AttributeType = Literal["string", "int", "double", "boolean", "string[]"]
+
+
+class Attribute(str):
+    """Name of an attribute of spans, or of a label of metrics; usable wherever OpenTelemetry takes a name."""
+
+    #: Type of its values.
+    type: AttributeType
+    #: What it holds, with its unit.
+    meaning: str
+    #: Its possible values; empty for any. A label of metrics has few.
+    values: tuple[str, ...]
+    #: Where OpenTelemetry defines it: `http`, `rpc`, `messaging`, `gen_ai`; empty for names of Calotype's own.
+    convention: str
+
+    def __new__(
+        cls,
+        name: str,
+        meaning: str,
+        *,
+        type: AttributeType = "string",  # noqa: A002 - the conventions' word
+        values: tuple[str, ...] = (),
+        convention: str = "",
+    ) -> "Attribute":
+        """Declares an attribute."""
+        self = super().__new__(cls, name)
+        self.type, self.meaning, self.values, self.convention = type, meaning, values, convention
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpanType:
+    """A kind of span."""
+
+    #: Its name; a part in braces is an attribute's value with few values, such as `image_generation {model}`.
+    name: str
+    #: What it covers.
+    meaning: str
+    #: Its place in a call or a message's way.
+    kind: SpanKind = SpanKind.INTERNAL
+    #: Services that open it.
+    services: tuple[str, ...]
+    #: Attributes that it may have.
+    attributes: tuple[Attribute, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A metric."""
+
+    #: Name in Prometheus, with its unit and, of a counter, `_total`.
+    name: str
+    #: What it counts or measures.
+    meaning: str
+    #: How values add up: a counter only grows, a gauge is read, a histogram counts values by size.
+    kind: Literal["counter", "gauge", "histogram"]
+    #: Unit by UCUM: `s`, `By`, `1`, `{job}`.
+    unit: str
+    #: Services that have it.
+    services: tuple[str, ...]
+    #: Its labels.
+    labels: tuple[Attribute, ...] = ()
+    #: Upper bounds of a histogram's buckets, ascending; empty for other kinds.
+    buckets: tuple[float, ...] = ()
