@@ -177,7 +177,8 @@ def _keep_a_prompt(stores: Stores) -> None:
     prompt = next(iter(stores.prompts.values()))
 
     def written(kept: dict[str, Any]) -> dict[str, Any]:
-        rows = [*kept["tables"]["webhook_deliveries"], json.dumps({"data": {"prompt": prompt}})]
+        first, *others = kept["tables"]["webhook_deliveries"]
+        rows = [json.dumps({**json.loads(first), "data": {"prompt": prompt}}), *others]
         return {**kept, "tables": {**kept["tables"], "webhook_deliveries": rows}}
 
     stores.receive(written)

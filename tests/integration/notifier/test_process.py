@@ -197,6 +197,8 @@ async def test_operators_see_its_state_and_can_drain_it(world: World) -> None:
         ({"API_BASE_URL": "images"}, "CALOTYPE_API_BASE_URL"),
         ({"WEBHOOK_PORTS": "http"}, "CALOTYPE_WEBHOOK_PORTS"),
         ({"WEBHOOK_PROXY_URL": "ftp://user:hidden@proxy"}, "CALOTYPE_WEBHOOK_PROXY_URL"),
+        ({"WEBHOOK_CA_FILE": __file__}, "CALOTYPE_WEBHOOK_CA_FILE"),
+        ({"WEBHOOK_CA_FILE": "/none.pem"}, "CALOTYPE_WEBHOOK_CA_FILE"),
         ({"GRPC_IDENTITIES_FILE": ""}, "CALOTYPE_GRPC_IDENTITIES_FILE"),
         ({"NOTIFIER_SLOTS": "3"}, "CALOTYPE_NOTIFIER_SLOTS"),
     ],
