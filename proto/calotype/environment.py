@@ -47,6 +47,7 @@ SETTINGS = frozenset(
         "URL",
         "WEBHOOKS_PER_TENANT",
         "WEBHOOK_ALLOW_PRIVATE",
+        "WEBHOOK_CA_FILE",
         "WEBHOOK_DELIVERIES_PER_MINUTE",
         "WEBHOOK_PORTS",
         "WEBHOOK_PROXY_URL",

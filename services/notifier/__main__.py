@@ -78,8 +78,9 @@ async def main(stop: asyncio.Event) -> None:
 
 
 def _sender(settings: Settings) -> HttpSender:
+    tls = settings.receiver_tls()
     try:
-        return HttpSender(policy=settings.address_policy, proxy_url=settings.webhook_proxy_url)
+        return HttpSender(policy=settings.address_policy, proxy_url=settings.webhook_proxy_url, tls=tls)
     except ValueError:
         raise config.ConfigError("CALOTYPE_WEBHOOK_PROXY_URL: the given value is no URL of a proxy.") from None
 

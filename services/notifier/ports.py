@@ -26,11 +26,18 @@ class FinalEvents:
     is_end: bool
 
 
+class ResumeTokenRefused(Exception):
+    """job-service does not know a resume token: its database or its format of tokens is another one by now."""
+
+
 class JobService(Protocol):
     """Interface to job-service. Every method raises `ServiceError` when the call is refused or gets no response."""
 
     async def final_events(self, *, resume_token: str | None, since: datetime, limit: int) -> FinalEvents:
-        """Returns up to `limit` final events after the token; without a token, those that occurred after `since`."""
+        """Returns up to `limit` final events after the token; without a token, those that occurred after `since`.
+
+        Raises `ResumeTokenRefused`.
+        """
 
     async def jobs(self, keys: Collection[EventKey]) -> Mapping[EventKey, str]:
         """Returns the JSON of each job as it was after its event, as REST writes it. Unknown keys are left out."""

@@ -1,6 +1,8 @@
 """What notifier-service reads from its environment."""
 
+import ssl
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -9,6 +11,7 @@ from common.config import ConfigError
 from common.grpc_access import ServerSettings
 from common.grpc_client import ClientSettings
 from common.network.guarded_connect import DEFAULT_PORTS, AddressPolicy
+from services.notifier.adapters.connections import trusted_certificates
 
 #: Highest port of TCP, and its digits.
 MAX_PORT, MAX_DIGITS = 65_535, 5
@@ -36,6 +39,8 @@ class Settings(ServerSettings, ClientSettings, BrokerSettings):
     webhook_ports: tuple[str, ...] = ()
     #: URL of a forward proxy through which events are sent. The proxy then resolves names, and decides where they lead.
     webhook_proxy_url: str | None = field(default=None, repr=False, metadata={"secret": True})
+    #: PEM file with authorities of receivers' certificates, besides those of certifi. None: no others.
+    webhook_ca_file: Path | None = None
     #: Webhooks that a tenant may have.
     webhooks_per_tenant: int = field(default=20, metadata={"min": 0, "max": 1000})
     #: Deliveries to one webhook that are attempted in a minute.
@@ -56,6 +61,13 @@ class Settings(ServerSettings, ClientSettings, BrokerSettings):
         unset = None if self.webhook_allow_private else DEFAULT_PORTS
         ports = frozenset(map(int, self.webhook_ports)) or unset
         return AddressPolicy(allow_private=self.webhook_allow_private, ports=ports)
+
+    def receiver_tls(self) -> ssl.SSLContext:
+        """Returns the TLS context for receivers. Raises `ConfigError` for an unusable file of authorities."""
+        try:
+            return trusted_certificates(self.webhook_ca_file)
+        except OSError as error:
+            raise ConfigError(f"CALOTYPE_WEBHOOK_CA_FILE: {self.webhook_ca_file} holds no certificate.") from error
 
     @property
     def root(self) -> str:

@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 
+from services.notifier.adapters.connections import trusted_certificates
 from tests.support.patience import PATIENCE
 from tests.support.security.certificates import Authority, Leaf
 from tests.support.servers.tcp_servers import LAST_TURNS
@@ -307,8 +308,8 @@ def served_with(leaf: Leaf) -> ssl.SSLContext:
 
 
 def trusting(authority: Authority) -> ssl.SSLContext:
-    """The TLS of a sender that trusts an authority."""
-    return ssl.create_default_context(cafile=authority.file)
+    """The TLS of the notifier with an authority of one's own."""
+    return trusted_certificates(authority.file)
 
 
 def expired(authority: Authority, leaf: Leaf, name: str) -> Leaf:
