@@ -12,6 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from common import after_commit
 from common.errors import DependencyUnavailable
 
 _LOG = logging.getLogger(__name__)
@@ -120,11 +121,19 @@ class Database:
         await asyncio.to_thread(self._threads.shutdown)
         self._engine.dispose()
 
+    def _transact_once(self, work: Callable[[Connection], T]) -> T:
+        with self._engine.begin() as connection:
+            after_commit.begin(connection)
+            result = work(connection)
+            actions = after_commit.take(connection)
+        for action in actions:
+            action()
+        return result
+
     def _transact(self, work: Callable[[Connection], T], attempts: int) -> T:
         for attempt in range(1, attempts + 1):
             try:
-                with self._engine.begin() as connection:
-                    return work(connection)
+                return self._transact_once(work)
             except PoolTimeoutError as error:
                 raise DatabaseUnavailable("All database connections are busy.") from error
             except DBAPIError as error:

@@ -118,6 +118,8 @@ class Assembled:
     programs: dict[str, list[Program]]
     #: `host:port` for gRPC of each service's first replica; `worker` is job-service's port for workers.
     addresses: dict[str, str]
+    #: `host:port` of OperationsService of all replicas, by service; the gateway has none.
+    operations: dict[str, list[str]]
 
 
 def assemble(wiring: Wiring, ports: Ports) -> Assembled:
@@ -139,7 +141,11 @@ def assemble(wiring: Wiring, ports: Ports) -> Assembled:
         for service in SERVICES
     }
     addresses = {name: first["GRPC_LISTEN"] for name, (first, *_) in listens.items() if "GRPC_LISTEN" in first}
-    return Assembled(programs=programs, addresses=addresses | {"worker": listens["job"][0]["WORKER_LISTEN"]})
+    return Assembled(
+        programs=programs,
+        addresses=addresses | {"worker": listens["job"][0]["WORKER_LISTEN"]},
+        operations={name: [listen["GRPC_LISTEN"] for listen in listens[name]] for name in addresses},
+    )
 
 
 def _credentials(service: Service, wiring: Wiring) -> dict[str, str]:

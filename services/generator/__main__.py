@@ -5,6 +5,7 @@ import os
 import sys
 from contextlib import AsyncExitStack
 from functools import partial
+from operator import attrgetter
 
 from calotype import object_names, permissions
 from calotype.environment import SETTINGS
@@ -98,7 +99,7 @@ async def main(stop: asyncio.Event) -> None:
         ]
         jobs = LeasedWork(
             "jobs", slots=settings.generator_slots, claim=job_service.claim, renew=job_service.renew, run=generator.run,
-            wakeups=nats_wakeups.of_jobs(broker),
+            id_of=attrgetter("id"), wakeups=nats_wakeups.of_jobs(broker),
         )  # fmt: skip
         settlements = LeasedWork(
             "settlements", slots=min(SETTLEMENTS_PER_PROVIDER * len(built), 64), claim=job_service.claim_settlements,
@@ -107,7 +108,7 @@ async def main(stop: asyncio.Event) -> None:
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
         served = [
             OperationsService(
-                "generator", ready, work=jobs, counters=lambda: {"bytes_held": memory.held}
+                "generator", ready, work=[jobs, settlements], counters=lambda: {"bytes_held": memory.held}
             ).grpc_service()
         ]
         await stack.enter_async_context(serve(settings.grpc_listen, served, ready=ready, security=own_security))

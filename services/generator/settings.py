@@ -29,5 +29,5 @@ class Settings(ServerSettings, ClientSettings, BrokerSettings):
     grace_seconds: float = field(default=330.0, metadata={"min": 0})
     #: Least severe level that is written to the log; audit events are always written.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    #: `json` writes one JSON object per line, `text` lines for people.
-    log_format: Literal["text", "json"] = "json"
+    #: `json` writes one JSON object per line, `text` lines for people; `auto` is `text` on a terminal, else `json`.
+    log_format: Literal["auto", "text", "json"] = "auto"

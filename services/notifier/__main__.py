@@ -68,7 +68,7 @@ async def main(stop: asyncio.Event) -> None:
             is_allowed_literal=settings.address_policy.allows_literal, new_key=new_key, changed=changed,
         )  # fmt: skip
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
-        operations = OperationsService("notifier", ready, work=dispatcher, counters=lambda: dict(dispatcher.counters))
+        operations = OperationsService("notifier", ready, work=[dispatcher], counters=lambda: dict(dispatcher.counters))
         served = [WebhookService(webhooks).grpc_service(), operations.grpc_service()]
         await stack.enter_async_context(serve(settings.grpc_listen, served, ready=ready, security=own_security))
         wakeups, watch = EventWakeUps(broker, feed.wake), DatabaseWatch(database, ready)

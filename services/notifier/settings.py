@@ -49,8 +49,8 @@ class Settings(ServerSettings, ClientSettings, BrokerSettings):
     grace_seconds: float = field(default=30.0, metadata={"min": 0})
     #: Least severe level that is written to the log; audit events are always written.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    #: `json` writes one JSON object per line, `text` lines for people.
-    log_format: Literal["text", "json"] = "json"
+    #: `json` writes one JSON object per line, `text` lines for people; `auto` is `text` on a terminal, else `json`.
+    log_format: Literal["auto", "text", "json"] = "auto"
 
     @property
     def address_policy(self) -> AddressPolicy:

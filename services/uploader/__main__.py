@@ -76,7 +76,7 @@ async def main(stop: asyncio.Event) -> None:
         )
         sweeper = Sweeper(job_service, lambda after, limit: emptied.names(after=after, limit=limit))
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
-        operations = OperationsService("uploader", ready, work=uploads)
+        operations = OperationsService("uploader", ready, work=[uploads])
         await stack.enter_async_context(
             serve(settings.grpc_listen, [operations.grpc_service()], ready=ready, security=own_security)
         )

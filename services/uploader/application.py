@@ -51,11 +51,13 @@ class Uploader:
         upload = slot.work
         names = {image.index: upload.public_name(image) for image in upload.images}
         try:
-            if not await self._store_all(slot, names):
-                return False
+            is_stored = await self._store_all(slot, names)
         except UploadError as error:
-            event(_LOG, logging.INFO, "upload.failed", job_id=upload.job_id, reason=error.reason, stage=error.stage)
+            _log_end(slot, "failed", stage=error.stage.lower(), code=error.code, reason=error.reason)
             return await self._publish(slot, partial(self._facts.upload_failed, upload=upload, error=error))
+        _log_end(slot, "stored" if is_stored else "interrupted")
+        if not is_stored:
+            return False
         return await self._publish(slot, partial(self._facts.images_stored, upload=upload, names=names))
 
     async def _store_all(self, slot: Slot[Upload], names: Mapping[int, str]) -> bool:
@@ -122,3 +124,21 @@ class Uploader:
             await self._store.empty(object_names.public_folder(upload.job_id))
         except (StorageUnavailable, StorageDenied) as error:
             event(_LOG, logging.WARNING, "upload.copies_not_deleted", job_id=upload.job_id, reason=type(error).__name__)
+
+
+def _log_end(slot: Slot[Upload], outcome: str, **cause: str) -> None:
+    """Logs how the copies of an upload ended: `stored`, `failed`, or `interrupted` as its lease or process ends."""
+    upload = slot.work
+    event(
+        _LOG,
+        logging.INFO,
+        "upload.ended",
+        job_id=upload.job_id,
+        tenant=upload.tenant,
+        outcome=outcome,
+        claim_number=upload.claim_number,
+        images=len(upload.images),
+        size_bytes=sum(image.size_bytes for image in upload.images),
+        duration_seconds=round(time.monotonic() - slot.claimed_at, 3),
+        **cause,
+    )

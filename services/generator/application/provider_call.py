@@ -72,6 +72,7 @@ class ProviderCallRunner:
             "model": call.model,
         }
         with span("provider call", kind=SpanKind.CLIENT, attributes=attributes):
+            self._claim.begin(call)
             response = await self._submit(provider, call, provider_request)
             if isinstance(response, Operation):
                 call = replace(call, operation_id=response.id)
@@ -85,6 +86,7 @@ class ProviderCallRunner:
         operation = Operation(id=call.operation_id, state=call.operation_state)
         attributes = {"job.id": self._claim.job.id, "call.id": call.id, "provider": provider.name}
         with span("provider call", kind=SpanKind.CLIENT, attributes=attributes):
+            self._claim.begin(call)
             generated = await self._follow(provider, call, operation, provider_request)
             self._claim.end(call, CallPhase.SUCCEEDED, cost_micros=generated.cost_micros)
             return generated

@@ -185,7 +185,16 @@ class Generator:
                 if is_last or not failures.may_fall_back(error, free=free, on_refusal=on_refusal):
                     raise NotBought(failures.error_to_report(errors), indexes) from error
                 claim.failed_routes += 1
-                event(_LOG, logging.INFO, "job.falls_back", job_id=claim.job.id, reason=error.reason)
+                event(
+                    _LOG,
+                    logging.INFO,
+                    "route.failed",
+                    job_id=claim.job.id,
+                    tenant=claim.job.tenant,
+                    provider=route.provider,
+                    model=route.model,
+                    reason=error.reason,
+                )
             else:
                 return
         raise AssertionError("a failure of the last route raises NotBought")

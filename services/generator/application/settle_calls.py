@@ -11,6 +11,7 @@ from common.logs import event
 from common.memory import Memory, timeout
 from common.publishing import publish_until_confirmed
 from common.tracing import span
+from services.generator.application import call_log
 from services.generator.application.claim import Interrupted
 from services.generator.application.provider_call import CANCEL_SECONDS, POLL_SECONDS
 from services.generator.application.stage_images import ImageStager
@@ -116,6 +117,8 @@ class Settler:
         cancel: CancelOutcome | None,
         images: tuple[StagedImage, ...],
     ) -> None:
+        settlement = slot.work
+        call_log.write(settlement.call, outcome, job_id=settlement.job_id, tenant=settlement.tenant)
         publish = partial(self._facts.call_settled, settlement=slot.work, outcome=outcome, cancel=cancel, images=images)
         await publish_until_confirmed(publish, until=slot.ended)
 

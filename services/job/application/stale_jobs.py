@@ -103,7 +103,7 @@ def _end_generating(
     if open_call and recoveries < retry_policy.MAX_RECOVERIES:
         # The next claim decides about the open call; the rescue itself counts as no failure.
         counts: Mapping[str, int] = {**job.failure_counts, RECOVERIES: recoveries + 1}
-        return transitions.requeue(job, delay_seconds=0, counts=counts, now=now)
+        return replace(transitions.requeue(job, delay_seconds=0, counts=counts, now=now), cause=failure)
     if not open_call and staged == set(range(job.image_count)):
         return transitions.generated(job, warnings=(), now=now)
     return _end_of_claim(job, failure, calls=calls, staged=staged, limits=limits, now=now)

@@ -38,6 +38,8 @@ class Change:
     after: Job
     #: Wake-up to publish: `generate`, `upload`, `settle` or `delete`; None for none.
     wake: str | None = None
+    #: Failure that ended the claim, also when the job is tried again; None without one. For logs alone.
+    cause: Failure | None = None
 
 
 def claim(job: Job, *, worker: str, token: UUID, lease_seconds: float, now: datetime) -> Change:

@@ -86,5 +86,5 @@ def purge_jobs(connection: Connection, *, seconds: float, limit: int) -> int:
     """Deletes the oldest jobs that have been final for `seconds`, as a user would; returns their number."""
     due = retention.lock_jobs_over_for(connection, seconds=seconds, limit=limit)
     for job_id in due:
-        user_actions.erase_job(connection, job_id)
+        user_actions.erase_job(connection, job_id, reason="retention")
     return len(due)

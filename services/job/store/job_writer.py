@@ -1,16 +1,18 @@
 """Writes transitions: job, event and outbox row in one transaction."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from sqlalchemy import Connection
 
+from common.after_commit import after_commit
 from common.ids import new_uuid7
 from services.job.domain.calls import cost_of, needs_consent
 from services.job.domain.claim_end import images_to_retry
 from services.job.domain.jobs import Job, Snapshot
 from services.job.domain.states import State, Transition
 from services.job.domain.transitions import Change
-from services.job.store import artifacts, calls, events, jobs, outbox
+from services.job.store import artifacts, calls, events, jobs, outbox, transition_log
 
 
 def write(connection: Connection, changes: Sequence[Change]) -> dict[str, Snapshot]:
@@ -24,6 +26,7 @@ def write(connection: Connection, changes: Sequence[Change]) -> dict[str, Snapsh
     jobs.apply(connection, changes)
     written = snapshots(connection, [change.after for change in changes])
     _add_events(connection, [(change.transition, written[change.after.id], change.wake) for change in changes])
+    after_commit(connection, partial(transition_log.write, changes))
     return written
 
 
@@ -32,6 +35,7 @@ def write_new(connection: Connection, job: Job) -> Snapshot:
     jobs.add(connection, job)
     snapshot = snapshots(connection, [job])[job.id]
     _add_events(connection, [(Transition.SUBMIT, snapshot, "generate")])
+    after_commit(connection, partial(transition_log.write_new, job))
     return snapshot
 
 

@@ -11,11 +11,14 @@ from opentelemetry.trace import SpanKind
 from sqlalchemy import Connection
 
 from common.errors import DependencyUnavailable
+from common.ids import prefixed
+from common.logs import event
 from common.postgres import Database
 from common.tracing import span, traceparent
 from services.notifier.application import attempts, payloads
 from services.notifier.application.attempts import Recorded
 from services.notifier.domain.attempts import AttemptError, AttemptOutcome
+from services.notifier.domain.deliveries import ClaimedDelivery
 from services.notifier.domain.endpoints import SlotShare
 from services.notifier.domain.health import SLOW_MS
 from services.notifier.loops.slots import AttemptSlot, Slots
@@ -74,6 +77,7 @@ class Attempts:
             finally:
                 sending.cancel()
             recorded = await self._record(claim, outcome)
+        _log(claim.delivery, outcome, recorded)
         self._counters["attempts"] += 1
         self._counters["lost" if recorded.state is None else recorded.state.value] += 1
         if recorded.notice is not None:
@@ -94,7 +98,7 @@ class Attempts:
                     traceparent=traceparent(),
                 )
         except Exception:  # noqa: BLE001 - a fault of ours, which must not count against the receiver
-            _LOG.exception("delivery.send_failed")
+            _LOG.exception("delivery.send_failed", extra=ids_of(delivery))
         return AttemptOutcome(
             duration_ms=round((time.monotonic() - began) * 1_000),
             error=AttemptError.ABANDONED,
@@ -107,7 +111,7 @@ class Attempts:
             await self._database.run(partial(_mark_slow, claim=claim), pool=Pool.OUTCOMES)
         except DependencyUnavailable:
             # The outcome marks it, too.
-            _LOG.debug("delivery.not_marked_slow")
+            event(_LOG, logging.DEBUG, "delivery.not_marked_slow", **ids_of(claim.delivery))
 
     async def _record(self, claim: DeliveryClaim, outcome: AttemptOutcome) -> Recorded:
         until = time.monotonic() + RECORD_SECONDS
@@ -119,6 +123,32 @@ class Attempts:
                 if time.monotonic() > until:
                     raise
             await asyncio.sleep(RECORD_PAUSE)
+
+
+def ids_of(delivery: ClaimedDelivery) -> dict[str, str | None]:
+    """Returns the ids of a delivery, as fields of log lines."""
+    return {
+        "delivery_id": prefixed("msg", delivery.id),
+        "job_id": delivery.job_id,
+        "tenant": delivery.tenant,
+        "webhook_id": prefixed("wh", delivery.endpoint_id),
+    }
+
+
+def _log(delivery: ClaimedDelivery, outcome: AttemptOutcome, recorded: Recorded) -> None:
+    """Logs an attempt; `state` is that of its delivery afterwards, None when the lease was lost."""
+    event(
+        _LOG,
+        logging.INFO,
+        "delivery.attempted",
+        **ids_of(delivery),
+        event_type=delivery.event_type,
+        attempt=delivery.attempt_count + 1,
+        state=recorded.state,
+        status=outcome.status,
+        reason=outcome.error,
+        duration_seconds=round(outcome.duration_ms / 1_000, 3),
+    )
 
 
 async def _ends(sending: "asyncio.Future[AttemptOutcome]", seconds: float) -> bool:
