@@ -1713,6 +1713,11 @@ export interface components {
              */
             actions: components["schemas"]["Action"][];
             /**
+             * Next Try At
+             * @description When the job will be tried next, if it waits for a known time; null otherwise.
+             */
+            next_try_at: string | null;
+            /**
              * Poll After Ms
              * @description Milliseconds after which to poll again; null for a final job, which need not be polled.
              */
@@ -2192,6 +2197,8 @@ export interface components {
              * @description Position among the tenant's queued jobs, from 1; null if the job is not queued.
              */
             queue_position: number | null;
+            /** @description Why the job waits; null if a worker holds it, if it is final, in lists, and in later `job` events of a stream. */
+            wait: components["schemas"]["WaitView"] | null;
             /** @description Known cost of the job. */
             cost: components["schemas"]["CostView"];
             /**
@@ -3257,6 +3264,11 @@ export interface components {
              * @description True: a completed job has fewer images than requested; null: any.
              */
             images_missing: boolean | null;
+            /**
+             * Wait
+             * @description What the job waits for, `wait.reason`; null: any, or nothing.
+             */
+            wait: components["schemas"]["WaitReason"] | null;
         };
         /**
          * UiStateList
@@ -3361,6 +3373,46 @@ export interface components {
              *     }
              */
             input_tokens_details: components["schemas"]["TokenDetailsView"];
+        };
+        /**
+         * WaitReason
+         * @description What a job waits for.
+         *
+         *     - `retry`: its next try, after a failure that may pass
+         *     - `provider_limit`: a limit of the provider: the provider named it, or `max_concurrency` is used up
+         *     - `provider_rate`: the provider's `requests_per_minute` are used up
+         *     - `provider_down`: the provider has been failing; the next try is a single probe
+         *     - `tenant_limit`: the tenant's jobs at generators have reached `max_in_flight`
+         *     - `no_generator`: no running generator offers the provider
+         *     - `worker`: nothing but a free worker and its turn
+         *     - `worker_lost`: the worker stopped reporting; the job is taken back from it
+         * @enum {string}
+         */
+        WaitReason: "retry" | "provider_limit" | "provider_rate" | "provider_down" | "tenant_limit" | "no_generator" | "worker" | "worker_lost";
+        /**
+         * WaitView
+         * @description Why a job waits, as of the time of the response; it changes without a new `sequence`.
+         */
+        WaitView: {
+            /** @description What the job waits for. */
+            reason: components["schemas"]["WaitReason"];
+            /**
+             * Next Try At
+             * @description When it will be tried next; null if that depends on other jobs or on a worker.
+             */
+            next_try_at: string | null;
+            /**
+             * Provider
+             * @description Provider that is limited, down or not offered; null if the reason is about none.
+             */
+            provider: string | null;
+            /**
+             * Limit
+             * @description Limit that is reached; null if the reason is no limit or the provider's own, and for holders of a client token.
+             */
+            limit: number | null;
+            /** @description Failure of the last attempt, or of the provider that is down; null if there was none. */
+            error: components["schemas"]["ErrorView"] | null;
         };
         /**
          * WarningView
@@ -3657,6 +3709,8 @@ export type UiStateList = components['schemas']['UiStateList'];
 export type UiStateView = components['schemas']['UiStateView'];
 export type UpdateWebhook = components['schemas']['UpdateWebhook'];
 export type UsageView = components['schemas']['UsageView'];
+export type WaitReason = components['schemas']['WaitReason'];
+export type WaitView = components['schemas']['WaitView'];
 export type WarningView = components['schemas']['WarningView'];
 export type WebhookEventType = components['schemas']['WebhookEventType'];
 export type WebhookHealthView = components['schemas']['WebhookHealthView'];

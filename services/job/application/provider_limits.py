@@ -12,7 +12,7 @@ from services.job.domain.jobs import Job
 from services.job.domain.offering import merge
 from services.job.domain.providers import Provider
 from services.job.domain.refusals import Refusal
-from services.job.domain.routing import UNLIMITED, ClaimCapacity
+from services.job.domain.routing import ClaimCapacity
 from services.job.store import breakers, jobs, provider_usage, providers
 from services.job.store.calls import SettledCall
 
@@ -38,7 +38,7 @@ def capacity(connection: Connection) -> ClaimCapacity:
     return ClaimCapacity(
         now=jobs.clock(connection),
         catalogue=catalogue,
-        slots={name: _free_slots(provider, used) for name, provider in catalogue.items()},
+        slots=used.free_slots(catalogue),
         breakers=breakers.all_breakers(connection),
     )
 
@@ -94,12 +94,3 @@ def frees_slot(connection: Connection, settled: Sequence[SettledCall]) -> bool:
     return any(
         (provider := catalogue.get(call.provider)) is not None and provider.max_concurrency > 0 for call in settled
     )
-
-
-def _free_slots(provider: Provider, used: provider_usage.Load) -> int:
-    free = UNLIMITED
-    if provider.max_concurrency:
-        free = min(free, provider.max_concurrency - used.in_use.get(provider.name, 0))
-    if provider.requests_per_minute:
-        free = min(free, provider.requests_per_minute - used.begun.get(provider.name, 0))
-    return max(free, 0)
