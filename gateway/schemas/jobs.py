@@ -174,9 +174,11 @@ class WaitView(View):
     provider: str | None
     """Provider that is limited, down or not offered; null if the reason is about none."""
     limit: int | None
-    """Limit that is reached; null if the reason is no limit or the provider's own, and for holders of a client token."""
+    """Limit that is reached; null if the reason is no limit of this service, and for holders of a client token."""
+    stage: Stage | None
+    """Stage of `error`; null if it is null."""
     error: ErrorView | None
-    """Failure of the last attempt, or of the provider that is down; null if there was none."""
+    """Failure of the last attempt or of the provider, or the limit that is reached; null if it waits for its turn."""
 
 
 class CostView(View):

@@ -114,12 +114,14 @@ class Renderer:
         reason = lower_enum_name(job_pb2.WaitReason, "WAIT_REASON", wait.reason)
         if reason is None:
             return None
+        failure = optional(wait, "failure")
         return WaitView(
             reason=reason,
             next_try_at=optional_time(wait, "next_try_at"),
             provider=wait.provider or None,
             limit=wait.limit or None,
-            error=self.error(optional(wait, "failure")),
+            stage=_stage(failure),
+            error=self.error(failure),
         )
 
     def _links(self, job_id: str) -> LinksView:

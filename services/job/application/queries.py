@@ -97,7 +97,7 @@ class JobForOperators:
     #: Every claim with its calls, oldest first.
     attempts: Sequence[tuple[Attempt, Sequence[ProviderCall]]]
     #: Up to `EVENTS_PAGE` transitions, newest first.
-    events: Sequence[events.JobEvent]
+    events: Sequence[events.RecordedEvent]
     #: Whether there are older transitions than these.
     has_older_events: bool
 

@@ -71,6 +71,12 @@ def free_slots(provider: Provider, *, in_use: int, begun: int) -> int:
     return max(free, 0)
 
 
+def provider_limit_reached(provider: str, limit: int, *, is_rate: bool) -> str:
+    """Returns the message about a provider's limit of concurrent calls, or of calls within a minute."""
+    calls = "calls within a minute" if is_rate else "concurrent calls"
+    return f"{provider} has reached its limit of {limit} {calls}."
+
+
 def candidate_routes(job: Job, catalogue: Mapping[str, Provider]) -> Iterator[Route]:
     """Yields the routes of a job in order: its provider, then its fallbacks with their default models."""
     yield Route(provider=job.provider, model=job.model)

@@ -40,5 +40,6 @@ class Wait:
     provider: str = ""
     #: Limit that is reached; 0 when the reason is no limit, or the provider's own.
     limit: int = 0
-    #: Failure after which it waits: of the last attempt, or of the open breaker. None without one.
+    #: Failure after which it waits (of the last attempt or the open breaker), or the limit or gap that it waits for.
+    #: None when it waits for nothing but a worker, or only for a time.
     failure: Failure | None = None

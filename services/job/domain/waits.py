@@ -7,9 +7,9 @@ from datetime import datetime
 from calotype.error_reasons import Code, Reason
 
 from services.job.domain.circuit_breakers import Breaker, Route
-from services.job.domain.failures import Failure
+from services.job.domain.failures import Failure, Stage
 from services.job.domain.jobs import Job
-from services.job.domain.routing import ClaimCapacity
+from services.job.domain.routing import ClaimCapacity, provider_limit_reached
 from services.job.domain.states import State
 from services.job.domain.wait_reasons import Wait, WaitReason
 
@@ -35,10 +35,13 @@ class WaitFacts:
 
 
 def lost(job: Job, *, now: datetime) -> Wait | None:
-    """Returns the wait of a job whose worker let its lease expire; None while a worker holds it, and without a lease."""
+    """Returns the wait of a job whose worker let its lease expire; None while it is held, and without a lease."""
     if job.lease is None or job.lease.expires_at > now:
         return None
-    return Wait(reason=WaitReason.WORKER_LOST, next_try_at=job.lease.expires_at)
+    stage = Stage.UPLOADING if job.state is State.UPLOADING else Stage(job.state)
+    message = f"{job.lease.worker} stopped reporting. The job is taken back from it."
+    cause = _cause(Code.TEMPORARY, Reason.WORKER_LOST, message, stage=stage)
+    return Wait(reason=WaitReason.WORKER_LOST, next_try_at=job.lease.expires_at, failure=cause)
 
 
 def waiting(job: Job, facts: WaitFacts) -> Wait:
@@ -53,10 +56,12 @@ def _in_queue(job: Job, facts: WaitFacts) -> Wait:
     route = facts.capacity.serving_route(job)
     until_due = _until_due(job, facts)
     if route is None:
-        first = min(facts.capacity.blocking_breakers(job), key=lambda breaker: breaker.blocked_until)
-        return until_due if until_due is not None and first.blocked_until < job.run_at else _down(first)
+        probe_at, breaker = min(_probes(job, facts), key=lambda probe: probe[0])
+        return until_due if until_due is not None and probe_at < job.run_at else _down(breaker, probe_at)
     if route.provider not in facts.live:
-        return Wait(reason=WaitReason.NO_GENERATOR, provider=route.provider)
+        message = f"No running generator offers {route.provider}."
+        cause = _cause(Code.TEMPORARY, Reason.PROVIDER_UNAVAILABLE, message)
+        return Wait(reason=WaitReason.NO_GENERATOR, provider=route.provider, failure=cause)
     return until_due or _limited(route, facts) or Wait(reason=WaitReason.WORKER)
 
 
@@ -74,10 +79,16 @@ def _until_due(job: Job, facts: WaitFacts) -> Wait | None:
     )
 
 
-def _down(breaker: Breaker) -> Wait:
+def _probes(job: Job, facts: WaitFacts) -> list[tuple[datetime, Breaker]]:
+    """Returns when each of the job's blocked routes may be probed."""
+    breakers = facts.capacity.blocking_breakers(job)
+    return [(breaker.blocked_until, breaker) for breaker in breakers if breaker.blocked_until is not None]
+
+
+def _down(breaker: Breaker, probe_at: datetime) -> Wait:
     return Wait(
         reason=WaitReason.PROVIDER_DOWN,
-        next_try_at=breaker.blocked_until,
+        next_try_at=probe_at,
         provider=breaker.provider,
         failure=breaker.cause(),
     )
@@ -88,11 +99,20 @@ def _limited(route: Route, facts: WaitFacts) -> Wait | None:
     provider = facts.capacity.catalogue[route.provider]
     if facts.capacity.slots[route.provider] <= 0:
         is_rate = 0 < provider.requests_per_minute <= facts.begun.get(route.provider, 0)
+        limit = provider.requests_per_minute if is_rate else provider.max_concurrency
+        message = provider_limit_reached(route.provider, limit, is_rate=is_rate)
         return Wait(
             reason=WaitReason.PROVIDER_RATE if is_rate else WaitReason.PROVIDER_LIMIT,
             provider=route.provider,
-            limit=provider.requests_per_minute if is_rate else provider.max_concurrency,
+            limit=limit,
+            failure=_cause(Code.RATE_LIMIT, Reason.PROVIDER_BUSY, message),
         )
     if facts.max_in_flight is not None and facts.in_flight >= facts.max_in_flight:
-        return Wait(reason=WaitReason.TENANT_LIMIT, limit=facts.max_in_flight)
+        message = f"The tenant has reached its limit of {facts.max_in_flight} jobs at generators."
+        cause = _cause(Code.RATE_LIMIT, Reason.QUOTA_EXCEEDED, message)
+        return Wait(reason=WaitReason.TENANT_LIMIT, limit=facts.max_in_flight, failure=cause)
     return None
+
+
+def _cause(code: Code, reason: Reason, message: str, *, stage: Stage = Stage.QUEUED) -> Failure:
+    return Failure(stage=stage, code=code, reason=reason, message=message, retryable=True)

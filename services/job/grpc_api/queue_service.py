@@ -14,7 +14,7 @@ from services.job.grpc_api.status_codes import translate_errors
 from services.job.messages import to_protobuf
 from services.job.messages.enums import number
 from services.job.store import breakers, provider_usage, providers, queue
-from services.job.store.events import JobEvent
+from services.job.store.events import RecordedEvent
 from services.job.store.pools import Pool
 
 
@@ -92,7 +92,7 @@ def _lease(lease: Lease, claim_number: int) -> queue_service_pb2.JobLease:
     )
 
 
-def _event(event: JobEvent) -> queue_service_pb2.JobEvent:
+def _event(event: RecordedEvent) -> queue_service_pb2.JobEvent:
     return queue_service_pb2.JobEvent(
         sequence=event.sequence,
         type=event.type,

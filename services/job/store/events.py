@@ -34,7 +34,7 @@ WHERE job_id = :job_id AND sequence < :before ORDER BY sequence DESC LIMIT :limi
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobEvent:
+class RecordedEvent:
     """One transition of a job."""
 
     #: `Job.sequence` after it, from 1.
@@ -74,11 +74,11 @@ def later(connection: Connection, positions: Mapping[str, int], *, limit: int) -
     return [rows.from_json(Snapshot, row["snapshot"]) for row in found]
 
 
-def page_before(connection: Connection, job_id: str, *, before: int, limit: int) -> list[JobEvent]:
+def page_before(connection: Connection, job_id: str, *, before: int, limit: int) -> list[RecordedEvent]:
     """Returns up to `limit` events of a job before a sequence, newest first; 0: its newest events."""
     parameters = {"job_id": job_id, "before": before or MAX_SEQUENCE, "limit": limit}
     return [
-        JobEvent(**{**row, "state": State(row["state"])})
+        RecordedEvent(**{**row, "state": State(row["state"])})
         for row in connection.execute(text(EVENTS_BEFORE), parameters).mappings()
     ]
 

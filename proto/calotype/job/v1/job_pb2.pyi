@@ -673,7 +673,9 @@ class Wait(_message.Message):
 
     @_builtins.property
     def failure(self) -> _error_pb2.Failure:
-        """Failure after which it waits: of its last attempt, or of the open circuit breaker. Absent without one."""
+        """Failure after which it waits (of its last attempt, or of the open circuit breaker), or the limit that it waits for.
+        Absent when it waits for nothing but a worker.
+        """
 
     def __init__(
         self,
