@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import pytest
 from calotype.error_reasons import Code, Reason
+from sqlalchemy import Connection, text
 
+from services.job.application import waits
 from services.job.application.provider_calls import record_operation
 from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.failures import Stage
@@ -20,6 +22,19 @@ OPEN = """
 INSERT INTO breakers (provider, model, failures, code, reason, opened_at, open_until)
 VALUES ('paid', 'flux', 5, 'TEMPORARY', 'PROVIDER_UNAVAILABLE', clock_timestamp(),
     clock_timestamp() + make_interval(secs => :seconds))
+"""
+COPY_JOB = """
+INSERT INTO jobs SELECT (jsonb_populate_record(jobs, jsonb_build_object('id', 'job_' || lpad(to_hex(n), 32, '0')))).*
+FROM jobs, generate_series(1, 10000) AS n WHERE id = :id
+"""
+COPY_CALLS = """
+INSERT INTO provider_calls SELECT (jsonb_populate_record(provider_calls, jsonb_build_object(
+    'id', 'call_' || lpad(to_hex(n), 32, '0'), 'job_id', 'job_' || lpad(to_hex(n), 32, '0'), 'phase', 'failed',
+    'created_at', clock_timestamp() - interval '1 day', 'settled_at', clock_timestamp()))).*
+FROM provider_calls, generate_series(1, 10000) AS n WHERE job_id = :id
+"""
+ROWS_READ = """
+SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables
 """
 
 
@@ -211,3 +226,18 @@ def test_a_final_job_waits_for_nothing(desk: JobUseCases) -> None:
     desk.apply(stored(job))
 
     assert desk.get(job.id).wait is None
+
+
+def test_what_is_read_does_not_grow_with_jobs_and_calls(desk: JobUseCases) -> None:
+    job, _ = desk.generate(provider="paid")
+    desk.apply(failed(job))
+    desk.sql(COPY_JOB, id=job.id)
+    desk.sql(COPY_CALLS, id=job.id)
+    desk.sql("ANALYZE jobs, attempts, provider_calls, breakers, registrations, providers")
+
+    def read(connection: Connection) -> int:
+        before = connection.execute(text(ROWS_READ)).scalar_one()
+        assert waits.wait_of(connection, desk.on(connection).job(job.id)) is not None
+        return int(connection.execute(text(ROWS_READ)).scalar_one() - before)
+
+    assert desk.run(read) < 50
