@@ -24,6 +24,8 @@ COMMANDS = {
     "jobs": "cli.api.jobs:jobs",
     "providers": "cli.api.providers:providers",
     "webhooks": "cli.api.webhooks:webhooks",
+    "admin": "cli.api.admin:admin",
+    "trace": "cli.api.trace:trace",
     "dead": "cli.api.dead:dead",
     "keys": "cli.keys:keys",
 }

@@ -61,6 +61,7 @@ async def main(stop: asyncio.Event) -> None:
             authenticator=authenticator,
             ready=ready,
             draining=stop,
+            board_url=settings.board_url,
         )
         stack.push_async_callback(deps.images.close)
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))

@@ -55,6 +55,8 @@ class Dependencies:
     """Conditions that `/readyz` reports."""
     draining: asyncio.Event
     """Set when the gateway begins to stop; streams and waiting requests then end."""
+    board_url: str | None = None
+    """Address of the dashboard of a job, with `{job_id}` or `{trace_id}` in it; None without one."""
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     """Returns the time in UTC."""
     timeouts: StreamTimeouts = field(default_factory=StreamTimeouts)

@@ -24,6 +24,9 @@ class Settings(ClientSettings):
     #: Set by `calotype up` alone: local callers need no key while every provider is free. A gateway that listens on
     #: another address than loopback requires a key nevertheless.
     keyless_while_free: bool = False
+    #: Address of a dashboard of one job, for `links.board` in the operators' view of a job; `{job_id}` and `{trace_id}`
+    #: in it are replaced. Unset, the link is null.
+    board_url: str | None = None
     #: Least severe level that is written to the log; audit events are always written.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     #: `json` writes one JSON object per line, `text` lines for people; `auto` is `text` on a terminal, else `json`.

@@ -74,7 +74,16 @@ SERVICES = (
 )
 #: Phases of stopping: no service loses another that it still needs.
 STOPPING_ORDER = (("gateway",), ("generator", "uploader", "notifier"), ("job",))
-_OF_OTHERS = {"URL", "API_KEY", "GRPC_TLS_CERT", "GRPC_TLS_KEY", "GRPC_TLS_CA", "NATS_TLS_CA", "STREAM_REPLICAS"}
+_OF_OTHERS = {
+    "URL",
+    "API_KEY",
+    "OPERATOR_KEY",
+    "GRPC_TLS_CERT",
+    "GRPC_TLS_KEY",
+    "GRPC_TLS_CA",
+    "NATS_TLS_CA",
+    "STREAM_REPLICAS",
+}
 #: Variables that the stack sets itself or that are for client commands: never taken from the caller's environment.
 _NOT_INHERITED = frozenset(
     f"{PREFIX}{name}{suffix}"

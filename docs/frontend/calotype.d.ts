@@ -573,7 +573,7 @@ export interface paths {
         };
         /**
          * Get a job of any tenant
-         * @description Returns the job, its tenant and its attempts, with the providers' own error messages.
+         * @description Returns all that is known of the job: what is wrong or what it waits for, its attempts with their provider calls and the providers' own error messages, its lease, its changes, and the deliveries of its events. If the notifier does not respond, `deliveries.available` is false and the rest is complete.
          */
         get: operations["getAnyJob"];
         put?: never;
@@ -672,7 +672,7 @@ export interface components {
         };
         /**
          * AnyJobView
-         * @description A job of any tenant with its attempts, which include the providers' own error messages.
+         * @description A job of any tenant with all that is known of it, including the providers' own error messages.
          */
         AnyJobView: {
             /**
@@ -680,13 +680,36 @@ export interface components {
              * @description Tenant that owns the job.
              */
             tenant: string;
-            /** @description The job. */
+            /** @description What is wrong with the job, or what it waits for. */
+            summary: components["schemas"]["JobSummaryView"];
+            /** @description The job; `wait` says why it waits. */
             job: components["schemas"]["JobView"];
             /**
              * Attempts
              * @description Attempts, oldest first.
              */
             attempts: components["schemas"]["AttemptView"][];
+            /** @description Lease of the worker that holds the job; null if none does. */
+            lease: components["schemas"]["LeaseView"] | null;
+            /**
+             * Events
+             * @description Up to 100 changes, newest first.
+             */
+            events: components["schemas"]["JobEventView"][];
+            /**
+             * Has Older Events
+             * @description True if there are older changes: request them with the lowest `sequence` as `events_before`.
+             */
+            has_older_events: boolean;
+            /** @description Deliveries to webhooks and to the callback URL. */
+            deliveries: components["schemas"]["JobDeliveriesView"];
+            /**
+             * Trace Id
+             * @description Trace of the job, 32 hexadecimal digits; null if it has none.
+             */
+            trace_id: string | null;
+            /** @description Addresses of the trace and the dashboard. */
+            links: components["schemas"]["OperatorLinksView"];
         };
         /**
          * ArtifactView
@@ -1713,6 +1736,11 @@ export interface components {
              */
             actions: components["schemas"]["Action"][];
             /**
+             * Next Try At
+             * @description When the job will be tried next, if it waits for a known time; null otherwise.
+             */
+            next_try_at: string | null;
+            /**
              * Poll After Ms
              * @description Milliseconds after which to poll again; null for a final job, which need not be polled.
              */
@@ -2105,6 +2133,56 @@ export interface components {
             uploading: number;
         };
         /**
+         * JobDeliveriesView
+         * @description Deliveries of a job's events to webhooks and to its callback URL.
+         */
+        JobDeliveriesView: {
+            /**
+             * Available
+             * @description False if the notifier did not respond: `deliveries` is empty then, whatever there may be.
+             */
+            available: boolean;
+            /**
+             * Problem
+             * @description Why the deliveries are not available; null if they are.
+             */
+            problem: string | null;
+            /**
+             * Deliveries
+             * @description Deliveries, newest first, at most 100.
+             */
+            deliveries: components["schemas"]["DeliveryView"][];
+            /**
+             * Has More
+             * @description True if there are more than these.
+             */
+            has_more: boolean;
+        };
+        /**
+         * JobEventView
+         * @description One change of a job.
+         */
+        JobEventView: {
+            /**
+             * Sequence
+             * @description Number of the change, from 1.
+             */
+            sequence: number;
+            /**
+             * Type
+             * @description Name of the change, such as `job.claimed`.
+             */
+            type: string;
+            /** @description Status after the change. */
+            status: components["schemas"]["JobStatus"];
+            /**
+             * Occurred At
+             * Format: date-time
+             * @description When it was made.
+             */
+            occurred_at: string;
+        };
+        /**
          * JobPage
          * @description A page of jobs, newest first.
          */
@@ -2134,6 +2212,39 @@ export interface components {
          * @enum {string}
          */
         JobStatus: "queued" | "processing" | "generating" | "uploading" | "completed" | "failed" | "canceled";
+        /**
+         * JobSummaryView
+         * @description What is wrong with a job, or what it waits for, in short.
+         */
+        JobSummaryView: {
+            /**
+             * Stage
+             * @description Stage of the failure; `webhook` for a final job with an undelivered event; else the job's status.
+             */
+            stage: string;
+            /**
+             * Code
+             * @description Class of the failure or wait; null if nothing is wrong.
+             */
+            code: string | null;
+            /**
+             * Reason
+             * @description Reason of the failure or wait, from the catalogue in docs/errors.md; of a webhook, the attempt's error.
+             */
+            reason: string | null;
+            /**
+             * Message
+             * @description What happened, in one or two sentences; null if nothing is wrong.
+             */
+            message: string | null;
+            /** @description The last provider call; null before the first. */
+            provider_call: components["schemas"]["ProviderCallView"] | null;
+            /**
+             * Next Step
+             * @description What happens next, or what to do, in one or two sentences.
+             */
+            next_step: string;
+        };
         /**
          * JobView
          * @description A request for images and its state, as of `sequence`. Every key is present.
@@ -2192,6 +2303,8 @@ export interface components {
              * @description Position among the tenant's queued jobs, from 1; null if the job is not queued.
              */
             queue_position: number | null;
+            /** @description Why the job waits; null if a worker holds it, if it is final, in lists, and in later `job` events of a stream. */
+            wait: components["schemas"]["WaitView"] | null;
             /** @description Known cost of the job. */
             cost: components["schemas"]["CostView"];
             /**
@@ -2240,6 +2353,34 @@ export interface components {
             completed_at: string | null;
             /** @description Addresses for this job. */
             links: components["schemas"]["LinksView"];
+        };
+        /**
+         * LeaseView
+         * @description The claim by which a worker holds a job.
+         */
+        LeaseView: {
+            /**
+             * Worker
+             * @description Name of the worker.
+             */
+            worker: string;
+            /**
+             * Claim Number
+             * @description Number of the claim, as in `attempts`.
+             */
+            claim_number: number;
+            /**
+             * Locked At
+             * Format: date-time
+             * @description When the worker claimed the job.
+             */
+            locked_at: string;
+            /**
+             * Expires At
+             * Format: date-time
+             * @description When the job is taken back from the worker, unless it renews the lease.
+             */
+            expires_at: string;
         };
         /**
          * LinksView
@@ -2395,6 +2536,22 @@ export interface components {
              * @description Kind of the provider.
              */
             owned_by: string;
+        };
+        /**
+         * OperatorLinksView
+         * @description Addresses of other tools with data about the job.
+         */
+        OperatorLinksView: {
+            /**
+             * Trace
+             * @description The trace, by the gateway's setting `CALOTYPE_TRACE_URL`; null without the setting or without a trace.
+             */
+            trace: string | null;
+            /**
+             * Board
+             * @description The dashboard, by the gateway's setting `CALOTYPE_BOARD_URL`; null without the setting.
+             */
+            board: string | null;
         };
         /**
          * OptionRuleView
@@ -3257,6 +3414,11 @@ export interface components {
              * @description True: a completed job has fewer images than requested; null: any.
              */
             images_missing: boolean | null;
+            /**
+             * Wait
+             * @description What the job waits for, `wait.reason`; null: any, or nothing.
+             */
+            wait: components["schemas"]["WaitReason"] | null;
         };
         /**
          * UiStateList
@@ -3361,6 +3523,51 @@ export interface components {
              *     }
              */
             input_tokens_details: components["schemas"]["TokenDetailsView"];
+        };
+        /**
+         * WaitReason
+         * @description What a job waits for.
+         *
+         *     - `retry`: its next try, after a failure that may pass
+         *     - `provider_limit`: a limit of the provider: the provider named it, or `max_concurrency` is used up
+         *     - `provider_rate`: the provider's `requests_per_minute` are used up
+         *     - `provider_down`: the provider has been failing; the next try is a single probe
+         *     - `tenant_limit`: the tenant's jobs at generators have reached `max_in_flight`
+         *     - `no_generator`: no running generator offers the provider
+         *     - `worker`: nothing but a free worker and its turn
+         *     - `worker_lost`: the worker stopped reporting; the job is taken back from it
+         * @enum {string}
+         */
+        WaitReason: "retry" | "provider_limit" | "provider_rate" | "provider_down" | "tenant_limit" | "no_generator" | "worker" | "worker_lost";
+        /**
+         * WaitView
+         * @description Why a job waits, as of the time of the response; it changes without a new `sequence`.
+         */
+        WaitView: {
+            /** @description What the job waits for. */
+            reason: components["schemas"]["WaitReason"];
+            /**
+             * Next Try At
+             * @description When it will be tried next; null if that depends on other jobs or on a worker.
+             */
+            next_try_at: string | null;
+            /**
+             * Provider
+             * @description Provider that is limited, down or not offered; null if the reason is about none.
+             */
+            provider: string | null;
+            /**
+             * Limit
+             * @description Limit that is reached; null if the reason is no limit of this service, and for holders of a client token.
+             */
+            limit: number | null;
+            /**
+             * Stage
+             * @description Stage of `error`; null if it is null.
+             */
+            stage: components["schemas"]["Stage"] | null;
+            /** @description Failure of the last attempt or of the provider, or the limit that is reached; null if it waits for its turn. */
+            error: components["schemas"]["ErrorView"] | null;
         };
         /**
          * WarningView
@@ -3607,9 +3814,13 @@ export type InputFidelity = components['schemas']['InputFidelity'];
 export type InputImage = components['schemas']['InputImage'];
 export type InputImageView = components['schemas']['InputImageView'];
 export type JobCountsView = components['schemas']['JobCountsView'];
+export type JobDeliveriesView = components['schemas']['JobDeliveriesView'];
+export type JobEventView = components['schemas']['JobEventView'];
 export type JobPage = components['schemas']['JobPage'];
 export type JobStatus = components['schemas']['JobStatus'];
+export type JobSummaryView = components['schemas']['JobSummaryView'];
 export type JobView = components['schemas']['JobView'];
+export type LeaseView = components['schemas']['LeaseView'];
 export type LinksView = components['schemas']['LinksView'];
 export type ModelList = components['schemas']['ModelList'];
 export type ModelView = components['schemas']['ModelView'];
@@ -3618,6 +3829,7 @@ export type OnAmbiguous = components['schemas']['OnAmbiguous'];
 export type OpenAiError = components['schemas']['OpenAIError'];
 export type OpenAiErrorBody = components['schemas']['OpenAIErrorBody'];
 export type OpenAiModelView = components['schemas']['OpenAIModelView'];
+export type OperatorLinksView = components['schemas']['OperatorLinksView'];
 export type OptionRuleView = components['schemas']['OptionRuleView'];
 export type OutageView = components['schemas']['OutageView'];
 export type OutputFormat = components['schemas']['OutputFormat'];
@@ -3657,6 +3869,8 @@ export type UiStateList = components['schemas']['UiStateList'];
 export type UiStateView = components['schemas']['UiStateView'];
 export type UpdateWebhook = components['schemas']['UpdateWebhook'];
 export type UsageView = components['schemas']['UsageView'];
+export type WaitReason = components['schemas']['WaitReason'];
+export type WaitView = components['schemas']['WaitView'];
 export type WarningView = components['schemas']['WarningView'];
 export type WebhookEventType = components['schemas']['WebhookEventType'];
 export type WebhookHealthView = components['schemas']['WebhookHealthView'];
@@ -7632,7 +7846,10 @@ export interface operations {
     };
     getAnyJob: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Return changes before this sequence; 0: the newest ones. */
+                events_before?: number;
+            };
             header?: never;
             path: {
                 /** @description Id of the job, `job_...`; at most 80 characters. */
@@ -7642,7 +7859,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The job, its tenant and its attempts. */
+            /** @description All that is known of the job. */
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -7679,6 +7896,18 @@ export interface operations {
             };
             /** @description It does not exist, or belongs to another tenant. */
             404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A field is wrong; `errors` names each. */
+            422: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     RateLimit: components["headers"]["RateLimit"];

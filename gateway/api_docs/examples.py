@@ -77,6 +77,7 @@ JOB: dict[str, Any] = {
     ],
     "display": _display("completed"),
     "queue_position": None,
+    "wait": None,
     "cost": {"amount_micros": 0, "currency": "USD", "complete": True},
     "provider_cancel": None,
     "warnings": [],
@@ -103,6 +104,7 @@ QUEUED_JOB: dict[str, Any] = {
     "artifacts": [],
     "display": _display("queued"),
     "queue_position": 1,
+    "wait": {"reason": "worker", "next_try_at": None, "provider": None, "limit": None, "stage": None, "error": None},
     "cost": {"amount_micros": None, "currency": "USD", "complete": True},
     "updated_at": "2026-01-31T12:00:00.000000Z",
     "started_at": None,
@@ -278,6 +280,14 @@ QUEUE: dict[str, Any] = {
 }
 ANY_JOB: dict[str, Any] = {
     "tenant": "acme",
+    "summary": {
+        "stage": "completed",
+        "code": None,
+        "reason": None,
+        "message": None,
+        "provider_call": ATTEMPTS["attempts"][0]["provider_calls"][0],
+        "next_step": "Nothing is wrong: the job is completed.",
+    },
     "job": JOB,
     "attempts": [
         {
@@ -297,6 +307,19 @@ ANY_JOB: dict[str, Any] = {
             ],
         }
     ],
+    "lease": None,
+    "events": [
+        {
+            "sequence": 1,
+            "type": "job.submitted",
+            "status": "queued",
+            "occurred_at": "2026-01-31T12:00:00.000000Z",
+        }
+    ],
+    "has_older_events": False,
+    "deliveries": {"available": True, "problem": None, "deliveries": [], "has_more": False},
+    "trace_id": "0af7651916cd43dd8448eb211c80319c",
+    "links": {"trace": None, "board": None},
 }
 PROVIDER_USE: dict[str, Any] = {
     "providers": [

@@ -53,9 +53,10 @@ class OperatorClient:
         response = await self._call(self._queue.ListProviderUse, queue_service_pb2.ListProviderUseRequest())
         return [*response.providers]
 
-    async def job(self, job_id: str) -> queue_service_pb2.GetAnyJobResponse:
-        """Returns a job of any tenant, with the providers' error messages."""
-        return await self._call(self._queue.GetAnyJob, queue_service_pb2.GetAnyJobRequest(job_id=job_id))
+    async def job(self, job_id: str, *, events_before: int = 0) -> queue_service_pb2.GetAnyJobResponse:
+        """Returns all of a job of any tenant, with its changes before a sequence (0: the newest)."""
+        request = queue_service_pb2.GetAnyJobRequest(job_id=job_id, events_before=events_before)
+        return await self._call(self._queue.GetAnyJob, request)
 
     async def set_tenant_limits(self, tenants: Sequence[tenant_service_pb2.TenantLimits]) -> None:
         """Replaces the stored limits of up to 1,000 tenants; repeating the call changes nothing."""

@@ -20,6 +20,7 @@ from gateway.schemas.jobs import (
     LinksView,
     ProgressView,
     RequestView,
+    WaitView,
     WarningView,
 )
 from gateway.views.display import JobCondition, display
@@ -72,9 +73,13 @@ class Renderer:
             request=_request(job.request) if job.HasField("request") else None,
             artifacts=[_artifact(artifact) for artifact in job.artifacts],
             display=display(
-                _condition(job, status), age_seconds=(self.now - young_since).total_seconds(), locale=self.locale
+                _condition(job, status),
+                age_seconds=(self.now - young_since).total_seconds(),
+                next_try_at=optional_time(job.wait, "next_try_at"),
+                locale=self.locale,
             ),
             queue_position=optional(job, "queue_position"),
+            wait=self._wait(job.wait),
             cost=CostView(
                 amount_micros=optional(job.cost, "amount_micros"),
                 currency=job.cost.currency or "USD",
@@ -103,6 +108,20 @@ class Renderer:
             retryable=failure.retryable,
             retry_after_seconds=optional(failure, "retry_after_seconds"),
             docs_url=f"{self.root}/problems/{slug(reason)}",
+        )
+
+    def _wait(self, wait: job_pb2.Wait) -> WaitView | None:
+        reason = lower_enum_name(job_pb2.WaitReason, "WAIT_REASON", wait.reason)
+        if reason is None:
+            return None
+        failure = optional(wait, "failure")
+        return WaitView(
+            reason=reason,
+            next_try_at=optional_time(wait, "next_try_at"),
+            provider=wait.provider or None,
+            limit=wait.limit or None,
+            stage=_stage(failure),
+            error=self.error(failure),
         )
 
     def _links(self, job_id: str) -> LinksView:
@@ -135,6 +154,7 @@ def _condition(job: job_pb2.Job, status: Any) -> JobCondition:
         code=None if failure is None else failure_code(failure.code),
         reason=None if failure is None else failure_reason(failure.reason),
         provider_cancel=lower_enum_name(job_pb2.ProviderCancel, "PROVIDER_CANCEL", job.provider_cancel),
+        wait=lower_enum_name(job_pb2.WaitReason, "WAIT_REASON", job.wait.reason),
         images_missing=len(job.artifacts) < job.image_count,
         retry_needs_consent=job.retry_needs_consent,
     )

@@ -12,6 +12,7 @@ from calotype.error_reasons import Reason
 from services.job.domain.failures import Failure, Stage
 from services.job.domain.requests import JobRequest
 from services.job.domain.states import FINAL, State
+from services.job.domain.wait_reasons import Wait
 
 
 class ProviderCancel(StrEnum):
@@ -244,6 +245,8 @@ class Snapshot:
     retry_needs_consent: bool = False
     #: Position among the tenant's queued jobs, from 1; None unless QUEUED and read by itself.
     queue_position: int | None = None
+    #: Why the job waits; None for a job that does not wait, and unless read by itself.
+    wait: Wait | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,14 @@ class ClaimCapacity:
         """Returns the job's routes without an open breaker, in order."""
         return [route for route in candidate_routes(job, self.catalogue) if not self._is_blocked(route)]
 
+    def serving_route(self, job: Job) -> Route | None:
+        """Returns the route by which a claim takes the job: the first that no breaker blocks; None if all are."""
+        return next((route for route in self._claim_routes(job) if not self._is_blocked(route)), None)
+
+    def blocking_breakers(self, job: Job) -> list[Breaker]:
+        """Returns the breakers that block routes of the job."""
+        return [self.breakers[route] for route in self._claim_routes(job) if self._is_blocked(route)]
+
     def probes(self) -> list[Breaker]:
         """Returns open breakers whose pause is over: one job each may be the probe."""
         return [
@@ -42,9 +50,31 @@ class ClaimCapacity:
         """Returns breakers whose routes no job may use."""
         return [breaker for breaker in self.breakers.values() if breaker.is_open(self.now)]
 
+    def _claim_routes(self, job: Job) -> list[Route]:
+        """Returns the routes in the order in which `lanes.FIND_LANES` tries them."""
+        fallbacks = [self.catalogue[name] for name in job.fallback if name in self.catalogue]
+        defaults = [Route(provider=provider.name, model=provider.default_model) for provider in fallbacks]
+        return [Route(provider=job.provider, model=job.model), *defaults]
+
     def _is_blocked(self, route: Route) -> bool:
         breaker = self.breakers.get(route)
         return breaker is not None and breaker.is_open(self.now)
+
+
+def free_slots(provider: Provider, *, in_use: int, begun: int) -> int:
+    """Returns the further jobs that a provider's limits allow, with calls in use and begun in the last minute."""
+    free = UNLIMITED
+    if provider.max_concurrency:
+        free = min(free, provider.max_concurrency - in_use)
+    if provider.requests_per_minute:
+        free = min(free, provider.requests_per_minute - begun)
+    return max(free, 0)
+
+
+def provider_limit_reached(provider: str, limit: int, *, is_rate: bool) -> str:
+    """Returns the message about a provider's limit of concurrent calls, or of calls within a minute."""
+    calls = "calls within a minute" if is_rate else "concurrent calls"
+    return f"{provider} has reached its limit of {limit} {calls}."
 
 
 def candidate_routes(job: Job, catalogue: Mapping[str, Provider]) -> Iterator[Route]:

@@ -38,7 +38,7 @@ SHARED: dict[str, Any] = {
     "Message broker": BrokerSettings,
 }
 #: Settings of the `calotype` command, which has options for them: the page describes them by hand.
-OF_THE_COMMAND = frozenset({"API_KEY", "URL"})
+OF_THE_COMMAND = frozenset({"API_KEY", "OPERATOR_KEY", "URL"})
 _TABLES = re.compile(r"(<!-- settings: [^\n]*-->\n).*(<!-- end of settings -->)", re.DOTALL)
 _COMMENTED = re.compile(r"((?:^    #: .*\n)+)    (\w+): ", re.MULTILINE)
 _UNITS = {"_seconds": "seconds", "_days": "days"}
