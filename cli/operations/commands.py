@@ -17,7 +17,7 @@ from cli.operations.processes import (
     CLAIMING,
     SERVED,
     OperatedProcess,
-    Response,
+    ProcessResponse,
     call_all,
     exit_code,
     processes_of,
@@ -67,7 +67,10 @@ def _address_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @data_option
 @_address_option
 def log_level(service: str, level: str, seconds: int, data: Path, addresses: tuple[str, ...]) -> int:
-    """Change the log level of SERVICE at once, in all its processes; all: of every service but the gateway."""
+    """Change the log level of SERVICE, or of all, at once.
+
+    It applies to all processes of the service. The level of the gateway is a setting only.
+    """
     if service == "gateway":
         raise CommandFailed(_NO_GATEWAY, ExitCode.USAGE)
     processes = processes_of(service, data=data, addresses=addresses, among=SERVED)
@@ -98,7 +101,7 @@ def drain(service: str, timeout: int, data: Path, addresses: tuple[str, ...]) ->
 async def _drain(processes: Sequence[OperatedProcess], service: str, until: float) -> ExitCode:
     request = ops.DrainRequest()
 
-    async def stop_claiming() -> list[Response]:
+    async def stop_claiming() -> list[ProcessResponse]:
         return await call_all(
             processes, service, lambda stub: grpc_client.call(stub.Drain, request, timeout=CALL_SECONDS)
         )
@@ -135,7 +138,7 @@ def _held(response: ops.DrainResponse) -> str:
     return f"{response.held}: {named}" if named else str(response.held)
 
 
-def _report(responses: Sequence[Response], line: Callable[[Response], str]) -> None:
+def _report(responses: Sequence[ProcessResponse], line: Callable[[ProcessResponse], str]) -> None:
     width = max((len(response.process.name) for response in responses), default=0)
     for response in responses:
         error = response.error

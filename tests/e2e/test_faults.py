@@ -55,7 +55,7 @@ class Expected:
     display: str | None = None
 
 
-class Operator:
+class OperatorTerminal:
     """An operator with the id of a job, at a terminal and by the API."""
 
     def __init__(self, stack: StackState, folder: Path) -> None:
@@ -98,12 +98,12 @@ def _says(view: dict[str, Any], expected: Expected) -> bool:
 
 
 @pytest.fixture
-def operator(stack: StackState, server_folder: Path) -> Operator:
+def operator(stack: StackState, server_folder: Path) -> OperatorTerminal:
     """The operator of the stack."""
-    return Operator(stack, server_folder / "stack")
+    return OperatorTerminal(stack, server_folder / "stack")
 
 
-def check(operator: Operator, job_id: str, expected: Expected) -> dict[str, Any]:
+def check(operator: OperatorTerminal, job_id: str, expected: Expected) -> dict[str, Any]:
     """Asserts that both views name stage, code, reason, provider call and next step."""
     view = operator.wait_until(job_id, expected)
     call = view["summary"]["provider_call"]
@@ -141,7 +141,7 @@ def new_tenant(stack: StackState, folder: Path, **limits: Any) -> Iterator[tuple
         yield name, Client(http)
 
 
-def test_provider_down(client: Client, operator: Operator) -> None:
+def test_provider_down(client: Client, operator: OperatorTerminal) -> None:
     for _ in range(5):
         client.submit("asked in vain", provider="gone")
     job = client.submit("waits for the provider", provider="gone")
@@ -166,7 +166,7 @@ def test_provider_down(client: Client, operator: Operator) -> None:
     assert "Next try: " in view["summary"]["next_step"]
 
 
-def test_provider_refuses_the_credential(client: Client, operator: Operator) -> None:
+def test_provider_refuses_the_credential(client: Client, operator: OperatorTerminal) -> None:
     job = client.submit("with a wrong key", provider="mistaken")
     expected = Expected(
         stage="generating",
@@ -181,7 +181,7 @@ def test_provider_refuses_the_credential(client: Client, operator: Operator) -> 
     assert call["provider_error"]["http_status"] == 401
 
 
-def test_provider_limits_the_rate(client: Client, operator: Operator) -> None:
+def test_provider_limits_the_rate(client: Client, operator: OperatorTerminal) -> None:
     job = client.submit("one too many", provider="limited")
     expected = Expected(
         stage="generating",
@@ -196,7 +196,7 @@ def test_provider_limits_the_rate(client: Client, operator: Operator) -> None:
     client.http.post(f"/v1/jobs/{job['id']}/cancel")
 
 
-def test_content_is_refused(client: Client, operator: Operator) -> None:
+def test_content_is_refused(client: Client, operator: OperatorTerminal) -> None:
     job = client.submit("not for everybody", provider="strict")
     expected = Expected(
         stage="generating",
@@ -209,7 +209,7 @@ def test_content_is_refused(client: Client, operator: Operator) -> None:
 
 
 def test_generator_is_killed_in_a_call(
-    client: Client, operator: Operator, books: Books, stack: StackState, server_folder: Path
+    client: Client, operator: OperatorTerminal, books: Books, stack: StackState, server_folder: Path
 ) -> None:
     books.hold_hanging()
     prompt = "hangs when the generator dies"
@@ -232,7 +232,7 @@ def test_generator_is_killed_in_a_call(
     assert view["attempts"][0]["outcome"] == "rescued"
 
 
-def test_storage_refuses(client: Client, operator: Operator, server_folder: Path) -> None:
+def test_storage_refuses(client: Client, operator: OperatorTerminal, server_folder: Path) -> None:
     folder = server_folder / "stack"
     with frozen(folder, "uploader"):
         job = client.follow(client.submit("made, and not stored", size="64x64")["id"], until=("uploading",))
@@ -256,7 +256,7 @@ def test_storage_refuses(client: Client, operator: Operator, server_folder: Path
 
 
 def test_tenant_limit_and_then_a_budget_that_is_used_up(
-    operator: Operator, books: Books, stack: StackState, server_folder: Path
+    operator: OperatorTerminal, books: Books, stack: StackState, server_folder: Path
 ) -> None:
     folder = server_folder / "stack"
     books.finish.clear()
@@ -304,7 +304,7 @@ def wait_for_budget(stack: StackState, tenant: str, micros: int) -> None:
         threading.Event().wait(0.2)
 
 
-def test_no_generator_offers_the_provider(client: Client, operator: Operator, stack: StackState) -> None:
+def test_no_generator_offers_the_provider(client: Client, operator: OperatorTerminal, stack: StackState) -> None:
     execute(stack, ADD_VANISHED)
     job = client.submit("for a provider that is gone", provider="vanished")
     expected = Expected(
@@ -323,7 +323,9 @@ def test_no_generator_offers_the_provider(client: Client, operator: Operator, st
         execute(stack, REMOVE_VANISHED)
 
 
-def test_webhook_receiver_is_down(client: Client, operator: Operator, closed_port: int, server_folder: Path) -> None:
+def test_webhook_receiver_is_down(
+    client: Client, operator: OperatorTerminal, closed_port: int, server_folder: Path
+) -> None:
     url = f"http://127.0.0.1:{closed_port}/hook"
     created = json.loads(operator.command("webhooks", "add", url, "--event", "job.completed", "--json"))
     job = client.follow(client.submit("made, and nobody hears of it", size="64x64")["id"])
@@ -341,7 +343,9 @@ def test_webhook_receiver_is_down(client: Client, operator: Operator, closed_por
         operator.command("webhooks", "remove", created["id"])
 
 
-def test_the_view_is_whole_without_the_notifier(client: Client, operator: Operator, server_folder: Path) -> None:
+def test_the_view_is_whole_without_the_notifier(
+    client: Client, operator: OperatorTerminal, server_folder: Path
+) -> None:
     job = client.follow(client.submit("while the notifier is away", size="64x64")["id"])
     with frozen(server_folder / "stack", "notifier"):
         view = operator.view(job["id"])
