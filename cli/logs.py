@@ -28,7 +28,8 @@ MAX_LINES = 10_000
 def logs(job: str | None, last: int, as_json: bool, data: Path) -> int:
     """Show the log lines about JOB, or the newest lines.
 
-    Lines of all services are sorted by time. Reads the files in the folder of the stack, which may run or not. Lines in text form are left out.
+    Lines of all services are sorted by time. Reads the files in the folder of the stack, which may run or not. Lines in
+    text form are left out.
     """
     folder = data / "logs"
     files = sorted(folder.glob("*.log*"))
