@@ -1,6 +1,7 @@
 """Traces: one provider per process, W3C trace context between processes, spans as the registry declares them."""
 
 import asyncio
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,9 +15,11 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, Span, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from common.logs import event
 from common.telemetry import registry
 from common.telemetry.kinds import Attribute, SpanType
 
+_LOG = logging.getLogger(__name__)
 _PROPAGATOR = TraceContextTextMapPropagator()
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 #: Exceptions that end work without a failure: it was given up.
@@ -33,14 +36,21 @@ def tracing(service: str) -> Iterator[TracerProvider]:
     """
     provider = TracerProvider(resource=Resource.create({"service.name": f"calotype-{service}"}), shutdown_on_exit=False)
     if any(os.environ.get(name) for name in _ENDPOINTS):
-        exporter = OTLPSpanExporter(timeout=2)
-        provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
+        _export(provider)
     trace.set_tracer_provider(provider)
     try:
         yield provider
     finally:
         provider.force_flush(timeout_millis=2000)
         provider.shutdown()
+
+
+def _export(provider: TracerProvider) -> None:
+    try:
+        exporter = OTLPSpanExporter(timeout=2)
+        provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
+    except Exception as error:  # noqa: BLE001 - whatever the library raises for a wrong variable must stop no service
+        event(_LOG, logging.ERROR, "tracing.not_exported", reason=str(error))
 
 
 def traceparent() -> str | None:

@@ -24,6 +24,9 @@ class Settings(ClientSettings):
     #: Set by `calotype up` alone: local callers need no key while every provider is free. A gateway that listens on
     #: another address than loopback requires a key nevertheless.
     keyless_while_free: bool = False
+    #: URL of a trace at the program that shows traces, with `{trace_id}` for its id, such as
+    #: `https://traces.example/trace/{trace_id}`; jobs then have it as `links.trace`. Unset: null.
+    trace_url: str | None = None
     #: Least severe level that is written to the log; audit events are always written.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     #: `json` writes one JSON object per line, `text` lines for people.
