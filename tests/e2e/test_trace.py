@@ -18,7 +18,7 @@ TREE = {
     ("job", CREATE): ("gateway", CREATE),
     ("job", EVENT): ("job", CREATE),
     ("generator", "generate images"): ("job", CREATE),
-    ("generator", "image_generation "): ("generator", "generate images"),
+    ("generator", "image_generation v1"): ("generator", "generate images"),
     ("generator", "stage image"): ("generator", "generate images"),
     ("generator", "send calotype.fact.generation.images_generated"): ("generator", "generate images"),
     ("uploader", "upload images"): ("job", CREATE),
