@@ -14,6 +14,7 @@ from common.grpc_client import channel
 from common.health import Readiness
 from common.loops import run_every
 from common.network.addresses import is_loopback
+from common.telemetry import trace_links
 from common.tracing import tracing
 from gateway.app import create_app
 from gateway.auth.authenticator import Authenticator
@@ -35,7 +36,7 @@ async def main(stop: asyncio.Event) -> None:
     return_large_blocks()
     settings = config.load(Settings, environ=os.environ, known=SETTINGS)
     logs.configure(service="gateway", level=settings.log_level, form=settings.log_format)
-    keys_file = _keys_file(settings)
+    keys_file, trace_url = _keys_file(settings), trace_links.checked(settings.trace_url)
     keyring = keys_file.load() if keys_file else None
     ready = Readiness(readiness.NAME)
     async with AsyncExitStack() as stack:
@@ -62,6 +63,7 @@ async def main(stop: asyncio.Event) -> None:
             ready=ready,
             draining=stop,
             board_url=settings.board_url,
+            trace_url=trace_url,
         )
         stack.push_async_callback(deps.images.close)
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))

@@ -27,6 +27,9 @@ class Settings(ClientSettings):
     #: Address of a dashboard of one job, for `links.board` in the operators' view of a job; `{job_id}` and `{trace_id}`
     #: in it are replaced. Unset, the link is null.
     board_url: str | None = None
+    #: URL of a trace at the program that shows traces, with `{trace_id}` for its id, such as
+    #: `https://traces.example/trace/{trace_id}`; jobs then have it as `links.trace`. Unset: null.
+    trace_url: str | None = None
     #: Least severe level that is written to the log; audit events are always written.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     #: `json` writes one JSON object per line, `text` lines for people; `auto` is `text` on a terminal, else `json`.

@@ -2414,7 +2414,7 @@ export interface components {
             attempts: string;
             /**
              * Trace
-             * @description Address of the job's trace. Not available yet: always null.
+             * @description Address of the job's trace; null if the installation has no address for traces.
              */
             trace: string | null;
         };

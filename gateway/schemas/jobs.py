@@ -217,7 +217,7 @@ class LinksView(View):
     attempts: str
     """The job's attempts and provider calls."""
     trace: str | None
-    """Address of the job's trace. Not available yet: always null."""
+    """Address of the job's trace; null if the installation has no address for traces."""
 
 
 class JobView(View):

@@ -9,6 +9,7 @@ from calotype.error_reasons import Code, Reason
 from calotype.job.v1 import job_pb2, job_service_pb2
 
 from common import structs
+from common.telemetry import trace_links
 from gateway.auth.client_tokens import Grant
 from gateway.problems.reasons import slug
 from gateway.schemas.jobs import (
@@ -48,6 +49,8 @@ class Renderer:
     """Grant of the client token; None: the client has a key and sees the tenant's private data too."""
     locale: str = SOURCE
     """Language of titles and messages."""
+    trace_url: str | None = None
+    """Address of a trace with `{trace_id}` for its id; None: there is no such link."""
 
     def job(self, job: job_pb2.Job) -> JobView:
         """Returns the view of a job; all keys are present, with null for missing values."""
@@ -93,7 +96,7 @@ class Renderer:
             updated_at=updated_at,
             started_at=optional_time(job, "started_at"),
             completed_at=optional_time(job, "completed_at"),
-            links=self._links(job.id),
+            links=self._links(job),
         )
 
     def error(self, failure: error_pb2.Failure | None) -> ErrorView | None:
@@ -124,15 +127,16 @@ class Renderer:
             error=self.error(failure),
         )
 
-    def _links(self, job_id: str) -> LinksView:
-        job_url = f"{self.root}/v1/jobs/{job_id}"
+    def _links(self, job: job_pb2.Job) -> LinksView:
+        job_url = f"{self.root}/v1/jobs/{job.id}"
         return LinksView(
             self=job_url,
             events=f"{job_url}/events",
             cancel=f"{job_url}/cancel",
             retry=f"{job_url}/retry",
             attempts=f"{job_url}/attempts",
-            trace=None,
+            # Traces are for those who run the installation, and for tenants, not for their users.
+            trace=trace_links.link(self.trace_url, job.trace_id) if self.grant is None else None,
         )
 
 

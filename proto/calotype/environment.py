@@ -46,6 +46,8 @@ SETTINGS = frozenset(
         "STAGING_BUCKET",
         "STREAM_REPLICAS",
         "UPLOADER_SLOTS",
+        "TRACE_PROMPTS",
+        "TRACE_URL",
         "URL",
         "WEBHOOKS_PER_TENANT",
         "WEBHOOK_ALLOW_PRIVATE",

@@ -89,8 +89,9 @@ async def main(stop: asyncio.Event) -> None:
         staging, reader = GcsStaging(bucket), GuardedImageReader(fetch, decoder, stripped=stripped)
         memory = Memory(MAX_BYTES_IN_MEMORY)
         generator = Generator(
-            job_service=job_service, facts=facts, staging=staging, reader=reader, providers=built, memory=memory
-        )
+            job_service=job_service, facts=facts, staging=staging, reader=reader, providers=built, memory=memory,
+            traces_prompts=settings.trace_prompts,
+        )  # fmt: skip
         settler = Settler(
             job_service=job_service, facts=facts, staging=staging, reader=reader, providers=built, memory=memory
         )

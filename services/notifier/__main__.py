@@ -14,6 +14,7 @@ from common.grpc_client import channel
 from common.grpc_server import serve
 from common.health import Readiness
 from common.postgres import Database
+from common.telemetry import trace_links
 from common.tracing import tracing
 from services.notifier.adapters.grpc_job_service import MAX_RESPONSE_BYTES, GrpcJobService
 from services.notifier.adapters.http_sender import HttpSender
@@ -40,7 +41,7 @@ async def main(stop: asyncio.Event) -> None:
         settings, roles=permissions.ACCEPTED, policy=permissions.policy, changes=permissions.changes
     )
     tls, ready = settings.broker_tls(), Readiness("database", "schema", "broker")
-    render, sender = JobJson(settings.root), _sender(settings)
+    render, sender = JobJson(settings.root, trace_url=trace_links.checked(settings.trace_url)), _sender(settings)
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("notifier"))
         database = Database(settings.database_url, application="calotype-notifier", pool_size=CONNECTIONS, pools=POOLS)

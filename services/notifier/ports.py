@@ -30,6 +30,16 @@ class ResumeTokenRefused(Exception):
     """job-service does not know a resume token: its database or its format of tokens is another one by now."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class JobPayload:
+    """A job, as it is sent to receivers."""
+
+    #: JSON of the job, as REST writes it.
+    json: str
+    #: W3C traceparent of the job; empty without a trace.
+    traceparent: str = ""
+
+
 class JobService(Protocol):
     """Interface to job-service. Every method raises `ServiceError` when the call is refused or gets no response."""
 
@@ -39,8 +49,8 @@ class JobService(Protocol):
         Raises `ResumeTokenRefused`.
         """
 
-    async def jobs(self, keys: Collection[EventKey]) -> Mapping[EventKey, str]:
-        """Returns the JSON of each job as it was after its event, as REST writes it. Unknown keys are left out."""
+    async def jobs(self, keys: Collection[EventKey]) -> Mapping[EventKey, JobPayload]:
+        """Returns each job as it was after its event. Unknown keys are left out."""
 
 
 class Sender(Protocol):

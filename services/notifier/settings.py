@@ -47,6 +47,9 @@ class Settings(ServerSettings, ClientSettings, BrokerSettings):
     webhook_deliveries_per_minute: int = field(default=6000, metadata={"min": 1})
     #: Time that attempts under way have to finish after SIGTERM; less than what the orchestrator waits before it kills.
     grace_seconds: float = field(default=30.0, metadata={"min": 0})
+    #: URL of a trace at the program that shows traces, with `{trace_id}` for its id, such as
+    #: `https://traces.example/trace/{trace_id}`; jobs then have it as `links.trace`. Unset: null.
+    trace_url: str | None = None
     #: Least severe level that is written to the log; audit events are always written.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     #: `json` writes one JSON object per line, `text` lines for people; `auto` is `text` on a terminal, else `json`.

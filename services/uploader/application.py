@@ -15,7 +15,8 @@ from common.logs import event
 from common.loops import pause_until
 from common.object_store import ObjectConflict, ObjectDiffers, ObjectMissing, StorageDenied, StorageUnavailable
 from common.publishing import Publish, publish_until_confirmed
-from common.tracing import span
+from common.telemetry import registry
+from common.tracing import Attributes, fail, interrupt, span
 from services.uploader import domain
 from services.uploader.domain import StagedImage, Upload, UploadError
 from services.uploader.ports import Facts, JobService, PublicStore
@@ -36,7 +37,12 @@ class Uploader:
     async def run(self, slot: Slot[Upload]) -> None:
         """Copies the images of one job and publishes the result; nothing is published after the lease is lost."""
         upload = slot.work
-        with span("upload images", parent=upload.traceparent or None, attributes={"job.id": upload.job_id}):
+        attributes: Attributes = {
+            registry.JOB_ID: upload.job_id,
+            registry.CLAIM_NUMBER: upload.claim_number,
+            registry.IMAGE_COUNT: len(upload.images),
+        }
+        with span(registry.UPLOAD, attributes, parent=upload.traceparent or None):
             try:
                 is_published = await self._upload(slot)
             except asyncio.CancelledError:
@@ -44,6 +50,7 @@ class Uploader:
                 await self._release(slot)
                 raise
             if not is_published:
+                interrupt()
                 await self._give_up(slot)
 
     async def _upload(self, slot: Slot[Upload]) -> bool:
@@ -54,6 +61,7 @@ class Uploader:
             is_stored = await self._store_all(slot, names)
         except UploadError as error:
             _log_end(slot, "failed", stage=error.stage.lower(), code=error.code, reason=error.reason)
+            fail(error.reason, stage=error.stage)
             return await self._publish(slot, partial(self._facts.upload_failed, upload=upload, error=error))
         _log_end(slot, "stored" if is_stored else "interrupted")
         if not is_stored:

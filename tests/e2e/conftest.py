@@ -93,6 +93,7 @@ def spans() -> Iterator[Collector]:
     """Where the stack's spans arrive."""
     with collector() as found:
         yield found
+        assert found.violations == []
 
 
 @pytest.fixture(scope="session")

@@ -45,8 +45,8 @@ def candidates(connection: Connection, limits: StageTimeouts, *, limit: int = PA
     ]
 
 
-def rescue(connection: Connection, noted: Sequence[Candidate], *, limits: StageTimeouts) -> dict[str, int]:
-    """Acts on candidates that are still stale, unchanged and not locked; returns counts by `Transition` value."""
+def rescue(connection: Connection, noted: Sequence[Candidate], *, limits: StageTimeouts) -> list[Change]:
+    """Acts on candidates that are still stale, unchanged and not locked; returns the changes."""
     seen = {candidate.job_id: candidate.sequence for candidate in noted}
     free = stale.lock_free(connection, list(seen))
     now = jobs.clock(connection)
@@ -66,7 +66,7 @@ def rescue(connection: Connection, noted: Sequence[Candidate], *, limits: StageT
                 ends.append(_end(job, change))
     attempts.end(connection, ends)
     job_writer.write(connection, changes)
-    return _count(changes)
+    return changes
 
 
 def judge(
@@ -205,10 +205,3 @@ def _end(job: Job, change: Change) -> attempts.End:
         failure=change.after.failure or transitions.lease_ran_out(job),
         counted=job.state is not State.UPLOADING,
     )
-
-
-def _count(changes: Sequence[Change]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for change in changes:
-        counts[change.transition] = counts.get(change.transition, 0) + 1
-    return counts

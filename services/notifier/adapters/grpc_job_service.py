@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from common.errors import ServiceError
 from common.grpc_client import call
 from services.notifier.domain.events import JobEvent
-from services.notifier.ports import EventKey, FinalEvents, ResumeTokenRefused
+from services.notifier.ports import EventKey, FinalEvents, JobPayload, ResumeTokenRefused
 
 #: Deadline of a call in seconds, all its attempts together, and the number of attempts.
 TIMEOUT_SECONDS, ATTEMPTS = 10.0, 2
@@ -43,21 +43,24 @@ class GrpcJobService:
             is_end=not response.next_page_token,
         )
 
-    async def jobs(self, keys: Collection[EventKey]) -> Mapping[EventKey, str]:
+    async def jobs(self, keys: Collection[EventKey]) -> Mapping[EventKey, JobPayload]:
         """Reads jobs as they were after events, in as few calls as their size allows."""
         wanted = list(dict.fromkeys(keys))
-        found: dict[EventKey, str] = {}
+        found: dict[EventKey, JobPayload] = {}
         for start in range(0, len(wanted), JOBS_PER_CALL):
             found |= await self._jobs(wanted[start : start + JOBS_PER_CALL])
         return found
 
-    async def _jobs(self, keys: Sequence[EventKey]) -> Mapping[EventKey, str]:
+    async def _jobs(self, keys: Sequence[EventKey]) -> Mapping[EventKey, JobPayload]:
         request = job_service_pb2.GetFinalEventsRequest(
             keys=[job_service_pb2.FinalEventKey(job_id=job_id, sequence=sequence) for job_id, sequence in keys]
         )
         response = await call(self._stub.GetFinalEvents, request, timeout=TIMEOUT_SECONDS, attempts=ATTEMPTS)
         return {
-            (event.reference.job_id, event.reference.sequence): self._render(event.job) for event in response.events
+            (event.reference.job_id, event.reference.sequence): JobPayload(
+                json=self._render(event.job), traceparent=event.traceparent
+            )
+            for event in response.events
         }
 
 

@@ -17,7 +17,7 @@ from services.notifier.application import attempts
 from services.notifier.domain.endpoints import SlotShare
 from services.notifier.loops.sending import SEND_SECONDS, Attempts, ids_of
 from services.notifier.loops.slots import AttemptSlot, Slots
-from services.notifier.ports import EventKey, JobService, Sender
+from services.notifier.ports import EventKey, JobPayload, JobService, Sender
 from services.notifier.store import claims
 from services.notifier.store.claims import DeliveryClaim, Wanted
 from services.notifier.store.pools import Pool
@@ -160,7 +160,7 @@ class Dispatcher:
         After `until`, a time of the loop, all are released.
         """
         keys = {key for claim, _ in held if (key := _key_of(claim)) is not None}
-        jobs: Mapping[EventKey, str] = {}
+        jobs: Mapping[EventKey, JobPayload] = {}
         try:
             if keys:
                 async with asyncio.timeout(JOBS_SECONDS):
@@ -182,17 +182,16 @@ class Dispatcher:
             await self._release(held)
             return
         for claim, slot in held:
-            key = _key_of(claim)
-            self._start(self._attempt(claim, slot, claim.delivery.data if key is None else jobs.get(key)))
+            self._start(self._attempt(claim, slot, _payload(claim, jobs)))
 
-    async def _attempt(self, claim: DeliveryClaim, slot: AttemptSlot, data: str | None) -> None:
+    async def _attempt(self, claim: DeliveryClaim, slot: AttemptSlot, payload: JobPayload | None) -> None:
         try:
-            if data is None:
+            if payload is None:
                 event(_LOG, logging.WARNING, "delivery.abandoned", **ids_of(claim.delivery))
                 work = partial(attempts.give_up, delivery=claim.delivery)
                 await self._database.run(work, pool=Pool.OUTCOMES)
             else:
-                await self._attempts.make(claim, slot, data)
+                await self._attempts.make(claim, slot, payload)
         except DependencyUnavailable as error:
             event(_LOG, logging.WARNING, "delivery.not_recorded", **ids_of(claim.delivery), reason=str(error))
         except Exception:  # noqa: BLE001 - must not end the other attempts; the lease ends
@@ -218,6 +217,14 @@ class Dispatcher:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _payload(claim: DeliveryClaim, jobs: Mapping[EventKey, JobPayload]) -> JobPayload | None:
+    """Returns what a delivery contains; None for a job that job-service does not know."""
+    key, data = _key_of(claim), claim.delivery.data
+    if key is not None:
+        return jobs.get(key)
+    return None if data is None else JobPayload(json=data)
 
 
 def _key_of(claim: DeliveryClaim) -> EventKey | None:

@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
-from opentelemetry.trace import SpanKind
 from sqlalchemy import Connection
 
 from common.errors import DependencyUnavailable
 from common.ids import prefixed
 from common.logs import event
 from common.postgres import Database
-from common.tracing import span, traceparent
+from common.telemetry import registry
+from common.tracing import Attributes, fail, span, traceparent
 from services.notifier.application import attempts, payloads
 from services.notifier.application.attempts import Recorded
 from services.notifier.domain.attempts import AttemptError, AttemptOutcome
@@ -22,7 +22,7 @@ from services.notifier.domain.deliveries import ClaimedDelivery
 from services.notifier.domain.endpoints import SlotShare
 from services.notifier.domain.health import SLOW_MS
 from services.notifier.loops.slots import AttemptSlot, Slots
-from services.notifier.ports import Sender
+from services.notifier.ports import JobPayload, Sender
 from services.notifier.store import endpoints, readiness
 from services.notifier.store.claims import DeliveryClaim
 from services.notifier.store.pools import Pool
@@ -58,15 +58,19 @@ class Attempts:
         self._noticed = noticed
         self._freed = freed
 
-    async def make(self, claim: DeliveryClaim, slot: AttemptSlot, data: str) -> None:
-        """Makes an attempt with the JSON of `data`, and records its outcome.
+    async def make(self, claim: DeliveryClaim, slot: AttemptSlot, payload: JobPayload) -> None:
+        """Makes an attempt with a payload, in the trace of its job, and records its outcome.
 
         Raises `DependencyUnavailable` if the outcome could not be recorded: then the attempt is repeated.
         """
         delivery = claim.delivery
-        attributes = {"webhook.delivery": str(delivery.id), "webhook.event": delivery.event_type}
-        with span("webhook.attempt", kind=SpanKind.CLIENT, attributes=attributes):
-            sending = asyncio.ensure_future(self._send(claim, data))
+        attributes: Attributes = {
+            registry.JOB_ID: delivery.job_id,
+            registry.WEBHOOK_ID: prefixed("msg", delivery.id),
+            registry.WEBHOOK_EVENT: delivery.event_type,
+        }
+        with span(registry.DELIVER, attributes, parent=payload.traceparent or None):
+            sending = asyncio.ensure_future(self._send(claim, payload.json))
             try:
                 if not await _ends(sending, OVERRUN_SECONDS):
                     if self._slots.overrun(slot):
@@ -76,6 +80,8 @@ class Attempts:
                 outcome = await sending
             finally:
                 sending.cancel()
+            if outcome.error is not None:
+                fail(outcome.error)
             recorded = await self._record(claim, outcome)
         _log(claim.delivery, outcome, recorded)
         self._counters["attempts"] += 1

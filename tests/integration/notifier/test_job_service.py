@@ -144,9 +144,10 @@ async def test_a_job_is_written_as_the_http_api_shows_it(adapter: GrpcJobService
     ended = desk.job(job.id)
     key = (ended.id, ended.sequence)
     written = await adapter.jobs([key, key, ("job_none", 1)])
-    shown = json.loads(written[key])
+    shown = json.loads(written[key].json)
 
     assert written.keys() == {key}
+    assert written[key].traceparent == desk.job(job.id).traceparent
     assert (shown["id"], shown["status"], shown["sequence"]) == (ended.id, "completed", ended.sequence)
     assert (shown["request"]["prompt"], shown["metadata"], shown["end_user"]) == (
         "a lighthouse",
@@ -160,7 +161,7 @@ async def test_a_job_is_written_as_the_http_api_shows_it(adapter: GrpcJobService
 async def test_a_deleted_job_is_written_without_what_was_its_users(adapter: GrpcJobService, desk: JobUseCases) -> None:
     ended = desk.cancel(desk.create(prompt="a secret", end_user="somebody", metadata={"a": "b"}).job.id).job
     desk.delete(ended.id)
-    written = (await adapter.jobs([(ended.id, ended.sequence)]))[ended.id, ended.sequence]
+    written = (await adapter.jobs([(ended.id, ended.sequence)]))[ended.id, ended.sequence].json
     shown = json.loads(written)
 
     assert (shown["status"], shown["request"], shown["metadata"], shown["end_user"]) == ("canceled", None, {}, None)
@@ -174,7 +175,7 @@ async def test_more_jobs_than_fit_into_a_call_are_read_in_several(
     ended = [desk.cancel(desk.create().job.id).job for _ in range(5)]
     written = await adapter.jobs({(job.id, job.sequence) for job in ended})
 
-    assert {json.loads(text)["id"] for text in written.values()} == {job.id for job in ended}
+    assert {json.loads(payload.json)["id"] for payload in written.values()} == {job.id for job in ended}
 
 
 async def test_no_keys_are_no_call(adapter: GrpcJobService) -> None:
