@@ -13,6 +13,7 @@ from calotype.error_reasons import Reason
 
 from common.config import ConfigError
 from common.errors import ServiceError, from_rpc_error
+from common.grpc_meter import UnaryMeter
 from common.grpc_spans import client_interceptors
 from common.grpc_tls import TlsSettings, channel_credentials
 
@@ -63,7 +64,7 @@ async def channel(
     ]
     settings = settings or ClientSettings()
     credentials = channel_credentials(settings)
-    interceptors = [*client_interceptors(address), *_bearers(settings.grpc_token)]
+    interceptors = [UnaryMeter(), *client_interceptors(address), *_bearers(settings.grpc_token)]
     if credentials is None:
         opened = grpc.aio.insecure_channel(address, options=options, interceptors=interceptors)
     else:

@@ -33,7 +33,7 @@ class Service:
     replicable: bool = True
 
 
-_BROKER = frozenset({"NATS_URL", "NATS_PASSWORD"})
+_BROKER = frozenset({"NATS_URL", "NATS_PASSWORD", "ADMIN_LISTEN"})
 _WORKER = _BROKER | {"WORKER_ADDRESS", "GRPC_LISTEN", "GRPC_IDENTITIES_FILE", "GRPC_TOKEN"}
 SERVICES = (
     Service(
@@ -129,6 +129,8 @@ class Assembled:
     addresses: dict[str, str]
     #: `host:port` of OperationsService of all replicas, by service; the gateway has none.
     operations: dict[str, list[str]]
+    #: URLs of all replicas' admin ports, by service; `/metrics` is there.
+    admin: dict[str, list[str]]
 
 
 def assemble(wiring: Wiring, ports: Ports) -> Assembled:
@@ -154,6 +156,7 @@ def assemble(wiring: Wiring, ports: Ports) -> Assembled:
         programs=programs,
         addresses=addresses | {"worker": listens["job"][0]["WORKER_LISTEN"]},
         operations={name: [listen["GRPC_LISTEN"] for listen in listens[name]] for name in addresses},
+        admin={name: [f"http://{listen['ADMIN_LISTEN']}" for listen in of_all] for name, of_all in listens.items()},
     )
 
 

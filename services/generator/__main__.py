@@ -22,6 +22,7 @@ from common.loops import run_every
 from common.memory import Memory
 from common.object_store import ObjectStore
 from common.sweeping import Sweeper
+from common.telemetry import admin_port, metrics, registry
 from common.tracing import tracing
 from common.variables import hide_from_children
 from services.generator.adapters import nats_wakeups
@@ -62,6 +63,7 @@ async def main(stop: asyncio.Event) -> None:
     hide_from_children((*SECRETS, *(name for entry in configured.providers for name in entry.credential_variables)))
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("generator"))
+        await stack.enter_async_context(admin_port.serving("generator", settings))
         renderers = Renderers()
         stack.push_async_callback(renderers.close)
         decoder = DecodingProcesses()
@@ -88,6 +90,7 @@ async def main(stop: asyncio.Event) -> None:
         stripped = {entry.name for entry in configured.providers if entry.strip_metadata}
         staging, reader = GcsStaging(bucket), GuardedImageReader(fetch, decoder, stripped=stripped)
         memory = Memory(MAX_BYTES_IN_MEMORY)
+        metrics.read(registry.IMAGE_MEMORY_BYTES, lambda: memory.held)
         generator = Generator(
             job_service=job_service, facts=facts, staging=staging, reader=reader, providers=built, memory=memory,
             traces_prompts=settings.trace_prompts,

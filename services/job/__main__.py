@@ -18,6 +18,7 @@ from common.grpc_server import serve
 from common.health import Readiness
 from common.loops import run_every
 from common.postgres import Database
+from common.telemetry import admin_port
 from common.tracing import tracing
 from services.job.dead_letters import DeadLetters
 from services.job.grpc_api.dead_letter_service import DeadLetterService
@@ -26,6 +27,7 @@ from services.job.grpc_api.queue_service import QueueService
 from services.job.grpc_api.tenant_service import TenantService
 from services.job.grpc_api.worker_service import WorkerService
 from services.job.loops.fact_consumer import FactConsumer
+from services.job.loops.gauges import SharedGauges
 from services.job.loops.job_watchers import Watchers
 from services.job.loops.outbox_relay import OutboxRelay
 from services.job.loops.parked_facts import ParkedFacts
@@ -46,6 +48,7 @@ async def main(stop: asyncio.Event) -> None:
     tls, ready = settings.broker_tls(), Readiness("database", "schema", "broker")
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("job"))
+        await stack.enter_async_context(admin_port.serving("job", settings))
         database = Database(settings.database_url, application="calotype-job", pool_size=CONNECTIONS, pools=POOLS)
         stack.push_async_callback(database.close)
         connection = jetstream.connect(
@@ -82,7 +85,16 @@ async def main(stop: asyncio.Event) -> None:
         await stack.enter_async_context(listen(settings.worker_listen, [workers.grpc_service()]))
         watch = partial(consumer.watch_database, ready)
         tasks.start(run_every("database_watch", watch, interval=1.0, stop=stop), name="database watch")
-        for loop in (relay, consumer, ParkedFacts(broker), monitor, watchers, purger, own_security):
+        for loop in (
+            relay,
+            consumer,
+            ParkedFacts(broker),
+            SharedGauges(database, broker),
+            monitor,
+            watchers,
+            purger,
+            own_security,
+        ):
             tasks.start(loop.run(stop), name=type(loop).__name__)
         await stop.wait()
 

@@ -14,7 +14,7 @@ from common.grpc_client import channel
 from common.grpc_server import serve
 from common.health import Readiness
 from common.postgres import Database
-from common.telemetry import trace_links
+from common.telemetry import admin_port, trace_links
 from common.tracing import tracing
 from services.notifier.adapters.grpc_job_service import MAX_RESPONSE_BYTES, GrpcJobService
 from services.notifier.adapters.http_sender import HttpSender
@@ -27,6 +27,7 @@ from services.notifier.loops.database_watch import DatabaseWatch
 from services.notifier.loops.dispatcher import Dispatcher
 from services.notifier.loops.event_feed import EventFeed
 from services.notifier.loops.housekeeping import Housekeeping
+from services.notifier.loops.lag import DeliveryLag
 from services.notifier.loops.notices import Notices
 from services.notifier.settings import Settings
 from services.notifier.store.pools import CONNECTIONS, POOLS
@@ -44,6 +45,7 @@ async def main(stop: asyncio.Event) -> None:
     render, sender = JobJson(settings.root, trace_url=trace_links.checked(settings.trace_url)), _sender(settings)
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("notifier"))
+        await stack.enter_async_context(admin_port.serving("notifier", settings))
         database = Database(settings.database_url, application="calotype-notifier", pool_size=CONNECTIONS, pools=POOLS)
         stack.push_async_callback(database.close)
         connection = jetstream.connect(
@@ -73,7 +75,7 @@ async def main(stop: asyncio.Event) -> None:
         served = [WebhookService(webhooks).grpc_service(), operations.grpc_service()]
         await stack.enter_async_context(serve(settings.grpc_listen, served, ready=ready, security=own_security))
         wakeups, watch = EventWakeUps(broker, feed.wake), DatabaseWatch(database, ready)
-        for loop in (watch, feed, notices, housekeeping, wakeups, own_security):
+        for loop in (watch, DeliveryLag(database), feed, notices, housekeeping, wakeups, own_security):
             tasks.start(loop.run(stop), name=type(loop).__name__)
         await dispatcher.work(stop, grace_seconds=settings.grace_seconds)
 

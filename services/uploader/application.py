@@ -15,7 +15,7 @@ from common.logs import event
 from common.loops import pause_until
 from common.object_store import ObjectConflict, ObjectDiffers, ObjectMissing, StorageDenied, StorageUnavailable
 from common.publishing import Publish, publish_until_confirmed
-from common.telemetry import registry
+from common.telemetry import metrics, registry
 from common.tracing import Attributes, fail, interrupt, span
 from services.uploader import domain
 from services.uploader.domain import StagedImage, Upload, UploadError
@@ -44,7 +44,7 @@ class Uploader:
         }
         with span(registry.UPLOAD, attributes, parent=upload.traceparent or None):
             try:
-                is_published = await self._upload(slot)
+                is_published = await self._measured(slot)
             except asyncio.CancelledError:
                 # The process ends now. The next claim of the job finds the copied images.
                 await self._release(slot)
@@ -53,8 +53,18 @@ class Uploader:
                 interrupt()
                 await self._give_up(slot)
 
-    async def _upload(self, slot: Slot[Upload]) -> bool:
-        """Copies all images and publishes the result; returns False when it was interrupted before that."""
+    async def _measured(self, slot: Slot[Upload]) -> bool:
+        began_at, outcome = time.monotonic(), "interrupted"
+        try:
+            is_published, is_stored = await self._upload(slot)
+            if is_published:
+                outcome = "stored" if is_stored else "failed"
+            return is_published
+        finally:
+            metrics.observe(registry.UPLOAD_SECONDS, time.monotonic() - began_at, outcome)
+
+    async def _upload(self, slot: Slot[Upload]) -> tuple[bool, bool]:
+        """Copies all images and publishes the result; returns whether it was published, and whether it is a success."""
         upload = slot.work
         names = {image.index: upload.public_name(image) for image in upload.images}
         try:
@@ -62,11 +72,11 @@ class Uploader:
         except UploadError as error:
             _log_end(slot, "failed", stage=error.stage.lower(), code=error.code, reason=error.reason)
             fail(error.reason, stage=error.stage)
-            return await self._publish(slot, partial(self._facts.upload_failed, upload=upload, error=error))
+            return await self._publish(slot, partial(self._facts.upload_failed, upload=upload, error=error)), False
         _log_end(slot, "stored" if is_stored else "interrupted")
         if not is_stored:
-            return False
-        return await self._publish(slot, partial(self._facts.images_stored, upload=upload, names=names))
+            return False, False
+        return await self._publish(slot, partial(self._facts.images_stored, upload=upload, names=names)), True
 
     async def _store_all(self, slot: Slot[Upload], names: Mapping[int, str]) -> bool:
         """Copies the images concurrently; the first permanent error cancels the others. False: interrupted."""
@@ -104,6 +114,7 @@ class Uploader:
                 await pause_until(slot.ended, slot.stopping, seconds=pause * random.uniform(0.5, 1))  # noqa: S311
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
+                metrics.count(registry.UPLOADED_IMAGES)
                 return True
         return False
 

@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from common.after_commit import after_commit
 from common.ids import new_uuid7
+from services.job import counters
 from services.job.domain.calls import cost_of, needs_consent
 from services.job.domain.claim_end import images_to_retry
 from services.job.domain.jobs import Job, Snapshot
@@ -24,6 +25,7 @@ def write(connection: Connection, changes: Sequence[Change]) -> dict[str, Snapsh
     if not changes:
         return {}
     jobs.apply(connection, changes)
+    counters.changed(connection, changes)
     written = snapshots(connection, [change.after for change in changes])
     _add_events(connection, [(change.transition, written[change.after.id], change.wake) for change in changes])
     after_commit(connection, partial(transition_log.write, changes))
@@ -33,6 +35,7 @@ def write(connection: Connection, changes: Sequence[Change]) -> dict[str, Snapsh
 def write_new(connection: Connection, job: Job) -> Snapshot:
     """Inserts a new job with its first event."""
     jobs.add(connection, job)
+    counters.submitted(connection, job)
     snapshot = snapshots(connection, [job])[job.id]
     _add_events(connection, [(Transition.SUBMIT, snapshot, "generate")])
     after_commit(connection, partial(transition_log.write_new, job))

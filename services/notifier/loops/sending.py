@@ -13,7 +13,7 @@ from common.errors import DependencyUnavailable
 from common.ids import prefixed
 from common.logs import event
 from common.postgres import Database
-from common.telemetry import registry
+from common.telemetry import metrics, registry
 from common.tracing import Attributes, fail, span, traceparent
 from services.notifier.application import attempts, payloads
 from services.notifier.application.attempts import Recorded
@@ -82,12 +82,17 @@ class Attempts:
                 sending.cancel()
             if outcome.error is not None:
                 fail(outcome.error)
+            error = "none" if outcome.error is None else outcome.error.value
+            metrics.observe(registry.WEBHOOK_ATTEMPT_SECONDS, outcome.duration_ms / 1_000, error)
             recorded = await self._record(claim, outcome)
         _log(claim.delivery, outcome, recorded)
         self._counters["attempts"] += 1
-        self._counters["lost" if recorded.state is None else recorded.state.value] += 1
+        state = "lost" if recorded.state is None else recorded.state.value
+        self._counters[state] += 1
+        metrics.count(registry.WEBHOOK_ATTEMPTS, state)
         if recorded.notice is not None:
             self._counters[recorded.notice.value] += 1
+            metrics.count(registry.WEBHOOK_HEALTH_CHANGES, recorded.notice.value)
             self._noticed()
 
     async def _send(self, claim: DeliveryClaim, data: str) -> AttemptOutcome:
