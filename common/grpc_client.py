@@ -14,7 +14,7 @@ from calotype.error_reasons import Reason
 from common import tracing
 from common.config import ConfigError
 from common.errors import ServiceError, from_rpc_error
-from common.grpc_meter import UnaryMeter
+from common.grpc_meter import sent
 from common.grpc_tls import TlsSettings, channel_credentials
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ async def channel(
         *CHANNEL_OPTIONS,
     ]
     settings = settings or ClientSettings()
-    credentials, interceptors = channel_credentials(settings), [UnaryMeter(), *_bearers(settings.grpc_token)]
+    credentials, interceptors = channel_credentials(settings), _bearers(settings.grpc_token)
     if credentials is None:
         opened = grpc.aio.insecure_channel(address, options=options, interceptors=interceptors)
     else:
@@ -122,7 +122,8 @@ async def call(method: Callable[..., Awaitable[T]], request: Any, *, timeout: fl
     deadline = time.monotonic() + timeout
     for attempt in range(1, attempts + 1):
         try:
-            return await method(request, timeout=max(deadline - time.monotonic(), 0.001), metadata=metadata())
+            with sent(method):
+                return await method(request, timeout=max(deadline - time.monotonic(), 0.001), metadata=metadata())
         except grpc.aio.AioRpcError as error:
             failure = from_rpc_error(error)
             is_late = failure.status is grpc.StatusCode.DEADLINE_EXCEEDED and time.monotonic() > deadline + LATE_SECONDS

@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
+from common.admin_port import AdminSettings
 from common.broker_settings import BrokerSettings
 from common.config import ConfigError
 from common.grpc_access import ServerSettings
 from common.grpc_client import ClientSettings
 from common.network.guarded_connect import DEFAULT_PORTS, AddressPolicy
-from common.telemetry.admin_port import AdminSettings
 
 #: Highest port of TCP, and its digits.
 MAX_PORT, MAX_DIGITS = 65_535, 5
