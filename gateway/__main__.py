@@ -9,12 +9,12 @@ from functools import partial
 from calotype.environment import SETTINGS
 from calotype.size_limits import MAX_JOB_MESSAGE_BYTES
 
-from common import config, http_server, lifecycle, logs
+from common import admin_port, config, http_server, lifecycle, logs
 from common.grpc_client import channel
 from common.health import Readiness
 from common.loops import run_every
 from common.network.addresses import is_loopback
-from common.telemetry import admin_port, trace_links
+from common.telemetry import trace_links
 from common.tracing import tracing
 from gateway.app import create_app
 from gateway.auth.authenticator import Authenticator

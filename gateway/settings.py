@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from common.admin_port import AdminSettings
 from common.grpc_client import ClientSettings
-from common.telemetry.admin_port import AdminSettings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from typing import Final
 
 from calotype.error_reasons import Code, Reason
+from grpc import StatusCode
 from opentelemetry.trace import SpanKind
 
 from common.telemetry.kinds import Attribute, Metric, SpanType
@@ -297,13 +298,7 @@ LOOP_ITEMS: Final = Metric(
 )
 RPC_METHOD_LABEL: Final = Attribute("rpc_method", "Full name of the method, `package.Service/Method`.")
 RPC_STATUS_LABEL: Final = Attribute(
-    "rpc_status",
-    "Name of the gRPC status.",
-    values=(
-        *("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS"),
-        *("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE"),
-        *("UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"),
-    ),
+    "rpc_status", "Name of the gRPC status.", values=tuple(code.name for code in StatusCode)
 )
 RPC_SERVER_SECONDS: Final = Metric(
     name="calotype_rpc_server_duration_seconds",

@@ -11,7 +11,7 @@ from calotype import object_names, permissions
 from calotype.environment import SETTINGS
 from calotype.size_limits import MAX_WORKER_MESSAGE_BYTES
 
-from common import audit, config, folders, jetstream, lifecycle, logs
+from common import admin_port, audit, config, folders, jetstream, lifecycle, logs
 from common.emptying import Emptier
 from common.grpc_access import server_security
 from common.grpc_client import channel
@@ -22,7 +22,7 @@ from common.loops import run_every
 from common.memory import Memory
 from common.object_store import ObjectStore
 from common.sweeping import Sweeper
-from common.telemetry import admin_port, metrics, registry
+from common.telemetry import metrics, registry
 from common.tracing import tracing
 from common.variables import hide_from_children
 from services.generator.adapters import nats_wakeups

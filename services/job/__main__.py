@@ -11,14 +11,13 @@ from calotype import permissions, streams
 from calotype.environment import SETTINGS
 from calotype.size_limits import MAX_JOB_MESSAGE_BYTES
 
-from common import config, jetstream, lifecycle, logs
+from common import admin_port, config, jetstream, lifecycle, logs
 from common.declarations import ConsumerSpec, StreamSpec
 from common.grpc_access import server_security
 from common.grpc_server import serve
 from common.health import Readiness
 from common.loops import run_every
 from common.postgres import Database
-from common.telemetry import admin_port
 from common.tracing import tracing
 from services.job.dead_letters import DeadLetters
 from services.job.grpc_api.dead_letter_service import DeadLetterService

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from common.admin_port import AdminSettings
 from common.broker_settings import BrokerSettings
 from common.grpc_access import ServerSettings
-from common.telemetry.admin_port import AdminSettings
 from services.job.domain.timeouts import StageTimeouts
 
 

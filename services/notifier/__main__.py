@@ -8,13 +8,13 @@ from contextlib import AsyncExitStack
 from calotype import permissions
 from calotype.environment import SETTINGS
 
-from common import config, jetstream, lifecycle, logs
+from common import admin_port, config, jetstream, lifecycle, logs
 from common.grpc_access import server_security
 from common.grpc_client import channel
 from common.grpc_server import serve
 from common.health import Readiness
 from common.postgres import Database
-from common.telemetry import admin_port, trace_links
+from common.telemetry import trace_links
 from common.tracing import tracing
 from services.notifier.adapters.grpc_job_service import MAX_RESPONSE_BYTES, GrpcJobService
 from services.notifier.adapters.http_sender import HttpSender

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from common.admin_port import AdminSettings
 from common.broker_settings import BrokerSettings
 from common.config import ConfigError
 from common.grpc_access import ServerSettings
 from common.grpc_client import ClientSettings
 from common.network.guarded_connect import DEFAULT_PORTS, AddressPolicy
-from common.telemetry.admin_port import AdminSettings
 from services.notifier.adapters.connections import trusted_certificates
 
 #: Highest port of TCP, and its digits.

@@ -9,7 +9,7 @@ from functools import partial
 from calotype import object_names, permissions, streams
 from calotype.environment import SETTINGS
 
-from common import config, folders, jetstream, lifecycle, logs
+from common import admin_port, config, folders, jetstream, lifecycle, logs
 from common.consuming import WakeUps
 from common.declarations import ConsumerSpec
 from common.emptying import Emptier
@@ -20,7 +20,6 @@ from common.health import Readiness
 from common.leased_work import LeasedWork
 from common.object_store import ObjectStore
 from common.sweeping import Sweeper
-from common.telemetry import admin_port
 from common.tracing import tracing
 from services.operations_service import OperationsService
 from services.uploader.adapters.gcs_store import GcsPublicStore

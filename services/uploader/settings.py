@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from common.admin_port import AdminSettings
 from common.broker_settings import BrokerSettings
 from common.grpc_access import ServerSettings
 from common.grpc_client import ClientSettings
-from common.telemetry.admin_port import AdminSettings
 
 
 @dataclass(frozen=True, kw_only=True)

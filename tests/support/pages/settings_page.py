@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 from calotype.environment import SETTINGS
 
+from common.admin_port import AdminSettings
 from common.broker_settings import BrokerSettings
 from common.config import PREFIX
 from common.grpc_access import ServerSettings
 from common.grpc_client import ClientSettings
 from common.grpc_tls import TlsSettings
-from common.telemetry.admin_port import AdminSettings
 from gateway.settings import Settings as GatewaySettings
 from services.generator.settings import Settings as GeneratorSettings
 from services.job.settings import Settings as JobSettings
