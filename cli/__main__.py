@@ -21,6 +21,7 @@ COMMANDS = {
     "jobs": "cli.api.jobs:jobs",
     "providers": "cli.api.providers:providers",
     "webhooks": "cli.api.webhooks:webhooks",
+    "admin": "cli.api.admin:admin",
     "dead": "cli.api.dead:dead",
     "keys": "cli.keys:keys",
 }

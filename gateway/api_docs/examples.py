@@ -298,6 +298,10 @@ ANY_JOB: dict[str, Any] = {
         }
     ],
 }
+ANY_JOBS: dict[str, Any] = {
+    "jobs": [{"tenant": "acme", "job": CANCELED_JOB}],
+    "next_page_token": "bWFj",
+}
 PROVIDER_USE: dict[str, Any] = {
     "providers": [
         {
@@ -338,6 +342,7 @@ RESPONSES: dict[tuple[str, str], Any] = {
     **openai.RESPONSES,
     ("listDeadLetters", "200"): DEAD_LETTERS,
     ("getQueue", "200"): QUEUE,
+    ("listAnyJobs", "200"): ANY_JOBS,
     ("getAnyJob", "200"): ANY_JOB,
     ("listProviderUse", "200"): PROVIDER_USE,
     ("listSpend", "200"): SPEND,

@@ -7,6 +7,8 @@ import grpc
 from calotype.ops.v1 import dead_letter_service_pb2 as dead
 from calotype.ops.v1 import (
     dead_letter_service_pb2_grpc,
+    job_admin_service_pb2,
+    job_admin_service_pb2_grpc,
     queue_service_pb2,
     queue_service_pb2_grpc,
     tenant_service_pb2,
@@ -29,6 +31,7 @@ class OperatorClient:
         self._call_seconds = call_seconds
         self._dead = dead_letter_service_pb2_grpc.DeadLetterServiceStub(channel)
         self._queue = queue_service_pb2_grpc.QueueServiceStub(channel)
+        self._jobs = job_admin_service_pb2_grpc.JobAdminServiceStub(channel)
         self._tenants = tenant_service_pb2_grpc.TenantServiceStub(channel)
 
     async def dead_letters(self, *, page_size: int, page_token: str, parked: bool) -> dead.ListDeadLettersResponse:
@@ -56,6 +59,13 @@ class OperatorClient:
     async def job(self, job_id: str) -> queue_service_pb2.GetAnyJobResponse:
         """Returns a job of any tenant, with the providers' error messages."""
         return await self._call(self._queue.GetAnyJob, queue_service_pb2.GetAnyJobRequest(job_id=job_id))
+
+    async def any_jobs(
+        self, wanted: job_admin_service_pb2.JobFilter, *, page_size: int, page_token: str
+    ) -> job_admin_service_pb2.ListAnyJobsResponse:
+        """Returns a page of jobs of all tenants, newest first; it may be shorter than `page_size` before the end."""
+        request = job_admin_service_pb2.ListAnyJobsRequest(filter=wanted, page_size=page_size, page_token=page_token)
+        return await self._call(self._jobs.ListAnyJobs, request)
 
     async def set_tenant_limits(self, tenants: Sequence[tenant_service_pb2.TenantLimits]) -> None:
         """Replaces the stored limits of up to 1,000 tenants; repeating the call changes nothing."""

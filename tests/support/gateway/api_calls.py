@@ -55,6 +55,7 @@ CALLS: Mapping[str, Call] = {
     "listDeadLetters": Call(method="GET", path="/v1/admin/dead"),
     "replayDeadLetter": Call(method="POST", path="/v1/admin/dead/999999/replay"),
     "getQueue": Call(method="GET", path="/v1/admin/queue"),
+    "listAnyJobs": Call(method="GET", path="/v1/admin/jobs"),
     "getAnyJob": Call(method="GET", path="/v1/admin/jobs/{job}"),
     "listProviderUse": Call(method="GET", path="/v1/admin/providers"),
     "listSpend": Call(method="GET", path="/v1/admin/spend"),
