@@ -16,6 +16,7 @@ from gateway.problems.problem import Problem, Violation, invalid
 from gateway.routes import (
     admin,
     admin_jobs,
+    admin_pauses,
     catalogue,
     client_tokens,
     events,
@@ -53,6 +54,7 @@ _RESOURCES = (
     openai_models,
     admin,
     admin_jobs,
+    admin_pauses,
     health,
     pages,
 )

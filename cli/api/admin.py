@@ -1,7 +1,8 @@
-"""`calotype admin`: jobs of all tenants, for operators."""
+"""`calotype admin`: jobs of all tenants, and pauses, for operators."""
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import click
 
@@ -11,13 +12,15 @@ from cli.api.table import local_time, print_table
 from cli.api.webhook_options import page_options
 from cli.errors import ExitCode
 
+QUEUE = "queue"
+KINDS = ("provider", "tenant", QUEUE)
 #: Calls of one command while the pages that it gets are empty.
 MAX_CALLS = 20
 
 
 @click.group()
 def admin() -> None:
-    """Find jobs of all tenants."""
+    """Find jobs of all tenants; pause what is claimed."""
 
 
 @admin.command("jobs")
@@ -59,3 +62,55 @@ def _first_page_with_jobs(api: GatewayApi, params: dict[str, Any], token: str | 
         if page["jobs"] or not token:
             break
     return page
+
+
+@admin.command()
+@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("name", default="")
+@click.option("--note", default="", help="Why, for other operators.")
+@connection_options(operator=True)
+def pause(kind: str, name: str, note: str, connection: ConnectionOptions) -> int:
+    """Pause a provider, a tenant or the queue.
+
+    Waiting jobs of it are not claimed until it is resumed; jobs that a worker holds go on.
+    """
+    with connection.open() as api:
+        api.send("POST", f"{_path(kind, name)}:pause", json={"note": note})
+    click.echo(f"paused {kind} {name}".rstrip(), err=True)
+    return ExitCode.DONE
+
+
+@admin.command()
+@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("name", default="")
+@connection_options(operator=True)
+def resume(kind: str, name: str, connection: ConnectionOptions) -> int:
+    """End a pause."""
+    with connection.open() as api:
+        resumed = api.send("POST", f"{_path(kind, name)}:resume")["resumed"]
+    click.echo(f"{'resumed' if resumed else 'was not paused:'} {kind} {name}".rstrip(), err=True)
+    return ExitCode.DONE
+
+
+@admin.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the pauses as JSON.")
+@connection_options(operator=True)
+def pauses(as_json: bool, connection: ConnectionOptions) -> int:
+    """List what is paused, oldest first."""
+    with connection.open() as api:
+        listed = api.send("GET", "/v1/admin/pauses")
+    if as_json:
+        click.echo(json.dumps(listed))
+        return ExitCode.DONE
+    rows = [
+        (found["kind"], found["name"] or "", local_time(found["paused_at"]), found["paused_by"], found["note"] or "")
+        for found in listed["pauses"]
+    ]
+    print_table(("kind", "name", "since", "by", "note"), rows)
+    return ExitCode.DONE
+
+
+def _path(kind: str, name: str) -> str:
+    if bool(name) == (kind == QUEUE):
+        raise click.UsageError("The queue has no name." if name else f"Name the {kind}.")
+    return "/v1/admin/queue" if kind == QUEUE else f"/v1/admin/{kind}s/{quote(name, safe='')}"

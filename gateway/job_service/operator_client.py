@@ -67,6 +67,23 @@ class OperatorClient:
         request = job_admin_service_pb2.ListAnyJobsRequest(filter=wanted, page_size=page_size, page_token=page_token)
         return await self._call(self._jobs.ListAnyJobs, request)
 
+    async def pause(
+        self, kind: job_admin_service_pb2.PauseKind, name: str, *, note: str, principal: str
+    ) -> job_admin_service_pb2.PauseInfo:
+        """Pauses a provider, a tenant or the queue; repeating the call changes the note."""
+        request = job_admin_service_pb2.PauseRequest(kind=kind, name=name, note=note, principal=principal)
+        return (await self._call(self._jobs.Pause, request)).pause
+
+    async def resume(self, kind: job_admin_service_pb2.PauseKind, name: str) -> bool:
+        """Ends a pause; returns whether it was in effect."""
+        request = job_admin_service_pb2.ResumeRequest(kind=kind, name=name)
+        return (await self._call(self._jobs.Resume, request)).resumed
+
+    async def pauses(self) -> list[job_admin_service_pb2.PauseInfo]:
+        """Returns the pauses in effect, oldest first."""
+        response = await self._call(self._jobs.ListPauses, job_admin_service_pb2.ListPausesRequest())
+        return [*response.pauses]
+
     async def set_tenant_limits(self, tenants: Sequence[tenant_service_pb2.TenantLimits]) -> None:
         """Replaces the stored limits of up to 1,000 tenants; repeating the call changes nothing."""
         request = tenant_service_pb2.SetTenantLimitsRequest(tenants=tenants)

@@ -73,7 +73,7 @@ async def main(stop: asyncio.Event) -> None:
         workers = WorkerService(database, relay, limits)
         operations, dead_letters = OperationsService("job", ready), DeadLetterService(DeadLetters(broker, database))
         queue = QueueService(database, public_base_url=settings.public_base_url)
-        job_admin = JobAdminService(database, public_base_url=settings.public_base_url)
+        job_admin = JobAdminService(database, relay, public_base_url=settings.public_base_url)
         for_operators = (operations, dead_letters, queue, job_admin, TenantService(database))
         for_clients = [service.grpc_service() for service in (clients, *for_operators)]
         listen = partial(serve, ready=ready, security=own_security)

@@ -13,7 +13,7 @@ from services.job.domain.offering import merge
 from services.job.domain.providers import Provider
 from services.job.domain.refusals import Refusal
 from services.job.domain.routing import UNLIMITED, ClaimCapacity
-from services.job.store import breakers, jobs, provider_usage, providers
+from services.job.store import breakers, jobs, pauses, provider_usage, providers
 from services.job.store.calls import SettledCall
 
 
@@ -40,6 +40,7 @@ def capacity(connection: Connection) -> ClaimCapacity:
         catalogue=catalogue,
         slots={name: _free_slots(provider, used) for name, provider in catalogue.items()},
         breakers=breakers.all_breakers(connection),
+        pauses=pauses.read(connection),
     )
 
 

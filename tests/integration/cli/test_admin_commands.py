@@ -60,3 +60,23 @@ async def test_a_refused_filter_is_said(calotype: Run) -> None:
 
     assert (refused.exit_code, refused.stdout) == (4, "")
     assert "tenant: Contains a control character." in refused.stderr
+
+
+async def test_what_is_paused_is_listed_and_resumed(calotype: Run, operator: JobOperator) -> None:
+    for arguments in (("provider", "paid", "--note", "new key"), ("tenant", "acme"), ("queue",)):
+        paused = await calotype("pause", *arguments)
+        assert paused.exit_code == 0, paused.output
+    listed = await calotype("pauses")
+    assert [line.split()[:2] for line in listed.stdout.splitlines()[1:3]] == [["provider", "paid"], ["tenant", "acme"]]
+    assert "ops/key:" in listed.stdout
+    assert listed.stdout.splitlines()[1].endswith("new key")
+    assert len(json.loads((await calotype("pauses", "--json")).stdout)["pauses"]) == 3
+
+    assert (await calotype("resume", "queue")).stderr == "resumed queue\n"
+    assert (await calotype("resume", "tenant", "acme")).stderr == "resumed tenant acme\n"
+    assert (await calotype("resume", "tenant", "acme")).stderr == "was not paused: tenant acme\n"
+    assert [name for _, name in operator.paused] == ["paid"]
+    unknown = await calotype("pause", "provider", "unknown")
+    assert (unknown.exit_code, "NOT_FOUND" in unknown.stderr) == (4, True)
+    assert (await calotype("pause", "queue", "x")).exit_code == 2
+    assert (await calotype("pause", "tenant")).exit_code == 2

@@ -74,3 +74,36 @@ async def test_tenants_and_local_callers_are_refused(http: httpx.AsyncClient, op
         response = await http.get("/v1/admin/jobs", headers=headers)
         assert (response.status_code, response.json()["reason"]) == (403, "PERMISSION_DENIED")
     assert operator.requests == []
+
+
+async def test_an_operator_pauses_and_resumes(http: httpx.AsyncClient) -> None:
+    paused = await http.post("/v1/admin/providers/paid:pause", json={"note": "new key"}, headers=OPERATOR)
+    for path in ("tenants/acme", "queue"):
+        assert (await http.post(f"/v1/admin/{path}:pause", headers=OPERATOR)).status_code == 200
+    listed = (await http.get("/v1/admin/pauses", headers=OPERATOR)).json()["pauses"]
+
+    assert paused.json() == {
+        "kind": "provider",
+        "name": "paid",
+        "note": "new key",
+        "paused_by": f"ops/key:{KEYS.of_tenant('ops').key_sha256[:8]}",  # type: ignore[union-attr, index]
+        "paused_at": "1970-01-01T00:00:01.000000Z",
+    }
+    assert [(found["kind"], found["name"], found["note"]) for found in listed] == [
+        ("provider", "paid", "new key"),
+        ("tenant", "acme", None),
+        ("queue", None, None),
+    ]
+    for path, resumed in (("providers/paid", True), ("tenants/acme", True), ("queue", True), ("queue", False)):
+        response = await http.post(f"/v1/admin/{path}:resume", headers=OPERATOR)
+        assert response.json() == {"resumed": resumed}
+
+
+async def test_wrong_pauses_are_refused(http: httpx.AsyncClient, operator: JobOperator) -> None:
+    unknown = await http.post("/v1/admin/providers/unknown:pause", headers=OPERATOR)
+    long_note = await http.post("/v1/admin/queue:pause", json={"note": "n" * 501}, headers=OPERATOR)
+    assert (unknown.status_code, long_note.status_code) == (404, 422)
+    assert long_note.json()["errors"][0]["field"] == "note"
+    for path in ("providers/paid:pause", "tenants/acme:pause", "queue:pause", "queue:resume"):
+        assert (await http.post(f"/v1/admin/{path}", headers=TENANT)).status_code == 403
+    assert operator.paused == {}

@@ -27,7 +27,7 @@ from calotype.job.v1 import job_pb2 as calotype_dot_job_dot_v1_dot_job__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'calotype/ops/v1/job_admin_service.proto\x12\x0f\x63\x61lotype.ops.v1\x1a\x1d\x63\x61lotype/error/v1/error.proto\x1a\x19\x63\x61lotype/job/v1/job.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xae\x02\n\tJobFilter\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12)\n\x08statuses\x18\x02 \x03(\x0e\x32\x17.calotype.job.v1.Status\x12\x0e\n\x06job_id\x18\x03 \x01(\t\x12\x14\n\x0coperation_id\x18\x04 \x01(\t\x12\x10\n\x08\x65nd_user\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12%\n\x04\x63ode\x18\x07 \x01(\x0e\x32\x17.calotype.error.v1.Code\x12\x10\n\x08provider\x18\x08 \x01(\t\x12\x31\n\rcreated_after\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reated_before\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\";\n\x06\x41nyJob\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12!\n\x03job\x18\x02 \x01(\x0b\x32\x14.calotype.job.v1.Job\"g\n\x12ListAnyJobsRequest\x12*\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1a.calotype.ops.v1.JobFilter\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"U\n\x13ListAnyJobsResponse\x12%\n\x04jobs\x18\x01 \x03(\x0b\x32\x17.calotype.ops.v1.AnyJob\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2p\n\x0fJobAdminService\x12]\n\x0bListAnyJobs\x12#.calotype.ops.v1.ListAnyJobsRequest\x1a$.calotype.ops.v1.ListAnyJobsResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'calotype/ops/v1/job_admin_service.proto\x12\x0f\x63\x61lotype.ops.v1\x1a\x1d\x63\x61lotype/error/v1/error.proto\x1a\x19\x63\x61lotype/job/v1/job.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xae\x02\n\tJobFilter\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12)\n\x08statuses\x18\x02 \x03(\x0e\x32\x17.calotype.job.v1.Status\x12\x0e\n\x06job_id\x18\x03 \x01(\t\x12\x14\n\x0coperation_id\x18\x04 \x01(\t\x12\x10\n\x08\x65nd_user\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12%\n\x04\x63ode\x18\x07 \x01(\x0e\x32\x17.calotype.error.v1.Code\x12\x10\n\x08provider\x18\x08 \x01(\t\x12\x31\n\rcreated_after\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reated_before\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\";\n\x06\x41nyJob\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12!\n\x03job\x18\x02 \x01(\x0b\x32\x14.calotype.job.v1.Job\"g\n\x12ListAnyJobsRequest\x12*\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x1a.calotype.ops.v1.JobFilter\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"U\n\x13ListAnyJobsResponse\x12%\n\x04jobs\x18\x01 \x03(\x0b\x32\x17.calotype.ops.v1.AnyJob\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9f\x01\n\tPauseInfo\x12\n\n\x02id\x18\x01 \x01(\t\x12(\n\x04kind\x18\x02 \x01(\x0e\x32\x1a.calotype.ops.v1.PauseKind\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0c\n\x04note\x18\x04 \x01(\t\x12\x11\n\tpaused_by\x18\x05 \x01(\t\x12-\n\tpaused_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"g\n\x0cPauseRequest\x12(\n\x04kind\x18\x01 \x01(\x0e\x32\x1a.calotype.ops.v1.PauseKind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04note\x18\x03 \x01(\t\x12\x11\n\tprincipal\x18\x04 \x01(\t\":\n\rPauseResponse\x12)\n\x05pause\x18\x01 \x01(\x0b\x32\x1a.calotype.ops.v1.PauseInfo\"G\n\rResumeRequest\x12(\n\x04kind\x18\x01 \x01(\x0e\x32\x1a.calotype.ops.v1.PauseKind\x12\x0c\n\x04name\x18\x02 \x01(\t\"!\n\x0eResumeResponse\x12\x0f\n\x07resumed\x18\x01 \x01(\x08\"\x13\n\x11ListPausesRequest\"@\n\x12ListPausesResponse\x12*\n\x06pauses\x18\x01 \x03(\x0b\x32\x1a.calotype.ops.v1.PauseInfo*m\n\tPauseKind\x12\x1a\n\x16PAUSE_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13PAUSE_KIND_PROVIDER\x10\x01\x12\x15\n\x11PAUSE_KIND_TENANT\x10\x02\x12\x14\n\x10PAUSE_KIND_QUEUE\x10\x03\x32\xdf\x02\n\x0fJobAdminService\x12]\n\x0bListAnyJobs\x12#.calotype.ops.v1.ListAnyJobsRequest\x1a$.calotype.ops.v1.ListAnyJobsResponse\"\x03\x90\x02\x01\x12\x46\n\x05Pause\x12\x1d.calotype.ops.v1.PauseRequest\x1a\x1e.calotype.ops.v1.PauseResponse\x12I\n\x06Resume\x12\x1e.calotype.ops.v1.ResumeRequest\x1a\x1f.calotype.ops.v1.ResumeResponse\x12Z\n\nListPauses\x12\".calotype.ops.v1.ListPausesRequest\x1a#.calotype.ops.v1.ListPausesResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,6 +36,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_JOBADMINSERVICE'].methods_by_name['ListAnyJobs']._loaded_options = None
   _globals['_JOBADMINSERVICE'].methods_by_name['ListAnyJobs']._serialized_options = b'\220\002\001'
+  _globals['_JOBADMINSERVICE'].methods_by_name['ListPauses']._loaded_options = None
+  _globals['_JOBADMINSERVICE'].methods_by_name['ListPauses']._serialized_options = b'\220\002\001'
+  _globals['_PAUSEKIND']._serialized_start=1231
+  _globals['_PAUSEKIND']._serialized_end=1340
   _globals['_JOBFILTER']._serialized_start=152
   _globals['_JOBFILTER']._serialized_end=454
   _globals['_ANYJOB']._serialized_start=456
@@ -44,6 +48,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTANYJOBSREQUEST']._serialized_end=620
   _globals['_LISTANYJOBSRESPONSE']._serialized_start=622
   _globals['_LISTANYJOBSRESPONSE']._serialized_end=707
-  _globals['_JOBADMINSERVICE']._serialized_start=709
-  _globals['_JOBADMINSERVICE']._serialized_end=821
+  _globals['_PAUSEINFO']._serialized_start=710
+  _globals['_PAUSEINFO']._serialized_end=869
+  _globals['_PAUSEREQUEST']._serialized_start=871
+  _globals['_PAUSEREQUEST']._serialized_end=974
+  _globals['_PAUSERESPONSE']._serialized_start=976
+  _globals['_PAUSERESPONSE']._serialized_end=1034
+  _globals['_RESUMEREQUEST']._serialized_start=1036
+  _globals['_RESUMEREQUEST']._serialized_end=1107
+  _globals['_RESUMERESPONSE']._serialized_start=1109
+  _globals['_RESUMERESPONSE']._serialized_end=1142
+  _globals['_LISTPAUSESREQUEST']._serialized_start=1144
+  _globals['_LISTPAUSESREQUEST']._serialized_end=1163
+  _globals['_LISTPAUSESRESPONSE']._serialized_start=1165
+  _globals['_LISTPAUSESRESPONSE']._serialized_end=1229
+  _globals['_JOBADMINSERVICE']._serialized_start=1343
+  _globals['_JOBADMINSERVICE']._serialized_end=1694
 # @@protoc_insertion_point(module_scope)

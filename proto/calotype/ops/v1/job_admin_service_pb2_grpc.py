@@ -42,6 +42,21 @@ class JobAdminServiceStub:
                 request_serializer=calotype_dot_ops_dot_v1_dot_job__admin__service__pb2.ListAnyJobsRequest.SerializeToString,
                 response_deserializer=calotype_dot_ops_dot_v1_dot_job__admin__service__pb2.ListAnyJobsResponse.FromString,
                 _registered_method=True)
+        self.Pause = channel.unary_unary(
+                '/calotype.ops.v1.JobAdminService/Pause',
+                request_serializer=calotype_dot_ops_dot_v1_dot_job__admin__service__pb2.PauseRequest.SerializeToString,
+                response_deserializer=calotype_dot_ops_dot_v1_dot_job__admin__service__pb2.PauseResponse.FromString,
+                _registered_method=True)
+        self.Resume = channel.unary_unary(
+                '/calotype.ops.v1.JobAdminService/Resume',
+                request_serializer=calotype_dot_ops_dot_v1_dot_job__admin__service__pb2.ResumeRequest.SerializeToString,
+                response_deserializer=calotype_dot_ops_dot_v1_dot_job__admin__service__pb2.ResumeResponse.FromString,
+                _registered_method=True)
+        self.ListPauses = channel.unary_unary(
+                '/calotype.ops.v1.JobAdminService/ListPauses',
+                request_serializer=calotype_dot_ops_dot_v1_dot_job__admin__service__pb2.ListPausesRequest.SerializeToString,
+                response_deserializer=calotype_dot_ops_dot_v1_dot_job__admin__service__pb2.ListPausesResponse.FromString,
+                _registered_method=True)
 
 
 class JobAdminServiceServicer:
@@ -59,6 +74,30 @@ class JobAdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Pause(self, request, context):
+        """Pause stops claims of the waiting jobs of a provider, of a tenant, or of all. When it returns, no further job is
+        claimed; jobs that a worker holds go on, and new ones are accepted and wait. A repetition changes the note.
+        NOT_FOUND / NOT_FOUND for a provider that no generator ever registered; a tenant may have any name.
+        INVALID_ARGUMENT / INVALID_INPUT for an invalid name or note, and beyond 1,000 pauses.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Resume(self, request, context):
+        """Resume ends a pause, and wakes generators. INVALID_ARGUMENT / INVALID_INPUT for an invalid name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPauses(self, request, context):
+        """ListPauses returns the pauses in effect, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_JobAdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -66,6 +105,21 @@ def add_JobAdminServiceServicer_to_server(servicer, server):
                     servicer.ListAnyJobs,
                     request_deserializer=calotype_dot_ops_dot_v1_dot_job__admin__service__pb2.ListAnyJobsRequest.FromString,
                     response_serializer=calotype_dot_ops_dot_v1_dot_job__admin__service__pb2.ListAnyJobsResponse.SerializeToString,
+            ),
+            'Pause': grpc.unary_unary_rpc_method_handler(
+                    servicer.Pause,
+                    request_deserializer=calotype_dot_ops_dot_v1_dot_job__admin__service__pb2.PauseRequest.FromString,
+                    response_serializer=calotype_dot_ops_dot_v1_dot_job__admin__service__pb2.PauseResponse.SerializeToString,
+            ),
+            'Resume': grpc.unary_unary_rpc_method_handler(
+                    servicer.Resume,
+                    request_deserializer=calotype_dot_ops_dot_v1_dot_job__admin__service__pb2.ResumeRequest.FromString,
+                    response_serializer=calotype_dot_ops_dot_v1_dot_job__admin__service__pb2.ResumeResponse.SerializeToString,
+            ),
+            'ListPauses': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPauses,
+                    request_deserializer=calotype_dot_ops_dot_v1_dot_job__admin__service__pb2.ListPausesRequest.FromString,
+                    response_serializer=calotype_dot_ops_dot_v1_dot_job__admin__service__pb2.ListPausesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -98,6 +152,87 @@ class JobAdminService:
             '/calotype.ops.v1.JobAdminService/ListAnyJobs',
             calotype_dot_ops_dot_v1_dot_job__admin__service__pb2.ListAnyJobsRequest.SerializeToString,
             calotype_dot_ops_dot_v1_dot_job__admin__service__pb2.ListAnyJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Pause(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/calotype.ops.v1.JobAdminService/Pause',
+            calotype_dot_ops_dot_v1_dot_job__admin__service__pb2.PauseRequest.SerializeToString,
+            calotype_dot_ops_dot_v1_dot_job__admin__service__pb2.PauseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Resume(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/calotype.ops.v1.JobAdminService/Resume',
+            calotype_dot_ops_dot_v1_dot_job__admin__service__pb2.ResumeRequest.SerializeToString,
+            calotype_dot_ops_dot_v1_dot_job__admin__service__pb2.ResumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPauses(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/calotype.ops.v1.JobAdminService/ListPauses',
+            calotype_dot_ops_dot_v1_dot_job__admin__service__pb2.ListPausesRequest.SerializeToString,
+            calotype_dot_ops_dot_v1_dot_job__admin__service__pb2.ListPausesResponse.FromString,
             options,
             channel_credentials,
             insecure,

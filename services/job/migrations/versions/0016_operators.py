@@ -1,4 +1,4 @@
-"""Indexes by which operators find jobs of all tenants."""
+"""What operators pause, and indexes by which they find jobs of all tenants."""
 
 from alembic import op
 from sqlalchemy import text
@@ -7,6 +7,23 @@ revision = "0016"
 down_revision = "0015"
 branch_labels = None
 depends_on = None
+
+# A row stays after its end, until no job waits from before it: the longest time in the queue counts from there.
+PAUSES = """
+CREATE TABLE IF NOT EXISTS pauses (
+    kind text COLLATE "C" NOT NULL,
+    -- provider or tenant
+    name text COLLATE "C" NOT NULL,
+    note text NOT NULL,
+    paused_by text NOT NULL,
+    paused_at timestamptz NOT NULL,
+    -- null while the pause is in effect
+    resumed_at timestamptz,
+    PRIMARY KEY (kind, name),
+    CONSTRAINT a_pause_is_of_a_provider_a_tenant_or_the_queue CHECK (kind IN ('provider', 'tenant', 'queue')),
+    CONSTRAINT the_queue_has_no_name CHECK ((kind = 'queue') = (name = ''))
+)
+"""
 
 # One index has every job, as a list without filters needs it; a scan of each state, merged, serves lists of any states.
 # The others have only the rows that a filter can find, most of which are final and written once.
@@ -30,6 +47,7 @@ IS_BROKEN = "SELECT 1 FROM pg_index WHERE indexrelid = to_regclass(:name) AND NO
 
 def upgrade() -> None:
     """Adds them concurrently with running services."""
+    op.execute(PAUSES)
     with op.get_context().autocommit_block():
         for name, statement in INDEXES.items():
             if op.get_bind().execute(text(IS_BROKEN), {"name": name}).first() is not None:
