@@ -13,6 +13,7 @@ from gateway.schemas.catalogue import HealthStatus
 from gateway.schemas.client_tokens import TokenAction
 from gateway.schemas.health import ReadyStatus
 from gateway.schemas.jobs import Action, OnAmbiguous, Priority, ProviderCancel, Stage, Status, Tone, WaitReason
+from gateway.schemas.pauses import PauseKindName
 from gateway.schemas.requests import Background, InputFidelity, Moderation, OutputFormat
 
 #: Name of the component, the Literal whose values it has, what it is, and the meaning of each value.
@@ -181,6 +182,16 @@ _ENUMS: tuple[tuple[str, Any, str, Mapping[str, str]], ...] = (
         },
     ),
     *webhook_enums.ENUMS,
+    (
+        "PauseKindName",
+        PauseKindName,
+        "What is paused.",
+        {
+            "provider": "a provider: no waiting job is sent to it",
+            "tenant": "a tenant: none of its waiting jobs is claimed",
+            "queue": "the queue: no waiting job is claimed",
+        },
+    ),
     (
         "HealthStatus",
         HealthStatus,

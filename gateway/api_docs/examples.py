@@ -244,6 +244,7 @@ CLIENT_TOKEN: dict[str, Any] = {
 }
 #: Request bodies by operation.
 BODIES: dict[str, dict[str, Any]] = {
+    **{name: {"note": "their keys are replaced"} for name in ("pauseProvider", "pauseTenant", "pauseQueue")},
     "createJob": CREATE_JOB,
     "retryJob": RETRY_JOB,
     "createClientToken": CREATE_CLIENT_TOKEN,
@@ -321,6 +322,19 @@ ANY_JOB: dict[str, Any] = {
     "trace_id": "0af7651916cd43dd8448eb211c80319c",
     "links": {"trace": None, "board": None},
 }
+ANY_JOBS: dict[str, Any] = {
+    "jobs": [{"tenant": "acme", "job": CANCELED_JOB}],
+    "next_page_token": "bWFj",
+}
+PAUSE: dict[str, Any] = {
+    "kind": "provider",
+    "name": "flux",
+    "note": "their keys are replaced",
+    "paused_by": "ops/key:1a2b3c4d",
+    "paused_at": "2026-01-31T12:00:00.000000Z",
+}
+TENANT_PAUSE = PAUSE | {"kind": "tenant", "name": "acme"}
+QUEUE_PAUSE = PAUSE | {"kind": "queue", "name": None}
 PROVIDER_USE: dict[str, Any] = {
     "providers": [
         {
@@ -361,6 +375,14 @@ RESPONSES: dict[tuple[str, str], Any] = {
     **openai.RESPONSES,
     ("listDeadLetters", "200"): DEAD_LETTERS,
     ("getQueue", "200"): QUEUE,
+    ("listAnyJobs", "200"): ANY_JOBS,
+    ("listPauses", "200"): {"pauses": [PAUSE]},
+    ("pauseProvider", "200"): PAUSE,
+    ("pauseTenant", "200"): TENANT_PAUSE,
+    ("pauseQueue", "200"): QUEUE_PAUSE,
+    ("resumeProvider", "200"): {"resumed": True},
+    ("resumeTenant", "200"): {"resumed": True},
+    ("resumeQueue", "200"): {"resumed": False},
     ("getAnyJob", "200"): ANY_JOB,
     ("listProviderUse", "200"): PROVIDER_USE,
     ("listSpend", "200"): SPEND,

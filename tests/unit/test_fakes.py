@@ -43,6 +43,7 @@ FAKES = {
     "unit/client/test_both_clients.py Service": "tests/support/job_service/fake_job_service.py",
     "unit/client/test_documentation.py Painter": "tests/support/job_service/fake_job_service.py",
     "unit/client/test_sync.py Service": SCRIPTED,
+    "support/gateway/job_operator.py JobOperator": SCRIPTED,
     "unit/gateway/test_admin.py Operator": SCRIPTED,
     "unit/gateway/test_tenants.py Operator": SCRIPTED,
     "unit/common/test_leased_work.py Desk": SCRIPTED,

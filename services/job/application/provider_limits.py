@@ -15,7 +15,7 @@ from services.job.domain.offering import merge
 from services.job.domain.providers import Provider
 from services.job.domain.refusals import Refusal
 from services.job.domain.routing import ClaimCapacity, provider_limit_reached
-from services.job.store import breakers, jobs, provider_usage, providers
+from services.job.store import breakers, jobs, pauses, provider_usage, providers
 from services.job.store.calls import SettledCall
 
 
@@ -45,6 +45,7 @@ def capacity(connection: Connection) -> ClaimCapacity:
         catalogue=catalogue,
         slots=slots,
         breakers=breakers.all_breakers(connection),
+        pauses=pauses.read(connection),
     )
 
 

@@ -160,6 +160,12 @@ class Job:
         """Whether no retry can use its staged images any more."""
         return self.state in (State.COMPLETED, State.CANCELED) or self.deleted_at is not None
 
+    def seconds_queued(self, now: datetime, *, held_until: datetime | None = None) -> float:
+        """Returns the seconds since `queued_at`, or since the later end of a pause; 0 for a job that is not queued."""
+        if self.queued_at is None:
+            return 0.0
+        return max((now - max(self.queued_at, held_until or self.queued_at)).total_seconds(), 0.0)
+
     def wants(self, image: "Artifact") -> bool:
         """Whether a staged image is one of the requested ones and can still be published."""
         return not self.is_over and 0 <= image.image_index < self.image_count

@@ -1,11 +1,12 @@
 """Chooses the provider that serves a job: its own or a fallback, as circuit breakers and limits allow."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from services.job.domain.circuit_breakers import Breaker, Route
 from services.job.domain.jobs import Job
+from services.job.domain.pauses import PauseKind, Pauses
 from services.job.domain.providers import Provider
 from services.job.domain.request_validation import lost_options
 
@@ -25,10 +26,17 @@ class ClaimCapacity:
     slots: Mapping[str, int]
     #: Breakers that have counted failures, by route.
     breakers: Mapping[Route, Breaker]
+    #: What operators have paused.
+    pauses: Pauses = field(default_factory=Pauses)
 
     def routes(self, job: Job) -> list[Route]:
-        """Returns the job's routes without an open breaker, in order."""
-        return [route for route in candidate_routes(job, self.catalogue) if not self._is_blocked(route)]
+        """Returns the job's routes without an open breaker and a pause of their provider, in order."""
+        paused = self.pauses.names(PauseKind.PROVIDER)
+        return [
+            route
+            for route in candidate_routes(job, self.catalogue)
+            if route.provider not in paused and not self._is_blocked(route)
+        ]
 
     def serving_route(self, job: Job) -> Route | None:
         """Returns the route by which a claim takes the job: the first that no breaker blocks; None if all are."""
