@@ -69,13 +69,13 @@ class OperatorClient:
         return await self._call(self._jobs.ListAnyJobs, request)
 
     async def pause(
-        self, kind: job_admin_service_pb2.PauseKind, name: str, *, note: str, principal: str
+        self, kind: job_admin_service_pb2.PauseKind.ValueType, name: str, *, note: str, principal: str
     ) -> job_admin_service_pb2.PauseInfo:
         """Pauses a provider, a tenant or the queue; repeating the call changes the note."""
         request = job_admin_service_pb2.PauseRequest(kind=kind, name=name, note=note, principal=principal)
         return (await self._call(self._jobs.Pause, request)).pause
 
-    async def resume(self, kind: job_admin_service_pb2.PauseKind, name: str) -> bool:
+    async def resume(self, kind: job_admin_service_pb2.PauseKind.ValueType, name: str) -> bool:
         """Ends a pause; returns whether it was in effect."""
         request = job_admin_service_pb2.ResumeRequest(kind=kind, name=name)
         return (await self._call(self._jobs.Resume, request)).resumed

@@ -1,6 +1,6 @@
 """`/v1/admin/.../{name}:pause` and `:resume`: what operators keep from being claimed."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from calotype.ops.v1 import job_admin_service_pb2 as ops
 from fastapi import APIRouter, Path, Request, Response
@@ -16,7 +16,7 @@ router = APIRouter(prefix="/v1/admin", tags=["admin"])
 ProviderName = Annotated[str, Path(max_length=100, description="Name of the provider.")]
 TenantName = Annotated[str, Path(max_length=100, description="Name of the tenant.")]
 _HELD = "Jobs that a worker holds go on, and new jobs are accepted and wait. A repetition changes the note."
-_PAUSED = {200: openapi.success("The pause.")}
+_PAUSED: dict[int | str, Any] = {200: openapi.success("The pause.")}
 _RESUMED = {200: openapi.success("Whether it was paused."), **openapi.problems(422)}
 _BODY = openapi.body(CreatePause, required=False)
 
@@ -115,7 +115,7 @@ async def resume_queue(request: Request, deps: DependenciesOf, operator: Operato
     return await _resume(request, deps, ops.PAUSE_KIND_QUEUE, "")
 
 
-async def _pause(request: Request, deps: Dependencies, kind: ops.PauseKind, name: str) -> Response:
+async def _pause(request: Request, deps: Dependencies, kind: ops.PauseKind.ValueType, name: str) -> Response:
     async with deps.bodies.read(request, may_be_empty=True) as raw:
         body = validation.check(CreatePause, strict_json.parse(raw) if raw else {})
     actor = audit.actor_of(request.scope)
@@ -123,5 +123,5 @@ async def _pause(request: Request, deps: Dependencies, kind: ops.PauseKind, name
     return json_response(admin.pause(paused))
 
 
-async def _resume(request: Request, deps: Dependencies, kind: ops.PauseKind, name: str) -> Response:
+async def _resume(request: Request, deps: Dependencies, kind: ops.PauseKind.ValueType, name: str) -> Response:
     return json_response(ResumedView(resumed=await deps.operator.resume(kind, name)))
