@@ -3798,9 +3798,10 @@ export interface components {
          *     - `no_generator`: no running generator offers the provider
          *     - `worker`: nothing but a free worker and its turn
          *     - `worker_lost`: the worker stopped reporting; the job is taken back from it
+         *     - `paused`: the end of an operator's pause of the provider, the tenant or the queue
          * @enum {string}
          */
-        WaitReason: "retry" | "provider_limit" | "provider_rate" | "provider_down" | "tenant_limit" | "no_generator" | "worker" | "worker_lost";
+        WaitReason: "retry" | "provider_limit" | "provider_rate" | "provider_down" | "tenant_limit" | "no_generator" | "worker" | "worker_lost" | "paused";
         /**
          * WaitView
          * @description Why a job waits, as of the time of the response; it changes without a new `sequence`.

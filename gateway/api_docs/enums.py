@@ -70,6 +70,7 @@ _ENUMS: tuple[tuple[str, Any, str, Mapping[str, str]], ...] = (
             "no_generator": "no running generator offers the provider",
             "worker": "nothing but a free worker and its turn",
             "worker_lost": "the worker stopped reporting; the job is taken back from it",
+            "paused": "the end of an operator's pause of the provider, the tenant or the queue",
         },
     ),
     (

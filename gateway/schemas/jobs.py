@@ -26,6 +26,7 @@ WaitReason = Literal[
     "no_generator",
     "worker",
     "worker_lost",
+    "paused",
 ]
 
 

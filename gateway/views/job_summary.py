@@ -23,6 +23,7 @@ _WAIT_STEPS: Mapping[str, str] = MappingProxyType(
         "no_generator": "Start a generator with {provider} in its provider file, or cancel the job.",
         "worker": "Nothing is wrong: the job takes its turn. If it stays, check that workers run and have free slots.",
         "worker_lost": "The stale-job monitor takes the job back by itself. Check why the worker stopped.",
+        "paused": "An operator paused it; `calotype admin pauses` says why, and `calotype admin resume` ends it.",
     }
 )
 #: What an operator can do about a failed job, where that differs from the advice for the tenant.

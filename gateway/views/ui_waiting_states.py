@@ -4,8 +4,15 @@ from gateway.schemas.catalogue import UiStateView
 from gateway.schemas.jobs import Tone, WaitReason
 from gateway.views.ui_state_row import state
 
-#: Reason of the wait, key of the state, title, message and tone. An operator's pause is one more row.
+#: Reason of the wait, key of the state, title, message and tone.
 _ROWS: tuple[tuple[WaitReason, str, str, str, Tone], ...] = (
+    (
+        "paused",
+        "queued_paused",
+        "Paused",
+        "This service has paused the work on your images. They will be made when it continues.",
+        "warning",
+    ),
     (
         "provider_down",
         "queued_provider_down",

@@ -39,8 +39,13 @@ class ClaimCapacity:
         ]
 
     def serving_route(self, job: Job) -> Route | None:
-        """Returns the route by which a claim takes the job: the first that no breaker blocks; None if all are."""
+        """Returns the route by which a claim takes the job: the first that no breaker and no pause blocks; or None."""
         return next((route for route in self._claim_routes(job) if not self._is_blocked(route)), None)
+
+    def is_held(self, job: Job) -> bool:
+        """Whether a pause keeps every claim from the job: of the queue, its tenant, or all its providers."""
+        is_paused = self.pauses.is_queue_paused or job.tenant in self.pauses.names(PauseKind.TENANT)
+        return is_paused or not self._claim_routes(job)
 
     def blocking_breakers(self, job: Job) -> list[Breaker]:
         """Returns the breakers that block routes of the job."""
@@ -59,10 +64,12 @@ class ClaimCapacity:
         return [breaker for breaker in self.breakers.values() if breaker.is_open(self.now)]
 
     def _claim_routes(self, job: Job) -> list[Route]:
-        """Returns the routes in the order in which `lanes.FIND_LANES` tries them."""
+        """Returns the routes without a pause of their provider, in the order in which `lanes.FIND_LANES` tries them."""
+        paused = self.pauses.names(PauseKind.PROVIDER)
         fallbacks = [self.catalogue[name] for name in job.fallback if name in self.catalogue]
         defaults = [Route(provider=provider.name, model=provider.default_model) for provider in fallbacks]
-        return [Route(provider=job.provider, model=job.model), *defaults]
+        routes = [Route(provider=job.provider, model=job.model), *defaults]
+        return [route for route in routes if route.provider not in paused]
 
     def _is_blocked(self, route: Route) -> bool:
         breaker = self.breakers.get(route)

@@ -24,6 +24,8 @@ class WaitReason(StrEnum):
     NO_GENERATOR = "no_generator"
     #: Nothing but a free worker and its turn.
     WORKER = "worker"
+    #: The end of an operator's pause of its provider, its tenant or the queue.
+    PAUSED = "paused"
     #: The stale-job monitor, as the lease of its worker has expired.
     WORKER_LOST = "worker_lost"
 
@@ -36,7 +38,7 @@ class Wait:
     reason: WaitReason
     #: Time of the next try; None when no time is known, as it depends on other jobs or on a generator.
     next_try_at: datetime | None = None
-    #: Provider that is limited, down or not offered; "" when the reason is about none.
+    #: Provider that is limited, down, paused or not offered; "" when the reason is about none.
     provider: str = ""
     #: Limit that is reached; 0 when the reason is no limit, or the provider's own.
     limit: int = 0

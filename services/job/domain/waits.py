@@ -9,6 +9,7 @@ from calotype.error_reasons import Code, Reason
 from services.job.domain.circuit_breakers import Breaker, Route
 from services.job.domain.failures import Failure, Stage
 from services.job.domain.jobs import Job
+from services.job.domain.pauses import PauseKind
 from services.job.domain.routing import ClaimCapacity, provider_limit_reached
 from services.job.domain.states import State
 from services.job.domain.wait_reasons import Wait, WaitReason
@@ -52,7 +53,10 @@ def waiting(job: Job, facts: WaitFacts) -> Wait:
 
 
 def _in_queue(job: Job, facts: WaitFacts) -> Wait:
-    # The order is that of the cause that lasts longest. Operators' pauses of a provider or tenant come first of all.
+    # The order is that of the cause that lasts longest.
+    if facts.capacity.is_held(job):
+        is_provider = job.provider in facts.capacity.pauses.names(PauseKind.PROVIDER)
+        return Wait(reason=WaitReason.PAUSED, provider=job.provider if is_provider else "")
     route = facts.capacity.serving_route(job)
     until_due = _until_due(job, facts)
     if route is None:

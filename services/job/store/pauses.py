@@ -1,5 +1,7 @@
 """The table `pauses`: what operators have paused, and when it was resumed."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection, text
 
 from services.job.domain.pauses import Pause, PauseKind, Pauses
@@ -24,6 +26,11 @@ DELETE FROM pauses WHERE resumed_at < clock_timestamp() - make_interval(secs => 
 
 ALL = """
 SELECT kind, name, note, paused_by, paused_at, resumed_at FROM pauses ORDER BY paused_at, kind, name
+"""
+
+OF_JOB = """
+SELECT kind, name, note, paused_by, paused_at, resumed_at FROM pauses
+WHERE (kind, name) IN (('queue', ''), ('tenant', :tenant)) OR kind = 'provider' AND name = ANY(:providers)
 """
 
 #: End of the last pause of a row of `jobs`, infinity during one, null without any: `Pauses.held_until` in SQL.
@@ -51,6 +58,12 @@ def forget(connection: Connection, *, seconds: float) -> int:
 def read(connection: Connection) -> Pauses:
     """Returns all pauses, in the order in which they began."""
     return Pauses(known=[_from_row(row) for row in connection.execute(text(ALL)).mappings()])
+
+
+def read_of(connection: Connection, tenant: str, providers: Sequence[str]) -> Pauses:
+    """Returns the pauses of a tenant, of some providers and of the queue."""
+    found = connection.execute(text(OF_JOB), {"tenant": tenant, "providers": list(providers)}).mappings()
+    return Pauses(known=[_from_row(row) for row in found])
 
 
 def _from_row(row: object) -> Pause:

@@ -11,7 +11,7 @@ from services.job.domain.offering import LIVE_SECONDS
 from services.job.domain.providers import Provider
 from services.job.domain.routing import ClaimCapacity
 from services.job.domain.waits import WaitFacts
-from services.job.store import breakers, due_jobs, provider_usage, rows
+from services.job.store import breakers, due_jobs, pauses, provider_usage, rows
 from services.job.store.provider_usage import WINDOW, Load
 
 # Made of the statements of claims, each limited to the providers that the job names.
@@ -50,6 +50,7 @@ def read(connection: Connection, job: Job) -> WaitFacts:
             catalogue=catalogue,
             slots=load.free_slots(catalogue),
             breakers={breaker.route: breaker for breaker in failing},
+            pauses=pauses.read_of(connection, job.tenant, providers),
         ),
         live=frozenset(live),
         begun=load.begun,

@@ -12,8 +12,10 @@ from services.job.application.provider_calls import record_operation
 from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.failures import Stage
 from services.job.domain.jobs import Job
+from services.job.domain.pauses import PauseKind
 from services.job.domain.quotas import Quota
 from services.job.domain.wait_reasons import Wait, WaitReason
+from services.job.store import pauses
 from tests.support.job_service.use_cases import FREE, PAID, JobUseCases, failed, generated, stored
 
 ONE = replace(PAID, max_concurrency=1)
@@ -29,7 +31,8 @@ FROM jobs, generate_series(1, 10000) AS n WHERE id = :id
 """
 COPY_CALLS = """
 INSERT INTO provider_calls SELECT (jsonb_populate_record(provider_calls, jsonb_build_object(
-    'id', 'call_' || lpad(to_hex(n), 32, '0'), 'job_id', 'job_' || lpad(to_hex(n), 32, '0'), 'phase', 'failed',
+    'id', 'call_' || lpad(to_hex(n), 32, '0'), 'idempotency_key', 'call_' || lpad(to_hex(n), 32, '0'),
+    'job_id', 'job_' || lpad(to_hex(n), 32, '0'), 'phase', 'failed',
     'created_at', clock_timestamp() - interval '1 day', 'settled_at', clock_timestamp()))).*
 FROM provider_calls, generate_series(1, 10000) AS n WHERE job_id = :id
 """
@@ -121,6 +124,38 @@ def no_generator(desk: JobUseCases) -> Job:
     return job
 
 
+def provider_paused(desk: JobUseCases) -> Job:
+    desk.run(lambda c: pauses.pause(c, PauseKind.PROVIDER, "paid", note="", by="ops"))
+    return new(desk)
+
+
+def provider_paused_but_not_its_fallback(desk: JobUseCases) -> Job:
+    desk.run(lambda c: pauses.pause(c, PauseKind.PROVIDER, "paid", note="", by="ops"))
+    return new(desk, fallback=("procedural",))
+
+
+def tenant_paused(desk: JobUseCases) -> Job:
+    desk.run(lambda c: pauses.pause(c, PauseKind.TENANT, "acme", note="", by="ops"))
+    return new(desk)
+
+
+def queue_paused(desk: JobUseCases) -> Job:
+    desk.run(lambda c: pauses.pause(c, PauseKind.QUEUE, "", note="", by="ops"))
+    return new(desk)
+
+
+def resumed(desk: JobUseCases) -> Job:
+    job = queue_paused(desk)
+    desk.run(lambda c: pauses.resume(c, PauseKind.QUEUE, ""))
+    return job
+
+
+def paused_while_its_operation_runs(desk: JobUseCases) -> Job:
+    job = operation_runs(desk)
+    queue_paused(desk)
+    return job
+
+
 def operation_runs(desk: JobUseCases) -> Job:
     desk.register(FREE, ONE)
     job, call = desk.generate(provider="paid")
@@ -144,6 +179,12 @@ CONDITIONS = {
     tenant_limit: WaitReason.TENANT_LIMIT,
     no_generator: WaitReason.NO_GENERATOR,
     operation_runs: WaitReason.WORKER,
+    provider_paused: WaitReason.PAUSED,
+    provider_paused_but_not_its_fallback: WaitReason.WORKER,
+    tenant_paused: WaitReason.PAUSED,
+    queue_paused: WaitReason.PAUSED,
+    resumed: WaitReason.WORKER,
+    paused_while_its_operation_runs: WaitReason.WORKER,
 }
 
 

@@ -183,6 +183,8 @@ class _WaitReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WaitReason
     """Nothing but a free worker and its turn."""
     WAIT_REASON_WORKER_LOST: _WaitReason.ValueType  # 8
     """The stale-job monitor, as the lease of its worker has expired."""
+    WAIT_REASON_PAUSED: _WaitReason.ValueType  # 9
+    """The end of an operator's pause of its provider, its tenant or the queue."""
 
 class WaitReason(_WaitReason, metaclass=_WaitReasonEnumTypeWrapper):
     """WaitReason is what a job waits for that is not final and that no worker holds."""
@@ -205,6 +207,8 @@ WAIT_REASON_WORKER: WaitReason.ValueType  # 7
 """Nothing but a free worker and its turn."""
 WAIT_REASON_WORKER_LOST: WaitReason.ValueType  # 8
 """The stale-job monitor, as the lease of its worker has expired."""
+WAIT_REASON_PAUSED: WaitReason.ValueType  # 9
+"""The end of an operator's pause of its provider, its tenant or the queue."""
 Global___WaitReason: _TypeAlias = WaitReason  # noqa: Y015
 
 class _CallPhase:
