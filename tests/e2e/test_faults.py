@@ -332,7 +332,7 @@ def test_webhook_receiver_is_down(
     expected = Expected(
         stage="webhook",
         code="TEMPORARY",
-        reason="connection",
+        reason="connect",
         phase="succeeded",
         next_step="The event is sent again by itself",
     )

@@ -1,6 +1,7 @@
 """What operators pause is not claimed, and nothing is lost by it: jobs wait without failing, and held ones go on."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -50,7 +51,8 @@ def monitored(desk: JobUseCases) -> dict[str, int]:
 
     def work(connection: Connection) -> dict[str, int]:
         noted = stale_jobs.candidates(connection, desk.limits)
-        return stale_jobs.rescue(connection, noted, limits=desk.limits)
+        changes = stale_jobs.rescue(connection, noted, limits=desk.limits)
+        return dict(Counter(str(change.transition) for change in changes))
 
     return desk.run(work)
 

@@ -1,5 +1,6 @@
 """Jobs that nobody moves are tried again or given up; jobs that somebody moves are left alone."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -30,7 +31,8 @@ PAGE = 3
 def rescue(desk: JobUseCases) -> dict[str, int]:
     """Note candidates and act on them at once."""
     noted = desk.run(lambda c: stale_jobs.candidates(c, desk.limits))
-    return desk.run(lambda c: stale_jobs.rescue(c, noted, limits=desk.limits))
+    changes = desk.run(lambda c: stale_jobs.rescue(c, noted, limits=desk.limits))
+    return dict(Counter(str(change.transition) for change in changes))
 
 
 def crash(desk: JobUseCases) -> dict[str, int]:
