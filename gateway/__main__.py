@@ -9,11 +9,12 @@ from functools import partial
 from calotype.environment import SETTINGS
 from calotype.size_limits import MAX_JOB_MESSAGE_BYTES
 
-from common import config, lifecycle, logs
+from common import config, http_server, lifecycle, logs
 from common.grpc_client import channel
 from common.health import Readiness
 from common.loops import run_every
 from common.network.addresses import is_loopback
+from common.telemetry import admin_port
 from common.tracing import tracing
 from gateway.app import create_app
 from gateway.auth.authenticator import Authenticator
@@ -39,10 +40,7 @@ async def main(stop: asyncio.Event) -> None:
     keyring = keys_file.load() if keys_file else None
     ready = Readiness(readiness.NAME)
     async with AsyncExitStack() as stack:
-        opened = stack.enter_context(server.bind(settings.http_listen, setting="CALOTYPE_HTTP_LISTEN"))
-        admin = None
-        if settings.admin_listen is not None:
-            admin = stack.enter_context(server.bind(settings.admin_listen, setting="CALOTYPE_ADMIN_LISTEN"))
+        opened = stack.enter_context(server.bind(settings.http_listen))
         stack.enter_context(tracing("gateway"))
         opened_channel = channel(settings.job_address, settings=settings, max_message_bytes=MAX_JOB_MESSAGE_BYTES)
         job_service = await stack.enter_async_context(opened_channel)
@@ -63,6 +61,8 @@ async def main(stop: asyncio.Event) -> None:
             draining=stop,
         )
         stack.push_async_callback(deps.images.close)
+        # Stops after the tasks and the server below, so that metrics can be scraped while that one drains.
+        await stack.enter_async_context(admin_port.serving("gateway", settings, more=[deps.metrics.instruments]))
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
         check = partial(readiness.check, jobs, ready)
         tasks.start(run_every("job_service_watch", check, interval=1.0, stop=stop), name="job-service watch")
@@ -73,12 +73,7 @@ async def main(stop: asyncio.Event) -> None:
             tasks.start(run_every("tenants", register, interval=RELOAD_SECONDS, stop=stop), name="tenants")
         if free_use is not None:
             tasks.start(run_every("free_use", free_use.refresh, interval=REFRESH_SECONDS, stop=stop), name="free use")
-        if admin is not None:
-            # Stops with the tasks, after the server below, so that metrics can be scraped while that one drains.
-            admin_server = server.serve(deps.metrics.serve, admin, stop=asyncio.Event(), drain_seconds=1)
-            tasks.start(admin_server, name="admin port")
-            server.log_listening("admin.opened", admin)
-        server.log_listening("http.opened", opened)
+        http_server.log_listening("http.opened", opened)
         await server.serve(create_app(deps), opened, stop=stop)
 
 

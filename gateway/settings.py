@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Literal
 
 from common.grpc_client import ClientSettings
+from common.telemetry.admin_port import AdminSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(ClientSettings):
+class Settings(ClientSettings, AdminSettings):
     """One field per `CALOTYPE_...` variable; docs/settings.md is made from the comments."""
 
     #: Address on which the HTTP API listens.
@@ -17,8 +18,6 @@ class Settings(ClientSettings):
     job_address: str
     #: Address of notifier-service's WebhookService.
     notifier_address: str
-    #: Address on which Prometheus metrics are served, without authentication; unset, no port is opened.
-    admin_listen: str | None = None
     #: YAML file with the API keys; the gateway does not start without it, except in `calotype up`.
     api_keys_file: Path | None = None
     #: Set by `calotype up` alone: local callers need no key while every provider is free. A gateway that listens on

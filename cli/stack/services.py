@@ -33,7 +33,7 @@ class Service:
     replicable: bool = True
 
 
-_BROKER = frozenset({"NATS_URL", "NATS_PASSWORD"})
+_BROKER = frozenset({"NATS_URL", "NATS_PASSWORD", "ADMIN_LISTEN"})
 _WORKER = _BROKER | {"WORKER_ADDRESS", "GRPC_LISTEN", "GRPC_IDENTITIES_FILE", "GRPC_TOKEN"}
 SERVICES = (
     Service(
@@ -118,6 +118,8 @@ class Assembled:
     programs: dict[str, list[Program]]
     #: `host:port` for gRPC of each service's first replica; `worker` is job-service's port for workers.
     addresses: dict[str, str]
+    #: URLs of all replicas' admin ports, by service; `/metrics` is there.
+    admin: dict[str, list[str]]
 
 
 def assemble(wiring: Wiring, ports: Ports) -> Assembled:
@@ -139,7 +141,9 @@ def assemble(wiring: Wiring, ports: Ports) -> Assembled:
         for service in SERVICES
     }
     addresses = {name: first["GRPC_LISTEN"] for name, (first, *_) in listens.items() if "GRPC_LISTEN" in first}
-    return Assembled(programs=programs, addresses=addresses | {"worker": listens["job"][0]["WORKER_LISTEN"]})
+    admin = {name: [f"http://{listen['ADMIN_LISTEN']}" for listen in of_all] for name, of_all in listens.items()}
+    worker = {"worker": listens["job"][0]["WORKER_LISTEN"]}
+    return Assembled(programs=programs, addresses=addresses | worker, admin=admin)
 
 
 def _credentials(service: Service, wiring: Wiring) -> dict[str, str]:

@@ -55,6 +55,8 @@ class StackState:
     storage_tokens: dict[str, str]
     #: Process ids of all replicas, by service or server.
     pids: dict[str, list[int]]
+    #: URLs of all replicas' admin ports, by service; `/metrics` is there.
+    admin: dict[str, list[str]]
 
     @property
     def database_urls(self) -> dict[str, str]:

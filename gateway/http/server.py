@@ -1,21 +1,14 @@
 """The HTTP server: binds its port before anything else starts, and drains before anything else stops."""
 
 import asyncio
-import logging
 import resource
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import uvicorn
 from starlette.types import ASGIApp
 
-from common.config import ConfigError
-from common.lifecycle import StartError
-from common.logs import event
+from common import http_server
 from gateway.http.connection import CONNECTION_LIMIT, HttpConnection
 
-_LOG = logging.getLogger(__name__)
 #: Seconds that open requests have to finish when the process stops; no call to job-service takes longer.
 DRAIN_SECONDS = 15
 KEEP_ALIVE_SECONDS = 75
@@ -23,37 +16,9 @@ KEEP_ALIVE_SECONDS = 75
 OTHER_FILES = 256
 
 
-def bind(listen: str, *, setting: str) -> socket.socket:
-    """Returns a listening socket on `listen`, which is HOST:PORT; errors name `setting` as its source.
-
-    Raises `ConfigError` if it is not an address, `StartError` if the address cannot be used.
-    """
-    host, _, port = listen.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
-        raise ConfigError(f"{setting}: {listen!r} is not HOST:PORT. Write it like 127.0.0.1:8080.")
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
-        opened = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise StartError(f"Cannot listen on {listen} ({setting}): {error.strerror}.") from error
-    try:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        opened.bind(address)
-        # Listens now, not when the server starts: until then another process could bind the same port.
-        opened.listen(CONNECTION_LIMIT)
-    except OSError as error:
-        opened.close()
-        reason = f"{error.strerror}; choose another port."
-        raise StartError(f"Cannot listen on {listen} ({setting}): {reason}") from error
-    opened.setblocking(False)
-    return opened
-
-
-def log_listening(name: str, opened: socket.socket) -> None:
-    """Logs the address of a socket; for port 0 it is known only now."""
-    host, port, *_ = opened.getsockname()
-    event(_LOG, logging.INFO, name, host=host, port=port)
+def bind(listen: str) -> socket.socket:
+    """Returns a socket that listens on `listen`, the setting `http_listen`. Raises `ConfigError` and `StartError`."""
+    return http_server.bind(listen, setting="CALOTYPE_HTTP_LISTEN", backlog=CONNECTION_LIMIT)
 
 
 def _allow_connections() -> None:
@@ -63,13 +28,6 @@ def _allow_connections() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-
-
-class _Server(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leaves signals to the process, which sets `stop`."""
-        yield
 
 
 async def serve(
@@ -82,27 +40,12 @@ async def serve(
 ) -> None:
     """Serves until `stop` is set or the task is canceled; returns after open requests are done or `drain_seconds`."""
     _allow_connections()
-    config = uvicorn.Config(
+    await http_server.serve(
         app,
-        interface="asgi3",
-        http=protocol,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        # Proxy headers are read only where they matter: for links, and to recognise local requests.
-        proxy_headers=False,
+        opened,
+        stop=stop,
+        protocol=protocol,
+        drain_seconds=drain_seconds,
+        keep_alive_seconds=KEEP_ALIVE_SECONDS,
         backlog=CONNECTION_LIMIT,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=drain_seconds,
     )
-    server = _Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[opened]))
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        stopping.cancel()
-        server.should_exit = True
-        await serving

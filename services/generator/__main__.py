@@ -21,6 +21,7 @@ from common.loops import run_every
 from common.memory import Memory
 from common.object_store import ObjectStore
 from common.sweeping import Sweeper
+from common.telemetry import admin_port
 from common.tracing import tracing
 from common.variables import hide_from_children
 from services.generator.adapters import nats_wakeups
@@ -61,6 +62,7 @@ async def main(stop: asyncio.Event) -> None:
     hide_from_children((*SECRETS, *(name for entry in configured.providers for name in entry.credential_variables)))
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("generator"))
+        await stack.enter_async_context(admin_port.serving("generator", settings))
         renderers = Renderers()
         stack.push_async_callback(renderers.close)
         decoder = DecodingProcesses()

@@ -7,10 +7,11 @@ from typing import Literal
 from common.broker_settings import BrokerSettings
 from common.grpc_access import ServerSettings
 from common.grpc_client import ClientSettings
+from common.telemetry.admin_port import AdminSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(ServerSettings, ClientSettings, BrokerSettings):
+class Settings(ServerSettings, ClientSettings, BrokerSettings, AdminSettings):
     """One field per `CALOTYPE_...` variable; docs/settings.md is made from the comments."""
 
     #: Address of job-service's WorkerService.

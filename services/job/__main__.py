@@ -18,6 +18,7 @@ from common.grpc_server import serve
 from common.health import Readiness
 from common.loops import run_every
 from common.postgres import Database
+from common.telemetry import admin_port
 from common.tracing import tracing
 from services.job.dead_letters import DeadLetters
 from services.job.grpc_api.dead_letter_service import DeadLetterService
@@ -46,6 +47,7 @@ async def main(stop: asyncio.Event) -> None:
     tls, ready = settings.broker_tls(), Readiness("database", "schema", "broker")
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("job"))
+        await stack.enter_async_context(admin_port.serving("job", settings))
         database = Database(settings.database_url, application="calotype-job", pool_size=CONNECTIONS, pools=POOLS)
         stack.push_async_callback(database.close)
         connection = jetstream.connect(

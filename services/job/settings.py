@@ -5,11 +5,12 @@ from typing import Literal
 
 from common.broker_settings import BrokerSettings
 from common.grpc_access import ServerSettings
+from common.telemetry.admin_port import AdminSettings
 from services.job.domain.timeouts import StageTimeouts
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(ServerSettings, BrokerSettings):
+class Settings(ServerSettings, BrokerSettings, AdminSettings):
     """One field per `CALOTYPE_...` variable; docs/settings.md is made from the comments."""
 
     #: PostgreSQL database of the jobs, `postgresql://USER:PASSWORD@HOST:PORT/NAME`.

@@ -14,6 +14,7 @@ from common.grpc_client import channel
 from common.grpc_server import serve
 from common.health import Readiness
 from common.postgres import Database
+from common.telemetry import admin_port
 from common.tracing import tracing
 from services.notifier.adapters.grpc_job_service import MAX_RESPONSE_BYTES, GrpcJobService
 from services.notifier.adapters.http_sender import HttpSender
@@ -43,6 +44,7 @@ async def main(stop: asyncio.Event) -> None:
     render, sender = JobJson(settings.root), _sender(settings)
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("notifier"))
+        await stack.enter_async_context(admin_port.serving("notifier", settings))
         database = Database(settings.database_url, application="calotype-notifier", pool_size=CONNECTIONS, pools=POOLS)
         stack.push_async_callback(database.close)
         connection = jetstream.connect(

@@ -9,13 +9,14 @@ from common.config import ConfigError
 from common.grpc_access import ServerSettings
 from common.grpc_client import ClientSettings
 from common.network.guarded_connect import DEFAULT_PORTS, AddressPolicy
+from common.telemetry.admin_port import AdminSettings
 
 #: Highest port of TCP, and its digits.
 MAX_PORT, MAX_DIGITS = 65_535, 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(ServerSettings, ClientSettings, BrokerSettings):
+class Settings(ServerSettings, ClientSettings, BrokerSettings, AdminSettings):
     """One field per `CALOTYPE_...` variable; docs/settings.md is made from the comments."""
 
     #: PostgreSQL database of the webhooks, `postgresql://USER:PASSWORD@HOST:PORT/NAME`, with the notifier's own role.

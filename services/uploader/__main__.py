@@ -20,6 +20,7 @@ from common.health import Readiness
 from common.leased_work import LeasedWork
 from common.object_store import ObjectStore
 from common.sweeping import Sweeper
+from common.telemetry import admin_port
 from common.tracing import tracing
 from services.operations_service import OperationsService
 from services.uploader.adapters.gcs_store import GcsPublicStore
@@ -43,6 +44,7 @@ async def main(stop: asyncio.Event) -> None:
     tls, ready = settings.broker_tls(), Readiness("broker")
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("uploader"))
+        await stack.enter_async_context(admin_port.serving("uploader", settings))
         connection = jetstream.connect(
             settings.nats_url, name="uploader", password=settings.nats_password, tls=tls, ready=ready, stop=stop
         )

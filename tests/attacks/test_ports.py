@@ -213,7 +213,10 @@ def refused_by_storage(stack: Stack, name: str) -> None:
 #: What each port of a stack does for nobody. A port that is not named here is one that nobody has thought of.
 PORTS: Mapping[str, Callable[[Stack, str], None]] = {
     "http": refused_by_http,
-    "gateway-1-admin_listen": tells_metrics_alone,
+    **{
+        f"{name}-1-admin_listen": tells_metrics_alone
+        for name in ("gateway", "job", "generator", "uploader", "notifier")
+    },
     "job-1-grpc_listen": refused_by_grpc,
     "job-1-worker_listen": refused_by_grpc,
     "generator-1-grpc_listen": refused_by_grpc,

@@ -18,6 +18,8 @@ from services.job.grpc_api.validation import check_key
 
 #: Dead letters of a page without `page_size`, and of the largest page.
 PAGE_SIZE, LARGEST_PAGE = 20, 100
+#: Begins the id of a parked fact, whose sequence may be that of a dead letter, too.
+PARKED_ID = "parked-"
 
 
 class DeadLetterService(dead_letter_service_pb2_grpc.DeadLetterServiceServicer):
@@ -39,11 +41,14 @@ class DeadLetterService(dead_letter_service_pb2_grpc.DeadLetterServiceServicer):
 
         async def work() -> dead.ListDeadLettersResponse:
             first = _sequence(request.page_token, "page_token") if request.page_token else 1
+            if request.page_size < 0:
+                raise _invalid("page_size", f"1 to {LARGEST_PAGE}.")
             limit = min(request.page_size or PAGE_SIZE, LARGEST_PAGE)
             page = await self._letters.page(first=first, limit=limit, parked=request.parked)
             following = "" if page.next_sequence is None else str(page.next_sequence)
             return dead.ListDeadLettersResponse(
-                dead_letters=[_letter(message) for message in page.messages], next_page_token=following
+                dead_letters=[_letter(message, is_parked=request.parked) for message in page.messages],
+                next_page_token=following,
             )
 
         return await translate_errors(lambda: _with_broker(work))
@@ -55,6 +60,8 @@ class DeadLetterService(dead_letter_service_pb2_grpc.DeadLetterServiceServicer):
 
         async def work() -> dead.ReplayDeadLetterResponse:
             check_key(request.idempotency_key)
+            if request.id.startswith(PARKED_ID):
+                raise Refusal(Reason.NOT_FOUND, "A parked fact cannot be replayed; it is retried for a day.")
             sequence = _sequence(request.id, "id")
             replayed = await self._letters.replay(sequence, idempotency_key=request.idempotency_key)
             return dead.ReplayDeadLetterResponse(replayed=replayed)
@@ -72,16 +79,19 @@ async def _with_broker(work: Any) -> Any:
 
 def _sequence(written: str, field: str) -> int:
     if not written.isascii() or not written.isdigit() or not 0 < int(written[:19]) < 2**63 or len(written) > 19:
-        violation = Violation(field=field, message="Not a value of this service.")
-        raise Refusal(Reason.INVALID_INPUT, f"{field}: {violation.message}", violations=(violation,))
+        raise _invalid(field, "Not a value of this service.")
     return int(written)
 
 
-def _letter(message: StoredMessage) -> dead.DeadLetter:
+def _invalid(field: str, message: str) -> Refusal:
+    return Refusal(Reason.INVALID_INPUT, f"{field}: {message}", violations=(Violation(field=field, message=message),))
+
+
+def _letter(message: StoredMessage, *, is_parked: bool) -> dead.DeadLetter:
     died_at = Timestamp()
     died_at.FromDatetime(message.stored_at)
     return dead.DeadLetter(
-        id=str(message.sequence),
+        id=f"{PARKED_ID if is_parked else ''}{message.sequence}",
         died_at=died_at,
         reason=message.headers.get(DEAD_REASON) or message.headers.get(PARKED_REASON, ""),
         subject=message.headers.get(DEAD_SUBJECT) or message.headers.get(PARKED_SUBJECT, ""),

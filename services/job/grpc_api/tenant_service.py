@@ -60,14 +60,14 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
             if limit < 1:
                 raise _invalid("page_size", f"1 to {LARGEST_PAGE}.")
             return await self._database.run(
-                lambda connection: spending.list_spending(connection, after=request.page_token, limit=limit),
+                lambda connection: spending.list_spending(connection, after=request.page_token, limit=limit + 1),
                 pool=Pool.LISTS,
             )
 
         found = await translate_errors(work)
         return tenant_service_pb2.ListSpendResponse(
-            tenants=[_spend(tenant) for tenant in found],
-            next_page_token=found[-1].tenant if len(found) == limit else "",
+            tenants=[_spend(tenant) for tenant in found[:limit]],
+            next_page_token=found[limit - 1].tenant if len(found) > limit else "",
         )
 
 

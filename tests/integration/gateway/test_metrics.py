@@ -4,6 +4,7 @@ import asyncio
 
 import httpx
 
+from common.telemetry.admin_port import MetricsApp
 from gateway.dependencies import Dependencies
 from tests.support.gateway.event_source import events, next_job
 from tests.support.gateway.metrics_scrape import scrape
@@ -18,7 +19,7 @@ async def test_a_stream_is_shown_while_it_is_open_and_timed_to_its_beginning(
     client: httpx.AsyncClient, service: FakeJobService, parts: Dependencies
 ) -> None:
     job = service.add()
-    transport = httpx.ASGITransport(parts.metrics.serve)
+    transport = httpx.ASGITransport(MetricsApp(parts.metrics.instruments))
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:9464") as admin:
         async with client.stream("GET", f"/v1/jobs/{job.id}/events") as answer:
             await next_job(events(answer))

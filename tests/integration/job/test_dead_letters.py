@@ -74,6 +74,24 @@ async def test_what_is_parked_is_shown_apart_with_its_reason(broker: JetStream, 
     assert buried.job_id == "job_1"
 
 
+async def test_the_id_of_a_parked_fact_replays_no_dead_letter_of_that_number(broker: JetStream, service: Any) -> None:
+    await bury(broker, 1)
+    await broker.publish(streams.PARKED_FACT, b"body", message_id="parked", headers={PARKED_SUBJECT: SUBJECT})
+    [parked] = (await page(service, parked=True)).dead_letters
+    with pytest.raises(ServiceError) as refused:
+        await replay(service, parked.id)
+
+    assert refused.value.reason == "NOT_FOUND"
+    assert len((await page(service)).dead_letters) == 1
+
+
+async def test_a_negative_page_size_is_refused(service: Any) -> None:
+    with pytest.raises(ServiceError) as refused:
+        await page(service, page_size=-1)
+
+    assert refused.value.reason == "INVALID_INPUT"
+
+
 async def test_a_reason_in_any_letters_is_shown_with_all_the_others(broker: JetStream, service: Any) -> None:
     await bury(broker, 1)
     # As an older version wrote it: the database's words, in bytes of UTF-8.

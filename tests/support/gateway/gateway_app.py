@@ -98,7 +98,7 @@ async def over_http(
     app: FastAPI, parts: Dependencies, *, protocol: type[HttpConnection] = HttpConnection
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application behind a real server, which drains when the block ends."""
-    opened = server.bind("127.0.0.1:0", setting="CALOTYPE_HTTP_LISTEN")
+    opened = server.bind("127.0.0.1:0")
     url = f"http://127.0.0.1:{opened.getsockname()[1]}"
     async with httpx.AsyncClient(base_url=url, timeout=PATIENCE, trust_env=False) as client:
         serving = asyncio.create_task(server.serve(app, opened, stop=parts.draining, protocol=protocol))

@@ -17,6 +17,7 @@ from common.config import PREFIX
 from common.grpc_access import ServerSettings
 from common.grpc_client import ClientSettings
 from common.grpc_tls import TlsSettings
+from common.telemetry.admin_port import AdminSettings
 from gateway.settings import Settings as GatewaySettings
 from services.generator.settings import Settings as GeneratorSettings
 from services.job.settings import Settings as JobSettings
@@ -36,6 +37,7 @@ SHARED: dict[str, Any] = {
     "gRPC server": ServerSettings,
     "gRPC client": ClientSettings,
     "Message broker": BrokerSettings,
+    "Admin port": AdminSettings,
 }
 #: Settings of the `calotype` command, which has options for them: the page describes them by hand.
 OF_THE_COMMAND = frozenset({"API_KEY", "URL"})

@@ -168,8 +168,9 @@ def test_probes_ask_a_port_that_is_there_and_liveness_is_not_readiness(workload:
         assert probes["liveness"][kind] != probes["readiness"][kind]
 
 
-def test_metrics_have_a_port_that_no_service_offers_and_no_policy_opens() -> None:
-    [container] = containers(named("Deployment", "gateway"))
+@pytest.mark.parametrize("service", ["gateway", "job", "generator", "uploader", "notifier"])
+def test_metrics_have_a_port_that_no_service_offers_and_no_policy_opens(service: str) -> None:
+    [container] = containers(named("Deployment", service))
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     offered = {port["targetPort"] for one in of_kind("Service") for port in one["spec"]["ports"]}
     opened = {

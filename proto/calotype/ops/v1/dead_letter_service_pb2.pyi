@@ -36,7 +36,7 @@ class DeadLetter(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Id for ReplayDeadLetter; opaque. The id of a parked fact cannot be replayed."""
+    """Id for ReplayDeadLetter; opaque. The id of a parked fact is refused there."""
     reason: _builtins.str
     """Why the message was refused or parked; empty when unknown."""
     subject: _builtins.str

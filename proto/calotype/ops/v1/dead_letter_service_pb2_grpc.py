@@ -57,7 +57,7 @@ class DeadLetterServiceServicer:
 
     def ListDeadLetters(self, request, context):
         """ListDeadLetters returns a page of dead letters or parked facts, oldest first. INVALID_ARGUMENT / INVALID_INPUT for
-        an invalid page token.
+        an invalid page size or page token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

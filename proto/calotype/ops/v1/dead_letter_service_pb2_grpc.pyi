@@ -38,7 +38,7 @@ class DeadLetterServiceStub:
     def __new__(cls, channel: _aio.Channel) -> DeadLetterServiceAsyncStub: ...
     ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_dead_letter_service_pb2.ListDeadLettersRequest, _dead_letter_service_pb2.ListDeadLettersResponse]
     """ListDeadLetters returns a page of dead letters or parked facts, oldest first. INVALID_ARGUMENT / INVALID_INPUT for
-    an invalid page token.
+    an invalid page size or page token.
     """
     ReplayDeadLetter: _grpc.UnaryUnaryMultiCallable[_dead_letter_service_pb2.ReplayDeadLetterRequest, _dead_letter_service_pb2.ReplayDeadLetterResponse]
     """ReplayDeadLetter publishes a dead letter again, unchanged, and deletes it after the broker's confirmation. A
@@ -57,7 +57,7 @@ class DeadLetterServiceAsyncStub(DeadLetterServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListDeadLetters: _aio.UnaryUnaryMultiCallable[_dead_letter_service_pb2.ListDeadLettersRequest, _dead_letter_service_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
     """ListDeadLetters returns a page of dead letters or parked facts, oldest first. INVALID_ARGUMENT / INVALID_INPUT for
-    an invalid page token.
+    an invalid page size or page token.
     """
     ReplayDeadLetter: _aio.UnaryUnaryMultiCallable[_dead_letter_service_pb2.ReplayDeadLetterRequest, _dead_letter_service_pb2.ReplayDeadLetterResponse]  # type: ignore[assignment]
     """ReplayDeadLetter publishes a dead letter again, unchanged, and deletes it after the broker's confirmation. A
@@ -79,7 +79,7 @@ class DeadLetterServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_dead_letter_service_pb2.ListDeadLettersResponse, _abc.Awaitable[_dead_letter_service_pb2.ListDeadLettersResponse]]:
         """ListDeadLetters returns a page of dead letters or parked facts, oldest first. INVALID_ARGUMENT / INVALID_INPUT for
-        an invalid page token.
+        an invalid page size or page token.
         """
 
     @_abc_1.abstractmethod

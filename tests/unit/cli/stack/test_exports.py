@@ -22,6 +22,7 @@ STATE = StackState(
     grpc_token="",
     storage_tokens={},
     pids={},
+    admin={},
 )
 
 

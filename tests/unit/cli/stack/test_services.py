@@ -132,14 +132,17 @@ def test_replicas_have_ports_of_their_own_and_workers_know_them_all(tmp_path: Pa
     assert [program.name for program in found.programs["generator"]] == ["generator", "generator-2"]
 
 
-def test_metrics_of_the_gateway_are_on_a_port_of_this_machine(tmp_path: Path) -> None:
-    found = assembled(tmp_path)
-    admin = {name: settings_of(found, name).get("ADMIN_LISTEN") for name in found.programs}
-    host, _, port = (admin["gateway"] or "").rpartition(":")
+def test_metrics_of_each_process_are_on_a_port_of_this_machine(tmp_path: Path) -> None:
+    found = assembled(tmp_path, generator=2)
+    listens = {
+        name: [program.environment["CALOTYPE_ADMIN_LISTEN"] for program in programs]
+        for name, programs in found.programs.items()
+    }
+    every = [listen for of_service in listens.values() for listen in of_service]
 
-    assert [name for name, listen in admin.items() if listen] == ["gateway"]
-    assert (host, port in {"", "8080"}) == ("127.0.0.1", False)
-    assert admin["gateway"] not in found.addresses.values()
+    assert found.admin == {name: [f"http://{listen}" for listen in of_one] for name, of_one in listens.items()}
+    assert (len(every), len({*every, *found.addresses.values(), "127.0.0.1:8080"})) == (6, 6 + len(found.addresses) + 1)
+    assert {listen.rpartition(":")[0] for listen in every} == {"127.0.0.1"}
 
 
 def test_each_caller_has_a_token_of_its_own_and_each_server_the_digests_alone(tmp_path: Path) -> None:

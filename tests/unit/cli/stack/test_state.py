@@ -42,6 +42,7 @@ STATE = StackState(
     grpc_token="t",
     storage_tokens={"uploader": "u", "generator": "g"},
     pids={"job": [1]},
+    admin={"job": ["http://127.0.0.1:9464"]},
 )
 
 

@@ -1,0 +1,131 @@
+"""The admin port of a process: `GET /metrics` for Prometheus, and nothing else."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from time import perf_counter
+
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric as Family
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from common import http_server
+from common.telemetry import metrics, registry
+from common.telemetry.metrics import Instruments
+
+_LOG = logging.getLogger(__name__)
+#: Open connections; further ones are closed.
+MAX_CONNECTIONS = 32
+#: Longest time of a connection in seconds: each has one request, and a scrape takes milliseconds.
+MAX_SECONDS = 20.0
+#: Seconds between two measurements of the event loop's delay.
+DELAY_SECONDS = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdminSettings:
+    """Settings of the admin port, one field per `CALOTYPE_...` variable."""
+
+    #: Address on which Prometheus metrics are served, without authentication; unset, no port is opened.
+    admin_listen: str | None = None
+
+
+class MetricsApp:
+    """The ASGI application of the admin port."""
+
+    def __init__(self, *instruments: Instruments) -> None:
+        self._instruments = instruments
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers `GET /metrics`, and all other requests with 404."""
+        response: Response = PlainTextResponse("This port serves only GET /metrics.\n", status_code=404)
+        if (scope["method"], scope["path"]) == ("GET", "/metrics"):
+            response = self._scrape(Headers(scope=scope).get("accept", ""))
+        response.headers["Connection"] = "close"
+        await response(scope, receive, send)
+
+    def collect(self) -> Iterator[Family]:
+        """Returns the current values of all instruments."""
+        for instruments in self._instruments:
+            yield from instruments.collect()
+
+    def _scrape(self, accept: str) -> Response:
+        began = perf_counter()
+        try:
+            encode, content_type = choose_encoder(accept)
+        except TypeError:
+            # The library compares the versions in Accept, and fails if one is not a number.
+            encode, content_type = choose_encoder("")
+        response = Response(encode(self), headers={"Content-Type": content_type})
+        metrics.observe(registry.SCRAPE_SECONDS, perf_counter() - began)
+        return response
+
+
+class AdminConnection(H11Protocol):
+    """A connection of the admin port: one of few, and not for long."""
+
+    max_connections = MAX_CONNECTIONS
+    max_seconds = MAX_SECONDS
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Starts the time limit; closes a connection too many."""
+        super().connection_made(transport)
+        if len(self.connections) > self.max_connections:
+            transport.abort()
+            return
+        self._timer = self.loop.call_later(self.max_seconds, transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stops the time limit."""
+        if self._timer is not None:
+            self._timer.cancel()
+        super().connection_lost(exc)
+
+
+@asynccontextmanager
+async def serving(service: str, settings: AdminSettings, *, more: Sequence[Instruments] = ()) -> AsyncIterator[None]:
+    """Measures the process, and serves its metrics if an address is set, until the block ends.
+
+    Enter it before the work that it shows, so that the work can be watched while it drains. Raises `ConfigError` and
+    `StartError` for an address that cannot be used.
+    """
+    opened = None
+    if settings.admin_listen is not None:
+        opened = http_server.bind(settings.admin_listen, setting="CALOTYPE_ADMIN_LISTEN")
+    elsewhere = {name for instruments in more for name in instruments.names}
+    declared = [one for one in metrics.DECLARED.values() if service in one.services and one.name not in elsewhere]
+    metrics.PROCESS.add(*declared)
+    metrics.PROCESS.add_process()
+    tasks = [asyncio.create_task(measure_loop_delay(), name="event-loop delay")]
+    stop = asyncio.Event()
+    if opened is not None:
+        app = MetricsApp(metrics.PROCESS, *more)
+        server = http_server.serve(
+            app, opened, stop=stop, protocol=AdminConnection, drain_seconds=1, keep_alive_seconds=5
+        )
+        tasks.append(asyncio.create_task(server, name="admin port"))
+        http_server.log_listening("admin.opened", opened)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(result, Exception):
+                _LOG.error("admin.failed", exc_info=result)
+        if opened is not None:
+            opened.close()
+
+
+async def measure_loop_delay() -> None:
+    """Measures how much later than due the event loop runs a timer, until it is canceled."""
+    while True:
+        due = perf_counter() + DELAY_SECONDS
+        await asyncio.sleep(DELAY_SECONDS)
+        metrics.observe(registry.EVENT_LOOP_DELAY_SECONDS, max(perf_counter() - due, 0.0))
