@@ -13,6 +13,7 @@ from common.jetstream import FAILURES, BrokerUnavailable, JetStream, MessageTooL
 from common.logs import event
 from common.loops import pause_until
 from common.pulling import Subscription
+from common.telemetry import metrics, registry
 
 _LOG = logging.getLogger(__name__)
 #: Headers of dead-lettered and parked messages: reason, original subject, and the time at which it was first parked.
@@ -182,6 +183,7 @@ async def publish_dead_letter(
         # The message just fitted with its own headers. Its headers alone still say what it was about.
         dead_headers[DEAD_REASON] = header_value(f"(its {len(body)} bytes did not fit) {reason}")
         await broker.publish(to, b"", message_id=message_id, headers=dead_headers)
+    metrics.count(registry.DEAD_LETTERS)
     event(_LOG, logging.ERROR, "message.dead_lettered", subject=subject, reason=reason)
 
 

@@ -14,6 +14,7 @@ from calotype.error_reasons import Reason
 from common import tracing
 from common.config import ConfigError
 from common.errors import ServiceError, from_rpc_error
+from common.grpc_meter import UnaryMeter
 from common.grpc_tls import TlsSettings, channel_credentials
 
 T = TypeVar("T")
@@ -62,7 +63,7 @@ async def channel(
         *CHANNEL_OPTIONS,
     ]
     settings = settings or ClientSettings()
-    credentials, interceptors = channel_credentials(settings), _bearers(settings.grpc_token)
+    credentials, interceptors = channel_credentials(settings), [UnaryMeter(), *_bearers(settings.grpc_token)]
     if credentials is None:
         opened = grpc.aio.insecure_channel(address, options=options, interceptors=interceptors)
     else:

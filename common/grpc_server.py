@@ -25,6 +25,7 @@ from common import tracing
 from common.errors import ServiceError, to_status
 from common.grpc_access import OPEN, Authorizer, ServerSecurity
 from common.grpc_audit import AuditedCall
+from common.grpc_meter import measured
 from common.grpc_probes import Probes
 from common.health import Readiness
 from common.lifecycle import StartError
@@ -191,7 +192,7 @@ class _Interceptor(grpc.aio.ServerInterceptor):
 def _unary(inner: Any, method: str, parent: str | None, security: ServerSecurity) -> Any:
     async def handle(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         call = _audited(method, context, security)
-        with _span(method, parent) as span:
+        with _span(method, parent) as span, measured(method, context):
             try:
                 response = await inner(await _admitted(security.authorizer, call, context, span), context)
             except BaseException as error:

@@ -18,6 +18,7 @@ from uuid import uuid4
 from common.errors import ServiceError
 from common.logs import event
 from common.loops import pause_until, run_every
+from common.telemetry import metrics, registry
 
 _LOG = logging.getLogger(__name__)
 W = TypeVar("W")
@@ -119,6 +120,8 @@ class LeasedWork(Generic[W]):
         self._unanswered: list[str] = []
         self._freed = asyncio.Event()
         self.draining = False
+        metrics.read(registry.WORK_SLOTS, lambda: len(self._busy), name, "busy")
+        metrics.read(registry.WORK_SLOTS, lambda: slots, name, "limit")
 
     @property
     def busy(self) -> int:
@@ -181,6 +184,7 @@ class LeasedWork(Generic[W]):
             outcome = outcomes.get(slot.token, Renewal.RENEWED)
             if outcome is not Renewal.RENEWED:
                 slot.outcome = outcome
+                metrics.count(registry.WORK_LEASES_ENDED, self._name, outcome.value)
                 slot.ended.set()
 
     def _renewal_pause(self) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from common.errors import DependencyUnavailable, ServiceError
 from common.logs import event
+from common.telemetry import metrics, registry
 
 _LOG = logging.getLogger(__name__)
 #: Longest pause in seconds after failures.
@@ -44,12 +45,17 @@ async def run_every(
             counts = await run_once()
         except (DependencyUnavailable, ServiceError) as error:
             failures += 1
+            metrics.count(registry.LOOP_RUNS, name, "postponed")
             event(_LOG, logging.WARNING, f"{name}.postponed", reason=str(error))
         except Exception:  # noqa: BLE001 - a loop must survive every error; the log gets it with its trace
             failures += 1
+            metrics.count(registry.LOOP_RUNS, name, "failed")
             _LOG.exception("%s.failed", name, extra={"failures": failures})
         else:
             failures = 0
+            metrics.count(registry.LOOP_RUNS, name, "done")
+            for item, number in (counts or {}).items():
+                metrics.count(registry.LOOP_ITEMS, name, str(item), by=max(number, 0))
             if counts and any(counts.values()):
                 event(_LOG, logging.DEBUG, f"{name}.ran", **counts)
         seconds = interval() if callable(interval) else interval

@@ -20,6 +20,7 @@ from google.oauth2.credentials import Credentials
 
 from common.bounded_http import UNTAKEN_SECONDS, BoundedAdapter, within
 from common.errors import DependencyUnavailable
+from common.telemetry import metrics, registry
 
 T = TypeVar("T")
 #: Seconds in which an operation sends all of its requests, including the wait for a free thread.
@@ -144,8 +145,17 @@ class ObjectStore:
 
     async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
         ends_at = time.monotonic() + self._operation_seconds
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, _with_typed_errors, ends_at, work, arguments)
+        loop, began_at, outcome = asyncio.get_running_loop(), time.monotonic(), "refused"
+        try:
+            result = await loop.run_in_executor(self._threads, _with_typed_errors, ends_at, work, arguments)
+            outcome = "done"
+        except StorageUnavailable:
+            outcome = "away"
+            raise
+        finally:
+            operation = work.__name__.lstrip("_")
+            metrics.observe(registry.STORAGE_SECONDS, time.monotonic() - began_at, operation, outcome)
+        return result
 
     def _put(self, name: str, data: bytes, content_type: str, metadata: Mapping[str, str]) -> bool:
         blob = self._bucket.blob(name)

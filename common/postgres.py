@@ -4,7 +4,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
+from time import perf_counter
 from typing import TypeVar
 
 from sqlalchemy import Connection, create_engine, text
@@ -13,9 +15,12 @@ from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalErr
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from common.errors import DependencyUnavailable
+from common.telemetry import metrics, registry
 
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
+#: Key of the actions of a transaction in `Connection.info`.
+_AFTER_COMMIT = "after_commit"
 
 SERIALIZATION_FAILURE = "40001"
 DEADLOCK_DETECTED = "40P01"
@@ -39,6 +44,16 @@ class LockTimeout(DatabaseUnavailable):
 def driver_url(url: str) -> str:
     """Returns the URL with its driver: SQLAlchemy would choose another driver for a bare `postgresql://`."""
     return make_url(url).set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
+
+
+def after_commit(connection: Connection, action: Callable[[], None]) -> None:
+    """Has `Database` run an action once the connection's transaction is committed; without a commit it never runs.
+
+    For counting what was written. The action runs in the transaction's thread and must not fail.
+    """
+    actions = connection.info.get(_AFTER_COMMIT)
+    if actions is not None:
+        actions.append(action)
 
 
 class Database:
@@ -87,6 +102,11 @@ class Database:
         self._pools = {pool: asyncio.Semaphore(connections) for pool, connections in reserved.items()}
         self._shared = asyncio.Semaphore(pool_size - sum(reserved.values()))
         self._queue_timeout = queue_timeout_seconds
+        self._in_use = self._waiting = 0
+        for state, read in (
+            ("limit", lambda: pool_size), ("in_use", lambda: self._in_use), ("waiting", lambda: self._waiting)
+        ):  # fmt: skip
+            metrics.read(registry.DATABASE_CONNECTIONS, read, state)
 
     async def run(self, work: Callable[[Connection], T], *, pool: str | None = None, attempts: int = 3) -> T:
         """Runs a unit of work as one transaction; returns its result after COMMIT.
@@ -97,19 +117,28 @@ class Database:
         and `IntegrityError` for one that violates a constraint.
         """
         connections = self._shared if pool is None else self._pools.get(pool, self._shared)
+        self._waiting, asked_at = self._waiting + 1, perf_counter()
         try:
             await asyncio.wait_for(connections.acquire(), self._queue_timeout)
         except TimeoutError:
             raise DatabaseUnavailable("All database connections are busy.") from None
-        future = asyncio.get_running_loop().run_in_executor(self._threads, self._transact, work, attempts)
-        future.add_done_callback(partial(self._done, connections))
+        finally:
+            self._waiting -= 1
+            metrics.observe(registry.DATABASE_WAIT_SECONDS, perf_counter() - asked_at)
+        # In the caller's context, so that what is counted after the commit knows its span.
+        transact = partial(copy_context().run, self._transact, work, attempts)
+        future = asyncio.get_running_loop().run_in_executor(self._threads, transact)
+        self._in_use += 1
+        future.add_done_callback(partial(self._done, connections, perf_counter()))
         return await asyncio.shield(future)
 
-    def _done(self, connections: asyncio.Semaphore, future: "asyncio.Future[T]") -> None:
+    def _done(self, connections: asyncio.Semaphore, began_at: float, future: "asyncio.Future[T]") -> None:
         connections.release()
-        if not future.cancelled():
-            # A canceled caller does not read the exception; asyncio would log it as never retrieved.
-            future.exception()
+        self._in_use -= 1
+        # A canceled caller does not read the exception; asyncio would log it as never retrieved.
+        failed = future.cancelled() or future.exception() is not None
+        outcome = "rolled_back" if failed else "committed"
+        metrics.observe(registry.DATABASE_TRANSACTION_SECONDS, perf_counter() - began_at, outcome)
 
     async def ping(self) -> None:
         """Runs a trivial query, to check the connection. Raises `DatabaseUnavailable`."""
@@ -120,11 +149,19 @@ class Database:
         await asyncio.to_thread(self._threads.shutdown)
         self._engine.dispose()
 
+    def _commit(self, work: Callable[[Connection], T]) -> T:
+        actions: list[Callable[[], None]] = []
+        with self._engine.begin() as connection:
+            connection.info[_AFTER_COMMIT] = actions
+            result = work(connection)
+        for action in actions:
+            action()
+        return result
+
     def _transact(self, work: Callable[[Connection], T], attempts: int) -> T:
         for attempt in range(1, attempts + 1):
             try:
-                with self._engine.begin() as connection:
-                    return work(connection)
+                return self._commit(work)
             except PoolTimeoutError as error:
                 raise DatabaseUnavailable("All database connections are busy.") from error
             except DBAPIError as error:

@@ -21,7 +21,7 @@ from common.loops import run_every
 from common.memory import Memory
 from common.object_store import ObjectStore
 from common.sweeping import Sweeper
-from common.telemetry import admin_port
+from common.telemetry import admin_port, metrics, registry
 from common.tracing import tracing
 from common.variables import hide_from_children
 from services.generator.adapters import nats_wakeups
@@ -89,6 +89,7 @@ async def main(stop: asyncio.Event) -> None:
         stripped = {entry.name for entry in configured.providers if entry.strip_metadata}
         staging, reader = GcsStaging(bucket), GuardedImageReader(fetch, decoder, stripped=stripped)
         memory = Memory(MAX_BYTES_IN_MEMORY)
+        metrics.read(registry.IMAGE_MEMORY_BYTES, lambda: memory.held)
         generator = Generator(
             job_service=job_service, facts=facts, staging=staging, reader=reader, providers=built, memory=memory
         )

@@ -27,6 +27,7 @@ from services.job.grpc_api.queue_service import QueueService
 from services.job.grpc_api.tenant_service import TenantService
 from services.job.grpc_api.worker_service import WorkerService
 from services.job.loops.fact_consumer import FactConsumer
+from services.job.loops.gauges import SharedGauges
 from services.job.loops.job_watchers import Watchers
 from services.job.loops.outbox_relay import OutboxRelay
 from services.job.loops.parked_facts import ParkedFacts
@@ -84,7 +85,16 @@ async def main(stop: asyncio.Event) -> None:
         await stack.enter_async_context(listen(settings.worker_listen, [workers.grpc_service()]))
         watch = partial(consumer.watch_database, ready)
         tasks.start(run_every("database_watch", watch, interval=1.0, stop=stop), name="database watch")
-        for loop in (relay, consumer, ParkedFacts(broker), monitor, watchers, purger, own_security):
+        for loop in (
+            relay,
+            consumer,
+            ParkedFacts(broker),
+            SharedGauges(database, broker),
+            monitor,
+            watchers,
+            purger,
+            own_security,
+        ):
             tasks.start(loop.run(stop), name=type(loop).__name__)
         await stop.wait()
 

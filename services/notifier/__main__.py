@@ -27,6 +27,7 @@ from services.notifier.loops.database_watch import DatabaseWatch
 from services.notifier.loops.dispatcher import Dispatcher
 from services.notifier.loops.event_feed import EventFeed
 from services.notifier.loops.housekeeping import Housekeeping
+from services.notifier.loops.lag import DeliveryLag
 from services.notifier.loops.notices import Notices
 from services.notifier.settings import Settings
 from services.notifier.store.pools import CONNECTIONS, POOLS
@@ -74,7 +75,7 @@ async def main(stop: asyncio.Event) -> None:
         served = [WebhookService(webhooks).grpc_service(), operations.grpc_service()]
         await stack.enter_async_context(serve(settings.grpc_listen, served, ready=ready, security=own_security))
         wakeups, watch = EventWakeUps(broker, feed.wake), DatabaseWatch(database, ready)
-        for loop in (watch, feed, notices, housekeeping, wakeups, own_security):
+        for loop in (watch, DeliveryLag(database), feed, notices, housekeeping, wakeups, own_security):
             tasks.start(loop.run(stop), name=type(loop).__name__)
         await dispatcher.work(stop, grace_seconds=settings.grace_seconds)
 

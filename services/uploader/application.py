@@ -15,6 +15,7 @@ from common.logs import event
 from common.loops import pause_until
 from common.object_store import ObjectConflict, ObjectDiffers, ObjectMissing, StorageDenied, StorageUnavailable
 from common.publishing import Publish, publish_until_confirmed
+from common.telemetry import metrics, registry
 from common.tracing import span
 from services.uploader import domain
 from services.uploader.domain import StagedImage, Upload, UploadError
@@ -36,9 +37,10 @@ class Uploader:
     async def run(self, slot: Slot[Upload]) -> None:
         """Copies the images of one job and publishes the result; nothing is published after the lease is lost."""
         upload = slot.work
-        with span("upload images", parent=upload.traceparent or None, attributes={"job.id": upload.job_id}):
+        attributes = {"job.id": upload.job_id}
+        with span("upload images", parent=upload.traceparent or None, attributes=attributes):
             try:
-                is_published = await self._upload(slot)
+                is_published = await self._measured(slot)
             except asyncio.CancelledError:
                 # The process ends now. The next claim of the job finds the copied images.
                 await self._release(slot)
@@ -46,17 +48,27 @@ class Uploader:
             if not is_published:
                 await self._give_up(slot)
 
-    async def _upload(self, slot: Slot[Upload]) -> bool:
-        """Copies all images and publishes the result; returns False when it was interrupted before that."""
+    async def _measured(self, slot: Slot[Upload]) -> bool:
+        began_at, outcome = time.monotonic(), "interrupted"
+        try:
+            is_published, is_stored = await self._upload(slot)
+            if is_published:
+                outcome = "stored" if is_stored else "failed"
+            return is_published
+        finally:
+            metrics.observe(registry.UPLOAD_SECONDS, time.monotonic() - began_at, outcome)
+
+    async def _upload(self, slot: Slot[Upload]) -> tuple[bool, bool]:
+        """Copies all images and publishes the result; returns whether it was published, and whether it is a success."""
         upload = slot.work
         names = {image.index: upload.public_name(image) for image in upload.images}
         try:
             if not await self._store_all(slot, names):
-                return False
+                return False, False
         except UploadError as error:
             event(_LOG, logging.INFO, "upload.failed", job_id=upload.job_id, reason=error.reason, stage=error.stage)
-            return await self._publish(slot, partial(self._facts.upload_failed, upload=upload, error=error))
-        return await self._publish(slot, partial(self._facts.images_stored, upload=upload, names=names))
+            return await self._publish(slot, partial(self._facts.upload_failed, upload=upload, error=error)), False
+        return await self._publish(slot, partial(self._facts.images_stored, upload=upload, names=names)), True
 
     async def _store_all(self, slot: Slot[Upload], names: Mapping[int, str]) -> bool:
         """Copies the images concurrently; the first permanent error cancels the others. False: interrupted."""
@@ -94,6 +106,7 @@ class Uploader:
                 await pause_until(slot.ended, slot.stopping, seconds=pause * random.uniform(0.5, 1))  # noqa: S311
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
+                metrics.count(registry.UPLOADED_IMAGES)
                 return True
         return False
 

@@ -20,6 +20,7 @@ from common.loops import pause_until
 from common.memory import give_back, timeout
 from common.publishing import BackgroundPublisher
 from common.tracing import span
+from services.generator.application.call_meter import count_cost, measured
 from services.generator.application.claim import Claim, Interrupted
 from services.generator.application.unread_responses import UnreadResponses
 from services.generator.domain import failures
@@ -71,22 +72,24 @@ class ProviderCallRunner:
             "provider": provider.name,
             "model": call.model,
         }
-        with span("provider call", kind=SpanKind.CLIENT, attributes=attributes):
+        with span("provider call", kind=SpanKind.CLIENT, attributes=attributes), measured(provider.name, call):
             response = await self._submit(provider, call, provider_request)
             if isinstance(response, Operation):
                 call = replace(call, operation_id=response.id)
                 await self._record(call, response)
                 response = await self._follow(provider, call, response, provider_request)
             self._claim.end(call, CallPhase.SUCCEEDED, cost_micros=response.cost_micros)
+            count_cost(provider.name, call, response.cost_micros)
             return response
 
     async def resume(self, provider: ImageProvider, call: Call, provider_request: ProviderRequest) -> Generated:
         """Follows an operation of an earlier claim to its result."""
         operation = Operation(id=call.operation_id, state=call.operation_state)
         attributes = {"job.id": self._claim.job.id, "call.id": call.id, "provider": provider.name}
-        with span("provider call", kind=SpanKind.CLIENT, attributes=attributes):
+        with span("provider call", kind=SpanKind.CLIENT, attributes=attributes), measured(provider.name, call):
             generated = await self._follow(provider, call, operation, provider_request)
             self._claim.end(call, CallPhase.SUCCEEDED, cost_micros=generated.cost_micros)
+            count_cost(provider.name, call, generated.cost_micros)
             return generated
 
     async def fetch_again(self, provider: ImageProvider, call: Call) -> Generated | None:

@@ -8,6 +8,7 @@ from datetime import datetime
 from calotype.error_reasons import Code, Reason
 from sqlalchemy import Connection
 
+from services.job import counters
 from services.job.application import ledger, provider_limits, spending
 from services.job.domain import claim_end, transitions
 from services.job.domain.calls import CallOutcome, ProviderCall, WorkerReport
@@ -64,6 +65,8 @@ def apply_facts(connection: Connection, facts: Sequence[JobFact], *, limits: Sta
     # After the last wave: a transaction that has locked a breaker must lock no job.
     provider_limits.record_outcomes(connection, [outcome for fact in facts for outcome in _outcomes(fact)], settled)
     applied.frees_slot = provider_limits.frees_slot(connection, settled)
+    counts = {"moved": applied.moved, "late": applied.late, "unknown": applied.unknown}
+    counters.facts_applied(connection, counts)
     return applied
 
 

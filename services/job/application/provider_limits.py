@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from calotype.error_reasons import Reason
 from sqlalchemy import Connection
 
+from common.telemetry import metrics, registry
+from services.job import counters
 from services.job.domain.calls import CallOutcome
 from services.job.domain.circuit_breakers import Health, Route, health_of, next_state
 from services.job.domain.jobs import Job
@@ -35,10 +37,13 @@ def capacity(connection: Connection) -> ClaimCapacity:
     catalogue = providers.catalogue(connection)
     limited = [name for name, offer in catalogue.items() if offer.max_concurrency or offer.requests_per_minute]
     used = provider_usage.of_providers(connection, limited) if limited else provider_usage.Load(in_use={}, begun={})
+    slots = {name: _free_slots(provider, used) for name, provider in catalogue.items()}
+    for name in limited:
+        metrics.set_gauge(registry.PROVIDER_FREE_SLOTS, slots[name], name)
     return ClaimCapacity(
         now=jobs.clock(connection),
         catalogue=catalogue,
-        slots={name: _free_slots(provider, used) for name, provider in catalogue.items()},
+        slots=slots,
         breakers=breakers.all_breakers(connection),
     )
 
@@ -83,7 +88,11 @@ def record_outcomes(connection: Connection, outcomes: Sequence[CallOutcome], set
         return
     locked = breakers.lock(connection, affected)
     now = jobs.clock(connection)
-    breakers.write(connection, [next_state(breaker, ended[route], now=now) for route, breaker in locked.items()])
+    changed = [next_state(breaker, ended[route], now=now) for route, breaker in locked.items()]
+    breakers.write(connection, changed)
+    for after in changed:
+        if (is_open := after.opened_at is not None) != (locked[after.route].opened_at is not None):
+            counters.breaker_changed(connection, after.provider, after.model, is_open=is_open)
 
 
 def frees_slot(connection: Connection, settled: Sequence[SettledCall]) -> bool:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from calotype.error_reasons import Code, Reason
 from sqlalchemy import Connection
 
+from services.job import counters
 from services.job.domain import claim_end, retry_policy, transitions
 from services.job.domain.calls import ProviderCall, has_open_calls, may_still_deliver
 from services.job.domain.circuit_breakers import MAX_AUTH_OUTAGE_SECONDS, Breaker
@@ -66,6 +67,8 @@ def rescue(connection: Connection, noted: Sequence[Candidate], *, limits: StageT
                 ends.append(_end(job, change))
     attempts.end(connection, ends)
     job_writer.write(connection, changes)
+    lost = sum(end.failure is not None and end.failure.reason == Reason.WORKER_LOST for end in ends)
+    counters.leases_lost(connection, lost)
     return _count(changes)
 
 

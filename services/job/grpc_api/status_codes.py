@@ -9,6 +9,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from common.errors import FieldViolation, ServiceError
 from common.postgres import DatabaseUnavailable, constraint
+from common.telemetry import metrics, registry
 from services.job.domain.refusals import Refusal
 from services.job.domain.transitions import IllegalTransition
 
@@ -62,7 +63,8 @@ async def translate_errors(work: Callable[[], Awaitable[T]]) -> T:
 
 
 def to_service_error(refusal: Refusal) -> ServiceError:
-    """Returns the gRPC error of a refusal."""
+    """Returns the gRPC error of a refusal, and counts it."""
+    metrics.count(registry.REFUSALS, str(refusal.reason))
     return ServiceError(
         status=STATUS[refusal.reason],
         reason=refusal.reason,

@@ -19,6 +19,7 @@ from common.health import Readiness
 from common.jetstream import JetStream
 from common.logs import event
 from common.postgres import Database, DatabaseUnavailable, LockTimeout
+from common.telemetry import metrics, registry
 from services.job import migrations
 from services.job.application import apply_facts, fact_checks
 from services.job.application.fact_checks import RefusedFact
@@ -39,6 +40,8 @@ SHORTEST_ACK_WAIT = 2.0
 TOGETHER_SECONDS, ALONE_SECONDS = 1.0, 0.25
 #: Failure message of a job whose worker's fact was refused.
 PUT_ASIDE = "The worker's report cannot be stored; an operator finds it among the dead letters."
+#: Verdicts, as the metric names them.
+_VERDICTS = {Ack: "applied", Retry: "retried", Park: "parked", Reject: "dead_lettered"}
 #: Consecutive facts without a database after which the database counts as unavailable.
 MAX_DATABASE_FAILURES = 3
 
@@ -96,6 +99,8 @@ class FactConsumer:
         verdicts = [
             await self._end_refused(message, verdict) for message, verdict in zip(messages, verdicts, strict=True)
         ]
+        for verdict in verdicts:
+            metrics.count(registry.FACTS, _VERDICTS[type(verdict)])
         self._relay.wake()
         if self._frees_slot:
             self._frees_slot = False

@@ -11,6 +11,7 @@ from calotype.job.v1 import job_service_pb2
 from common.jetstream import JetStream
 from common.loops import run_every
 from common.postgres import Database
+from common.telemetry import metrics, registry
 from services.job.domain.jobs import Snapshot
 from services.job.store import events
 
@@ -75,6 +76,7 @@ class Watchers:
         # Ids of jobs to read, in this order.
         self._changed: dict[str, None] = {}
         self._woken = asyncio.Event()
+        metrics.read(registry.JOB_WATCHERS, lambda: sum(map(len, self._by_job.values())))
 
     async def follow(
         self, tenant: str, job_id: str, *, after: int

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from services.job import counters
 from services.job.domain.failures import Failure, Stage
 from services.job.domain.jobs import Attempt, Fence
 from services.job.store import rows
@@ -44,6 +45,8 @@ def end(connection: Connection, ends: Sequence[End]) -> None:
     """Records the ends of attempts; an attempt that has ended stays as it is."""
     if ends:
         connection.execute(text(END_ATTEMPTS), {"ends": rows.as_parameter([rows.to_json(ended) for ended in ends])})
+    for ended in ends:
+        counters.attempt_ended(connection, ended.outcome, ended.failure)
 
 
 def by_tokens(connection: Connection, tokens: Collection[UUID]) -> list[Attempt]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, text
 
+from services.job import counters
 from services.job.domain.calls import CallOutcome, CallPhase, Consent, ProviderCall, VendorError
 from services.job.domain.proofs import CallRecord
 from services.job.store import rows
@@ -143,6 +144,7 @@ def add(connection: Connection, call: ProviderCall, *, lifts: Sequence[str]) -> 
     if lifts:
         connection.execute(text(LIFT_COVER), {"call_ids": list(lifts), "indexes": list(call.image_indexes)})
     rows.insert(connection, "provider_calls", [rows.to_json(call)])
+    counters.call_begun(connection, call.provider, call.model)
     covered = [
         {
             "call_id": call.id,
@@ -181,7 +183,12 @@ def settle(connection: Connection, outcomes: Sequence[CallOutcome]) -> list[Sett
         return []
     parameter = rows.as_parameter([rows.to_json(outcome) | {"keeps_slot": outcome.keeps_slot} for outcome in outcomes])
     found = connection.execute(text(SETTLE_CALLS), {"outcomes": parameter}).mappings()
-    return [SettledCall(**{**row, "phase": CallPhase(row["phase"])}) for row in found]
+    settled = [SettledCall(**{**row, "phase": CallPhase(row["phase"])}) for row in found]
+    for call in settled:
+        counters.call_settled(
+            connection, provider=call.provider, model=call.model, phase=call.phase, cost_micros=call.cost_micros
+        )
+    return settled
 
 
 def _from_row(row: RowMapping) -> ProviderCall:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from common.ids import new_uuid7
+from services.job import counters
 from services.job.domain.calls import cost_of, needs_consent
 from services.job.domain.claim_end import images_to_retry
 from services.job.domain.jobs import Job, Snapshot
@@ -22,6 +23,7 @@ def write(connection: Connection, changes: Sequence[Change]) -> dict[str, Snapsh
     if not changes:
         return {}
     jobs.apply(connection, changes)
+    counters.changed(connection, changes)
     written = snapshots(connection, [change.after for change in changes])
     _add_events(connection, [(change.transition, written[change.after.id], change.wake) for change in changes])
     return written
@@ -30,6 +32,7 @@ def write(connection: Connection, changes: Sequence[Change]) -> dict[str, Snapsh
 def write_new(connection: Connection, job: Job) -> Snapshot:
     """Inserts a new job with its first event."""
     jobs.add(connection, job)
+    counters.submitted(connection, job)
     snapshot = snapshots(connection, [job])[job.id]
     _add_events(connection, [(Transition.SUBMIT, snapshot, "generate")])
     return snapshot

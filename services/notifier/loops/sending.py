@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from common.errors import DependencyUnavailable
 from common.postgres import Database
+from common.telemetry import metrics, registry
 from common.tracing import span, traceparent
 from services.notifier.application import attempts, payloads
 from services.notifier.application.attempts import Recorded
@@ -73,11 +74,16 @@ class Attempts:
                 outcome = await sending
             finally:
                 sending.cancel()
+            error = "none" if outcome.error is None else outcome.error.value
+            metrics.observe(registry.WEBHOOK_ATTEMPT_SECONDS, outcome.duration_ms / 1_000, error)
             recorded = await self._record(claim, outcome)
         self._counters["attempts"] += 1
-        self._counters["lost" if recorded.state is None else recorded.state.value] += 1
+        state = "lost" if recorded.state is None else recorded.state.value
+        self._counters[state] += 1
+        metrics.count(registry.WEBHOOK_ATTEMPTS, state)
         if recorded.notice is not None:
             self._counters[recorded.notice.value] += 1
+            metrics.count(registry.WEBHOOK_HEALTH_CHANGES, recorded.notice.value)
             self._noticed()
 
     async def _send(self, claim: DeliveryClaim, data: str) -> AttemptOutcome:

@@ -2,7 +2,9 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 
+from common.telemetry import metrics, registry
 from services.notifier.domain.endpoints import NEW_PART, SLOW_PART, SlotShare
 
 #: Part of the slots of the slow or new share from which on a tenant lets others go first.
@@ -35,6 +37,8 @@ class Slots:
         self._used: Counter[SlotShare] = Counter()
         self._overrun: Counter[SlotShare] = Counter()
         self._of_tenant: Counter[tuple[SlotShare, str]] = Counter()
+        for share in SlotShare:
+            metrics.read(registry.WEBHOOK_FREE_SLOTS, partial(self.free, share), share.value)
 
     @property
     def used(self) -> int:

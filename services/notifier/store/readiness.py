@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from services.notifier.domain.endpoints import IN_FLIGHT, SLOW_IN_FLIGHT
+from services.notifier.domain.endpoints import IN_FLIGHT, SLOW_IN_FLIGHT, SlotShare
 from services.notifier.store import rows
 
 #: Deliveries of the endpoint `endpoint` that may be attempted at the same time (`endpoints.in_flight_limit`).
@@ -38,6 +38,15 @@ CROSS JOIN LATERAL (
 WHERE endpoint.id = changed.id
 """  # noqa: S608
 
+OLDEST_READY = """
+SELECT share.name, extract(epoch FROM clock_timestamp() - first.ready_at) AS seconds
+FROM unnest(CAST(:shares AS text[])) AS share (name)
+LEFT JOIN LATERAL (
+    SELECT ready_at FROM webhook_endpoints
+    WHERE webhook_endpoints.share = share.name AND ready_at IS NOT NULL ORDER BY ready_at LIMIT 1
+) AS first ON true
+"""
+
 
 def lock(connection: Connection, endpoint_ids: Collection[UUID]) -> list[UUID]:
     """Locks endpoints, in the order of their ids; returns the ids of those that exist."""
@@ -49,3 +58,9 @@ def refresh(connection: Connection, endpoint_ids: Collection[UUID]) -> None:
     """Computes `ready_at` of endpoints that this transaction has locked."""
     if endpoint_ids:
         connection.execute(text(REFRESH_READY), {"ids": rows.ids(sorted(endpoint_ids))})
+
+
+def oldest_ready(connection: Connection) -> dict[SlotShare, float]:
+    """Returns the seconds for which the endpoint that waits longest has been ready, by share; 0 for none."""
+    found = connection.execute(text(OLDEST_READY), {"shares": [share.value for share in SlotShare]})
+    return {SlotShare(row.name): max(float(row.seconds or 0.0), 0.0) for row in found}

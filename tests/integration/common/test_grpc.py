@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, suppress
 from typing import Any
 
 import grpc
@@ -21,6 +21,7 @@ from common.errors import FieldViolation, ServiceError
 from common.grpc_client import call, channel, open_stream, read_stream, stream
 from common.grpc_server import LIVE, GrpcService, serve
 from common.health import Readiness
+from common.telemetry import metrics
 from common.tracing import span
 from tests.support.patience import PATIENCE
 
@@ -298,3 +299,29 @@ async def test_a_server_that_is_away_is_unavailable() -> None:
             await ask(job_service_pb2_grpc.JobServiceStub(opened), "fine")
 
     assert refusal.value.status is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("tenant", "status"), [("acme", "OK"), ("refused", "FAILED_PRECONDITION"), ("broken", "INTERNAL")]
+)
+async def test_a_call_is_measured_on_both_sides(tenant: str, status: str) -> None:
+    def counted() -> list[float]:
+        return [
+            sample.value
+            for family in metrics.PROCESS.collect()
+            for sample in family.samples
+            if sample.name.startswith("calotype_rpc_")
+            and sample.name.endswith("_count")
+            and sample.labels == {"rpc_method": "calotype.job.v1.JobService/GetJob", "rpc_status": status}
+        ]
+
+    before = sum(counted())
+    service = GrpcService(
+        name="calotype.job.v1.JobService", add=job_service_pb2_grpc.add_JobServiceServicer_to_server, servicer=Service()
+    )
+    async with serve("127.0.0.1:0", [service], ready=Readiness()) as port, channel(f"127.0.0.1:{port}") as opened:
+        stub = job_service_pb2_grpc.JobServiceStub(opened)
+        with suppress(ServiceError):
+            await call(stub.GetJob, job_service_pb2.GetJobRequest(tenant=tenant), timeout=PATIENCE)
+
+    assert sum(counted()) == before + 2
