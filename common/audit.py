@@ -8,7 +8,7 @@ import logging
 import re
 from dataclasses import dataclass
 
-from common.logs import event
+from common.logs import AUDIT_LOGGER, event
 
 ACTION = "audit.action.taken"
 REFUSED = "audit.access.refused"
@@ -25,7 +25,7 @@ NOBODY = "nobody"
 PROCESS = "process"
 #: Characters of a field's value that are written; the rest is cut off.
 MAX_VALUE_LENGTH = 200
-_LOG = logging.getLogger("calotype.audit")
+_LOG = logging.getLogger(AUDIT_LOGGER)
 # A separate level: operators may change the level of the process, and that must hide no decision.
 _LOG.setLevel(logging.INFO)
 _UNPRINTABLE = re.compile(r"[^!-~]")

@@ -12,6 +12,7 @@ from common.declarations import ConsumerSpec
 from common.jetstream import FAILURES, BrokerUnavailable, JetStream, MessageTooLarge
 from common.logs import event
 from common.loops import pause_until
+from common.messaging_spans import end_processing, open_processing
 from common.pulling import Subscription
 from common.telemetry import metrics, registry
 
@@ -117,7 +118,7 @@ async def consume(
             continue
         messages = await subscription.fetch(MAX_BATCH, wait_seconds=1.0)
         if messages:
-            verdicts = await handle([_read(message) for message in messages])
+            verdicts = await _handle(handle, [_read(message) for message in messages], spec)
             await asyncio.gather(
                 *(
                     _apply(broker, message, verdict, parked_subject=parked_subject, dead_subject=dead_subject)
@@ -125,6 +126,29 @@ async def consume(
                 )
             )
     await subscription.close()
+
+
+async def _handle(handle: HandleBatch, messages: Sequence[Message], spec: ConsumerSpec) -> Sequence[Verdict]:
+    """Calls the handler, within a span for each message."""
+    spans = [
+        open_processing(
+            subject=message.subject,
+            template=spec.subject,
+            group=spec.durable,
+            headers=message.headers,
+            size=len(message.body),
+            delivered=message.delivered,
+        )
+        for message in messages
+    ]
+    verdicts: Sequence[Verdict] = ()
+    try:
+        verdicts = await handle(messages)
+    finally:
+        # Without verdicts, the handler has failed, and the messages come again.
+        for span, verdict in zip(spans, verdicts or [Retry(0.0)] * len(spans), strict=True):
+            end_processing(span, type(verdict).__name__.lower())
+    return verdicts
 
 
 async def _apply(broker: JetStream, message: Msg, verdict: Verdict, *, parked_subject: str, dead_subject: str) -> None:

@@ -64,6 +64,6 @@ class AuditedCall:
 
 def _object(request: Any, response: Any) -> str | None:
     """Returns the id of the call's object: from the request, or of what it created; None without any."""
-    created = [getattr(getattr(response, name, None), "id", "") for name in ("job", "webhook")]
+    created = [getattr(getattr(response, name, None), "id", "") for name in ("job", "webhook", "pause")]
     ids = (*(getattr(request, name, "") for name in ("job_id", "webhook_id", "delivery_id", "id")), *created)
     return next((value for value in ids if isinstance(value, str) and value), None)

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 import grpc
 from calotype.error_reasons import Reason
 
-from common import tracing
 from common.config import ConfigError
 from common.errors import ServiceError, from_rpc_error
-from common.grpc_meter import UnaryMeter
+from common.grpc_meter import sent
+from common.grpc_spans import client_interceptors
 from common.grpc_tls import TlsSettings, channel_credentials
 
 T = TypeVar("T")
@@ -63,7 +63,8 @@ async def channel(
         *CHANNEL_OPTIONS,
     ]
     settings = settings or ClientSettings()
-    credentials, interceptors = channel_credentials(settings), [UnaryMeter(), *_bearers(settings.grpc_token)]
+    credentials = channel_credentials(settings)
+    interceptors = [*client_interceptors(address), *_bearers(settings.grpc_token)]
     if credentials is None:
         opened = grpc.aio.insecure_channel(address, options=options, interceptors=interceptors)
     else:
@@ -106,12 +107,6 @@ def _with_token(details: Any, token: str) -> Any:
     return details._replace(metadata=authorized)
 
 
-def metadata() -> tuple[tuple[str, str], ...]:
-    """Returns call metadata with the current trace."""
-    parent = tracing.traceparent()
-    return (("traceparent", parent),) if parent else ()
-
-
 async def call(method: Callable[..., Awaitable[T]], request: Any, *, timeout: float, attempts: int = 1) -> T:
     """Makes a unary call; `timeout` is in seconds and bounds all attempts together.
 
@@ -122,7 +117,8 @@ async def call(method: Callable[..., Awaitable[T]], request: Any, *, timeout: fl
     deadline = time.monotonic() + timeout
     for attempt in range(1, attempts + 1):
         try:
-            return await method(request, timeout=max(deadline - time.monotonic(), 0.001), metadata=metadata())
+            with sent(method):
+                return await method(request, timeout=max(deadline - time.monotonic(), 0.001))
         except grpc.aio.AioRpcError as error:
             failure = from_rpc_error(error)
             is_late = failure.status is grpc.StatusCode.DEADLINE_EXCEEDED and time.monotonic() > deadline + LATE_SECONDS
@@ -136,7 +132,7 @@ async def call(method: Callable[..., Awaitable[T]], request: Any, *, timeout: fl
 
 def stream(method: Callable[..., Any], request: Any) -> AsyncIterator[Any]:
     """Opens and reads a server's stream; leaving the iteration cancels the call. Raises `ServiceError`."""
-    return read_stream(method(request, metadata=metadata()))
+    return read_stream(method(request))
 
 
 async def open_stream(method: Callable[..., Any], request: Any, *, timeout: float) -> Any:
@@ -144,7 +140,7 @@ async def open_stream(method: Callable[..., Any], request: Any, *, timeout: floa
 
     Returns the open stream, for `read_stream`. Raises `ServiceError`.
     """
-    responses = method(request, metadata=metadata())
+    responses = method(request)
     try:
         async with asyncio.timeout(timeout):
             await responses.initial_metadata()

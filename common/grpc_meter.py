@@ -26,21 +26,27 @@ def measured(method: str, context: grpc.aio.ServicerContext[Any, Any]) -> Iterat
         # A number or an enum, by how the status was set; None if none was.
         code: Any = context.code()
         code = code or 0
-        status = status or (code.name if isinstance(code, grpc.StatusCode) else _STATUS_NAMES.get(code, "UNKNOWN"))
+        status = status or (
+            code.name if isinstance(code, grpc.StatusCode) else _STATUS_NAMES.get(code, grpc.StatusCode.UNKNOWN.name)
+        )
         metrics.observe(registry.RPC_SERVER_SECONDS, perf_counter() - began_at, method.lstrip("/"), status)
 
 
-class UnaryMeter(grpc.aio.UnaryUnaryClientInterceptor):
-    """Measures each unary call of a client."""
+@contextmanager
+def sent(method: Any) -> Iterator[None]:
+    """Measures a call at the client; `method` is the stub's callable.
 
-    async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        """Makes the call, and waits for its end."""
-        began_at, status = perf_counter(), "CANCELLED"
-        try:
-            answer = await continuation(client_call_details, request)
-            status = (await answer.code()).name
-        finally:
-            name = client_call_details.method
-            method = (name.decode() if isinstance(name, bytes) else name).lstrip("/")
-            metrics.observe(registry.RPC_CLIENT_SECONDS, perf_counter() - began_at, method, status)
-        return answer
+    An interceptor would begin the call one turn of the event loop later, and its deadline with it.
+    """
+    began_at, status = perf_counter(), "CANCELLED"
+    try:
+        yield
+        status = "OK"
+    except grpc.aio.AioRpcError as error:
+        status = error.code().name
+        raise
+    finally:
+        # The stub keeps the name in an attribute that is not public; other callables have none.
+        name = getattr(method, "_method", b"/other")
+        full_name = (name.decode() if isinstance(name, bytes) else str(name)).lstrip("/")
+        metrics.observe(registry.RPC_CLIENT_SECONDS, perf_counter() - began_at, full_name, status)

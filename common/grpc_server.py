@@ -19,14 +19,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
-from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from common import tracing
 from common.errors import ServiceError, to_status
 from common.grpc_access import OPEN, Authorizer, ServerSecurity
 from common.grpc_audit import AuditedCall
 from common.grpc_meter import measured
 from common.grpc_probes import Probes
+from common.grpc_spans import ServerSpan
 from common.health import Readiness
 from common.lifecycle import StartError
 
@@ -49,17 +48,6 @@ _NO_MESSAGE = ServiceError(
 )
 _UNIMPLEMENTED = ServiceError(
     status=grpc.StatusCode.UNIMPLEMENTED, reason=Reason.NOT_FOUND, message="This service does not offer this method."
-)
-#: Status codes of a defect or an outage of this service; the others are regular responses to the request.
-_SERVER_FAULTS = frozenset(
-    {
-        grpc.StatusCode.UNKNOWN,
-        grpc.StatusCode.INTERNAL,
-        grpc.StatusCode.UNAVAILABLE,
-        grpc.StatusCode.DATA_LOSS,
-        grpc.StatusCode.UNIMPLEMENTED,
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-    }
 )
 
 
@@ -192,7 +180,7 @@ class _Interceptor(grpc.aio.ServerInterceptor):
 def _unary(inner: Any, method: str, parent: str | None, security: ServerSecurity) -> Any:
     async def handle(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         call = _audited(method, context, security)
-        with _span(method, parent) as span, measured(method, context):
+        with ServerSpan(method, parent).current() as span, measured(method, context):
             try:
                 response = await inner(await _admitted(security.authorizer, call, context, span), context)
             except BaseException as error:
@@ -200,6 +188,7 @@ def _unary(inner: Any, method: str, parent: str | None, security: ServerSecurity
                 await _abort(error, context, span, method)
                 raise
             call.done(response)
+            span.succeeded(context)
             return response
 
     return handle
@@ -209,12 +198,11 @@ def _stream(inner: Any, method: str, parent: str | None, security: ServerSecurit
     async def handle(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         call = _audited(method, context, security)
         # Not the current span: the consumer of a generator runs in another context.
-        span = tracing.open_span(
-            method.lstrip("/"), kind=SpanKind.SERVER, parent=parent, attributes=_attributes(method)
-        )
+        span = ServerSpan(method, parent)
         try:
             async for response in inner(await _admitted(security.authorizer, call, context, span), context):
                 yield response
+            span.succeeded(context)
         except BaseException as error:
             call.failed(error)
             await _abort(error, context, span, method)
@@ -249,13 +237,13 @@ def _audited(method: str, context: grpc.aio.ServicerContext[Any, Any], security:
 
 
 async def _admitted(
-    authorizer: Authorizer | None, call: AuditedCall, context: grpc.aio.ServicerContext[Any, Any], span: Any
+    authorizer: Authorizer | None, call: AuditedCall, context: grpc.aio.ServicerContext[Any, Any], span: ServerSpan
 ) -> Any:
     """Receives and returns the request message of a caller that may make this call. Raises `ServiceError`."""
     if authorizer is not None:
         call.identity = authorizer.identify(context)
         authorizer.admit(call.identity, call.method, None)
-        span.set_attribute("enduser.id", call.identity.name)
+        span.caller(call.identity.name)
     call.request = await _message(context)
     if authorizer is not None and call.identity is not None:
         authorizer.admit(call.identity, call.method, call.request)
@@ -272,28 +260,21 @@ async def _message(context: grpc.aio.ServicerContext[Any, Any]) -> Any:
     return message
 
 
-def _span(method: str, parent: str | None) -> Any:
-    return tracing.span(
-        method.lstrip("/"), kind=SpanKind.SERVER, parent=parent, attributes=_attributes(method), judges_itself=True
-    )
-
-
-def _attributes(method: str) -> dict[str, str | int | float | bool]:
-    service, _, name = method.lstrip("/").partition("/")
-    return {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
-
-
-async def _abort(error: BaseException, context: grpc.aio.ServicerContext[Any, Any], span: Any, method: str) -> None:
-    if isinstance(error, asyncio.CancelledError | GeneratorExit | grpc.aio.AbortError):
-        span.set_attribute("rpc.status_code", "CANCELLED")
+async def _abort(
+    error: BaseException, context: grpc.aio.ServicerContext[Any, Any], span: ServerSpan, method: str
+) -> None:
+    if isinstance(error, grpc.aio.AbortError):
+        # The servicer itself has aborted the call, with the status of the context.
+        span.ended(context.code())
+        return
+    if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        span.canceled(context)
         return
     if isinstance(error, NotImplementedError):
         sent = _UNIMPLEMENTED
     else:
         sent = error if isinstance(error, ServiceError) else _INTERNAL
-    span.set_attribute("rpc.status_code", sent.status.name)
-    if sent.status in _SERVER_FAULTS:
-        span.set_status(Status(StatusCode.ERROR, sent.reason))
+    span.ended(sent.status, reason=sent.reason)
     if sent is _INTERNAL:
         _LOG.error("rpc.failed", extra={"method": method}, exc_info=error)
     await context.abort_with_status(rpc_status.to_status(to_status(sent)))

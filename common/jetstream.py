@@ -237,7 +237,7 @@ async def connect(
     async def failed(error: Exception) -> None:
         # An operator must mend a credential or a certificate; other errors pass.
         level = logging.ERROR if is_refused(error) or isinstance(error, ssl.SSLError) else logging.DEBUG
-        event(_LOG, level, "broker.error", reason=repr(error))
+        event(_LOG, level, "broker.failed", reason=repr(error))
 
     client = await _connect(
         url,

@@ -105,11 +105,13 @@ class LeasedWork(Generic[W]):
         run: Run[W],
         wakeups: WakeUps | None,
         lease_of: LeaseOf[W] = attrgetter("lease_seconds"),
+        id_of: Callable[[W], str] = attrgetter("job_id"),
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._name = name
         self._slots = slots
         self._lease_of = lease_of
+        self._id_of = id_of
         self._claim = claim
         self._renew = renew
         self._run = run
@@ -127,6 +129,10 @@ class LeasedWork(Generic[W]):
     def busy(self) -> int:
         """Number of filled slots."""
         return len(self._busy)
+
+    def held_ids(self) -> list[str]:
+        """Returns the ids of the jobs whose work fills the slots."""
+        return sorted({self._id_of(slot.work) for slot in self._busy.values()})
 
     async def work(self, stop: asyncio.Event, *, grace_seconds: float) -> None:
         """Works until `stop` is set; then waits up to `grace_seconds` for the running work, and cancels the rest."""

@@ -1,47 +1,49 @@
 """Logs: one line per event, as JSON for machines or as text for people."""
 
-import json
+import io
 import logging
+import os
 import sys
-from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
-from opentelemetry import trace
+from common.log_lines import JsonFormatter, TextFormatter
+from common.log_writer import BackgroundHandler
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+#: Levels that an operator may set, from the most to the least lines.
+LEVELS = ("debug", "info", "warning", "error")
+#: Logger of the audit log: its lines are the last to be left out when nobody reads them.
+AUDIT_LOGGER = "calotype.audit"
+#: `auto` is text on a terminal, and otherwise JSON.
+Form = Literal["auto", "text", "json"]
+# These log every request and every retry; the code that uses them logs what matters.
+_NOISY = ("httpx", "httpcore", "urllib3", "nats", "google.auth", "asyncio", "grpc", "PIL", "opentelemetry.exporter")
 
 
-def configure(*, service: str, level: str, form: Literal["text", "json"]) -> None:
+def configure(*, service: str, level: str, form: Form) -> None:
     """Sends all logs of the process to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Json(service) if form == "json" else _Text())
+    stream = sys.stderr
+    is_terminal = stream.isatty()
+    is_text = form == "text" or (form == "auto" and is_terminal)
+    handler = _handler(stream)
+    handler.setFormatter(TextFormatter(colour=is_terminal and _may_colour()) if is_text else JsonFormatter(service))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    # These log every request and every retry; the code that uses them logs what matters.
-    for noisy in (
-        "httpx",
-        "httpcore",
-        "urllib3",
-        "nats",
-        "google.auth",
-        "asyncio",
-        "grpc",
-        "PIL",
-        "opentelemetry.exporter",
-    ):
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
-
-
-LEVELS = ("debug", "info", "warning", "error")
+    set_level(level)
 
 
 def set_level(level: str) -> str:
     """Sets the log level of the whole process; returns the previous level."""
+    before = current_level()
     root = logging.getLogger()
-    before = logging.getLevelName(root.level).lower()
     root.setLevel(level.upper())
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     return before
+
+
+def current_level() -> str:
+    """Returns the log level of the process, one of `LEVELS` once it is configured."""
+    return logging.getLevelName(logging.getLogger().level).lower()
 
 
 def event(logger: logging.Logger, level: int, name: str, **fields: Any) -> None:
@@ -49,36 +51,12 @@ def event(logger: logging.Logger, level: int, name: str, **fields: Any) -> None:
     logger.log(level, name, extra=fields)
 
 
-def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    return {key: value for key, value in vars(record).items() if key not in _STANDARD}
+def _handler(stream: TextIO) -> logging.Handler:
+    try:
+        return BackgroundHandler(stream.fileno(), reserved=(AUDIT_LOGGER,))
+    except io.UnsupportedOperation:
+        return logging.StreamHandler(stream)
 
 
-class _Json(logging.Formatter):
-    def __init__(self, service: str) -> None:
-        super().__init__()
-        self._service = service
-
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "service": self._service,
-            "logger": record.name,
-            "message": record.getMessage(),
-            **_fields(record),
-        }
-        context = trace.get_current_span().get_span_context()
-        if context.is_valid:
-            line["trace_id"] = trace.format_trace_id(context.trace_id)
-            line["span_id"] = trace.format_span_id(context.span_id)
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
-
-
-class _Text(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        moment = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3]
-        fields = " ".join(f"{key}={value}" for key, value in _fields(record).items())
-        line = f"{moment} {record.levelname.lower():<7} {record.name}: {record.getMessage()} {fields}".rstrip()
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+def _may_colour() -> bool:
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -14,13 +14,12 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from common import after_commit
 from common.errors import DependencyUnavailable
 from common.telemetry import metrics, registry
 
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
-#: Key of the actions of a transaction in `Connection.info`.
-_AFTER_COMMIT = "after_commit"
 
 SERIALIZATION_FAILURE = "40001"
 DEADLOCK_DETECTED = "40P01"
@@ -44,16 +43,6 @@ class LockTimeout(DatabaseUnavailable):
 def driver_url(url: str) -> str:
     """Returns the URL with its driver: SQLAlchemy would choose another driver for a bare `postgresql://`."""
     return make_url(url).set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
-
-
-def after_commit(connection: Connection, action: Callable[[], None]) -> None:
-    """Has `Database` run an action once the connection's transaction is committed; without a commit it never runs.
-
-    For counting what was written. The action runs in the transaction's thread and must not fail.
-    """
-    actions = connection.info.get(_AFTER_COMMIT)
-    if actions is not None:
-        actions.append(action)
 
 
 class Database:
@@ -149,11 +138,11 @@ class Database:
         await asyncio.to_thread(self._threads.shutdown)
         self._engine.dispose()
 
-    def _commit(self, work: Callable[[Connection], T]) -> T:
-        actions: list[Callable[[], None]] = []
+    def _transact_once(self, work: Callable[[Connection], T]) -> T:
         with self._engine.begin() as connection:
-            connection.info[_AFTER_COMMIT] = actions
+            after_commit.begin(connection)
             result = work(connection)
+            actions = after_commit.take(connection)
         for action in actions:
             action()
         return result
@@ -161,7 +150,7 @@ class Database:
     def _transact(self, work: Callable[[Connection], T], attempts: int) -> T:
         for attempt in range(1, attempts + 1):
             try:
-                return self._commit(work)
+                return self._transact_once(work)
             except PoolTimeoutError as error:
                 raise DatabaseUnavailable("All database connections are busy.") from error
             except DBAPIError as error:

@@ -9,12 +9,12 @@ from functools import partial
 from calotype.environment import SETTINGS
 from calotype.size_limits import MAX_JOB_MESSAGE_BYTES
 
-from common import config, http_server, lifecycle, logs
+from common import admin_port, config, http_server, lifecycle, logs
 from common.grpc_client import channel
 from common.health import Readiness
 from common.loops import run_every
 from common.network.addresses import is_loopback
-from common.telemetry import admin_port
+from common.telemetry import trace_links
 from common.tracing import tracing
 from gateway.app import create_app
 from gateway.auth.authenticator import Authenticator
@@ -36,7 +36,7 @@ async def main(stop: asyncio.Event) -> None:
     return_large_blocks()
     settings = config.load(Settings, environ=os.environ, known=SETTINGS)
     logs.configure(service="gateway", level=settings.log_level, form=settings.log_format)
-    keys_file = _keys_file(settings)
+    keys_file, trace_url = _keys_file(settings), trace_links.checked(settings.trace_url)
     keyring = keys_file.load() if keys_file else None
     ready = Readiness(readiness.NAME)
     async with AsyncExitStack() as stack:
@@ -59,6 +59,8 @@ async def main(stop: asyncio.Event) -> None:
             authenticator=authenticator,
             ready=ready,
             draining=stop,
+            board_url=settings.board_url,
+            trace_url=trace_url,
         )
         stack.push_async_callback(deps.images.close)
         # Stops after the tasks and the server below, so that metrics can be scraped while that one drains.

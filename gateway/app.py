@@ -15,6 +15,8 @@ from gateway.http.middleware import RequestMiddleware, instance_of, request_id_o
 from gateway.problems.problem import Problem, Violation, invalid
 from gateway.routes import (
     admin,
+    admin_jobs,
+    admin_pauses,
     catalogue,
     client_tokens,
     events,
@@ -51,6 +53,8 @@ _RESOURCES = (
     openai_images,
     openai_models,
     admin,
+    admin_jobs,
+    admin_pauses,
     health,
     pages,
 )

@@ -55,6 +55,10 @@ class Dependencies:
     """Conditions that `/readyz` reports."""
     draining: asyncio.Event
     """Set when the gateway begins to stop; streams and waiting requests then end."""
+    board_url: str | None = None
+    """Address of the dashboard of a job, with `{job_id}` or `{trace_id}` in it; None without one."""
+    trace_url: str | None = None
+    """Address of a trace with `{trace_id}` for its id; None: jobs have no such link."""
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     """Returns the time in UTC."""
     timeouts: StreamTimeouts = field(default_factory=StreamTimeouts)
@@ -87,6 +91,7 @@ class Dependencies:
             now=self.clock(),
             grant=principal.grant,
             locale=locales.locale_of(request),
+            trace_url=self.trace_url,
         )
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from common.admin_port import AdminSettings
 from common.grpc_client import ClientSettings
-from common.telemetry.admin_port import AdminSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,13 @@ class Settings(ClientSettings, AdminSettings):
     #: Set by `calotype up` alone: local callers need no key while every provider is free. A gateway that listens on
     #: another address than loopback requires a key nevertheless.
     keyless_while_free: bool = False
+    #: Address of a dashboard of one job, for `links.board` in the operators' view of a job; `{job_id}` and `{trace_id}`
+    #: in it are replaced. Unset, the link is null.
+    board_url: str | None = None
+    #: URL of a trace at the program that shows traces, with `{trace_id}` for its id, such as
+    #: `https://traces.example/trace/{trace_id}`; jobs then have it as `links.trace`. Unset: null.
+    trace_url: str | None = None
     #: Least severe level that is written to the log; audit events are always written.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    #: `json` writes one JSON object per line, `text` lines for people.
-    log_format: Literal["text", "json"] = "json"
+    #: `json` writes one JSON object per line, `text` lines for people; `auto` is `text` on a terminal, else `json`.
+    log_format: Literal["auto", "text", "json"] = "auto"

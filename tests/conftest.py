@@ -16,6 +16,21 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("calotype")
 
+#: Files that take the longest, the slowest first: a file runs on one worker, and the last to start may end alone.
+STARTED_FIRST = (
+    "tests/e2e/test_openapi_holds.py",
+    "tests/integration/gateway/test_process.py",
+    "tests/integration/uploader/test_process.py",
+    "tests/integration/gateway/test_typescript.py",
+)
+ROOT = Path(__file__).parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Moves the tests of the files that take the longest to the front; all else stays in order."""
+    places = {ROOT / path: place for place, path in enumerate(STARTED_FIRST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def decoding_processes() -> Iterator[None]:

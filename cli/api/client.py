@@ -22,6 +22,8 @@ STREAM_SECONDS = 40.0
 #: Seconds that an API may be unreachable after its first response, and seconds between two tries.
 OUTAGE_SECONDS = 60.0
 RETRY_SECONDS = 1.0
+#: Pages of a job's changes that are read, 100 each.
+MAX_EVENT_PAGES = 10
 #: Statuses of a gateway that restarts, and of a proxy whose gateway is away.
 UNAVAILABLE_STATUSES = frozenset({502, 503, 504})
 
@@ -73,7 +75,7 @@ def connection_options(*, operator: bool = False) -> Callable[[Callable[..., Any
         )
         @click.option(
             "--api-key",
-            envvar="CALOTYPE_API_KEY",
+            envvar=["CALOTYPE_OPERATOR_KEY", "CALOTYPE_API_KEY"] if operator else "CALOTYPE_API_KEY",
             show_envvar=True,
             help=f"Key of {'an operator' if operator else 'a tenant'}. Default: that of the stack in --data.",
         )
@@ -155,6 +157,17 @@ class GatewayApi:
     def providers(self) -> dict[str, Any]:
         """Returns the catalogue."""
         return self.send("GET", "/v1/providers")
+
+    def any_job(self, job_id: str) -> dict[str, Any]:
+        """Returns all that operators see of a job of any tenant, with up to `MAX_EVENT_PAGES` pages of its changes."""
+        path = f"/v1/admin/jobs/{quote(job_id, safe='')}"
+        view = self.send("GET", path)
+        for _ in range(MAX_EVENT_PAGES - 1):
+            if not view["has_older_events"]:
+                break
+            older = self.send("GET", path, params={"events_before": view["events"][-1]["sequence"]})
+            view |= {"events": view["events"] + older["events"], "has_older_events": older["has_older_events"]}
+        return view
 
     def dead_letters(self, *, page_size: int, page_token: str, parked: bool) -> dict[str, Any]:
         """Returns a page of dead letters; with `parked`, of the messages that are still retried automatically."""

@@ -15,7 +15,7 @@ LEAST_CELLS = 8
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Prints a table to standard output; on a terminal the last column is cut at its edge, all others are whole."""
-    lines = [[*headers], *([_printable(cell) for cell in row] for row in rows)]
+    lines = [[*headers], *([printable(cell) for cell in row] for row in rows)]
     widths = [max(cell_len(line[column]) for line in lines) for column in range(len(headers) - 1)]
     remaining_width = Console().width - sum(widths) - len(GAP) * len(widths) if sys.stdout.isatty() else None
     for line in lines:
@@ -31,8 +31,8 @@ def local_time(timestamp: str, *, now: datetime | None = None) -> str:
     return moment.strftime("%H:%M" if is_today else "%Y-%m-%d %H:%M")
 
 
-def _printable(text: str) -> str:
-    """The text without line breaks and control characters, which a terminal would obey."""
+def printable(text: str) -> str:
+    """Returns the text without line breaks and control characters, which a terminal would obey."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 

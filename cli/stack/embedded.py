@@ -108,6 +108,7 @@ class EmbeddedStack:
             grpc_token=secrets.grpc_token,
             storage_tokens=dict(secrets.storage_tokens),
             pids={name: [child.pid for child in children] for name, children in self._children.items()},
+            operations=assembled.operations,
             admin=assembled.admin,
         )
         self._record()

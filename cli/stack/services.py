@@ -74,7 +74,16 @@ SERVICES = (
 )
 #: Phases of stopping: no service loses another that it still needs.
 STOPPING_ORDER = (("gateway",), ("generator", "uploader", "notifier"), ("job",))
-_OF_OTHERS = {"URL", "API_KEY", "GRPC_TLS_CERT", "GRPC_TLS_KEY", "GRPC_TLS_CA", "NATS_TLS_CA", "STREAM_REPLICAS"}
+_OF_OTHERS = {
+    "URL",
+    "API_KEY",
+    "OPERATOR_KEY",
+    "GRPC_TLS_CERT",
+    "GRPC_TLS_KEY",
+    "GRPC_TLS_CA",
+    "NATS_TLS_CA",
+    "STREAM_REPLICAS",
+}
 #: Variables that the stack sets itself or that are for client commands: never taken from the caller's environment.
 _NOT_INHERITED = frozenset(
     f"{PREFIX}{name}{suffix}"
@@ -118,6 +127,8 @@ class Assembled:
     programs: dict[str, list[Program]]
     #: `host:port` for gRPC of each service's first replica; `worker` is job-service's port for workers.
     addresses: dict[str, str]
+    #: `host:port` of OperationsService of all replicas, by service; the gateway has none.
+    operations: dict[str, list[str]]
     #: URLs of all replicas' admin ports, by service; `/metrics` is there.
     admin: dict[str, list[str]]
 
@@ -141,9 +152,12 @@ def assemble(wiring: Wiring, ports: Ports) -> Assembled:
         for service in SERVICES
     }
     addresses = {name: first["GRPC_LISTEN"] for name, (first, *_) in listens.items() if "GRPC_LISTEN" in first}
-    admin = {name: [f"http://{listen['ADMIN_LISTEN']}" for listen in of_all] for name, of_all in listens.items()}
-    worker = {"worker": listens["job"][0]["WORKER_LISTEN"]}
-    return Assembled(programs=programs, addresses=addresses | worker, admin=admin)
+    return Assembled(
+        programs=programs,
+        addresses=addresses | {"worker": listens["job"][0]["WORKER_LISTEN"]},
+        operations={name: [listen["GRPC_LISTEN"] for listen in listens[name]] for name in addresses},
+        admin={name: [f"http://{listen['ADMIN_LISTEN']}" for listen in of_all] for name, of_all in listens.items()},
+    )
 
 
 def _credentials(service: Service, wiring: Wiring) -> dict[str, str]:

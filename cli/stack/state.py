@@ -4,7 +4,7 @@ import json
 import signal
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,10 @@ class StackState:
     storage_tokens: dict[str, str]
     #: Process ids of all replicas, by service or server.
     pids: dict[str, list[int]]
+    #: `host:port` of OperationsService of all replicas, by service.
+    operations: dict[str, list[str]] = field(default_factory=dict)
     #: URLs of all replicas' admin ports, by service; `/metrics` is there.
-    admin: dict[str, list[str]]
+    admin: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def database_urls(self) -> dict[str, str]:

@@ -1,11 +1,15 @@
 """What the registry of telemetry declares: attributes, spans and metrics."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 from opentelemetry.trace import SpanKind
 
 AttributeType = Literal["string", "int", "double", "boolean", "string[]"]
+#: An attribute in the name of a span, such as `{http.route}`.
+_PART = re.compile(r"\{([a-z_.]+)\}")
 
 
 class Attribute(str):
@@ -39,7 +43,7 @@ class Attribute(str):
 class SpanType:
     """A kind of span."""
 
-    #: Its name; a part in braces is an attribute's value with few values, such as `image_generation {model}`.
+    #: Its name; a part in braces is the value of that attribute, one with few values: `{http.request.method}`.
     name: str
     #: What it covers.
     meaning: str
@@ -49,6 +53,14 @@ class SpanType:
     services: tuple[str, ...]
     #: Attributes that it may have.
     attributes: tuple[Attribute, ...] = ()
+
+    def title(self, attributes: "Mapping[Attribute, Any]") -> str:
+        """Returns the name of a span with these attributes; parts without a value are left out."""
+        if "{" not in self.name:
+            return self.name
+        return " ".join(
+            _PART.sub(lambda part: str(attributes.get(cast("Attribute", part[1])) or ""), self.name).split()
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -573,7 +573,7 @@ export interface paths {
         };
         /**
          * Get a job of any tenant
-         * @description Returns the job, its tenant and its attempts, with the providers' own error messages.
+         * @description Returns all that is known of the job: what is wrong or what it waits for, its attempts with their provider calls and the providers' own error messages, its lease, its changes, and the deliveries of its events. If the notifier does not respond, `deliveries.available` is false and the rest is complete.
          */
         get: operations["getAnyJob"];
         put?: never;
@@ -598,6 +598,166 @@ export interface paths {
         get: operations["listSpend"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/jobs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List jobs of all tenants, newest first
+         * @description Returns a page of jobs that match every filter. One call examines 1,000 jobs at most: a page may be shorter than `page_size`, even empty, before the last one; continue while there is a `next_page_token`.
+         */
+        get: operations["listAnyJobs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/pauses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List pauses
+         * @description Returns what is paused now: providers, tenants, the queue.
+         */
+        get: operations["listPauses"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/providers/{name}:pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Pause a provider
+         * @description No waiting job is claimed for the provider; jobs with a fallback go to that. Jobs that a worker holds go on, and new jobs are accepted and wait. A repetition changes the note.
+         */
+        post: operations["pauseProvider"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/providers/{name}:resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resume a provider
+         * @description Ends the pause of a provider, and wakes generators.
+         */
+        post: operations["resumeProvider"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/tenants/{name}:pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Pause a tenant
+         * @description No waiting job of the tenant is claimed. The tenant may have any name. Jobs that a worker holds go on, and new jobs are accepted and wait. A repetition changes the note.
+         */
+        post: operations["pauseTenant"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/tenants/{name}:resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resume a tenant
+         * @description Ends the pause of a tenant, and wakes generators.
+         */
+        post: operations["resumeTenant"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/queue:pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Pause the queue
+         * @description No waiting job of any tenant is claimed. Jobs that a worker holds go on, and new jobs are accepted and wait. A repetition changes the note.
+         */
+        post: operations["pauseQueue"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/queue:resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resume the queue
+         * @description Ends the pause of the queue, and wakes generators. Paused providers and tenants stay paused.
+         */
+        post: operations["resumeQueue"];
         delete?: never;
         options?: never;
         head?: never;
@@ -671,8 +831,24 @@ export interface components {
             status: "ok";
         };
         /**
+         * AnyJobPage
+         * @description A page of jobs of all tenants.
+         */
+        AnyJobPage: {
+            /**
+             * Jobs
+             * @description Jobs of this page, newest first.
+             */
+            jobs: components["schemas"]["TenantJobView"][];
+            /**
+             * Next Page Token
+             * @description Value of `page_token` for the next page; null on the last page.
+             */
+            next_page_token: string | null;
+        };
+        /**
          * AnyJobView
-         * @description A job of any tenant with its attempts, which include the providers' own error messages.
+         * @description A job of any tenant with all that is known of it, including the providers' own error messages.
          */
         AnyJobView: {
             /**
@@ -680,13 +856,36 @@ export interface components {
              * @description Tenant that owns the job.
              */
             tenant: string;
-            /** @description The job. */
+            /** @description What is wrong with the job, or what it waits for. */
+            summary: components["schemas"]["JobSummaryView"];
+            /** @description The job; `wait` says why it waits. */
             job: components["schemas"]["JobView"];
             /**
              * Attempts
              * @description Attempts, oldest first.
              */
             attempts: components["schemas"]["AttemptView"][];
+            /** @description Lease of the worker that holds the job; null if none does. */
+            lease: components["schemas"]["LeaseView"] | null;
+            /**
+             * Events
+             * @description Up to 100 changes, newest first.
+             */
+            events: components["schemas"]["JobEventView"][];
+            /**
+             * Has Older Events
+             * @description True if there are older changes: request them with the lowest `sequence` as `events_before`.
+             */
+            has_older_events: boolean;
+            /** @description Deliveries to webhooks and to the callback URL. */
+            deliveries: components["schemas"]["JobDeliveriesView"];
+            /**
+             * Trace Id
+             * @description Trace of the job, 32 hexadecimal digits; null if it has none.
+             */
+            trace_id: string | null;
+            /** @description Addresses of the trace and the dashboard. */
+            links: components["schemas"]["OperatorLinksView"];
         };
         /**
          * ArtifactView
@@ -1304,6 +1503,18 @@ export interface components {
             };
         };
         /**
+         * CreatePause
+         * @description A new pause, or the new note of one in effect.
+         */
+        CreatePause: {
+            /**
+             * Note
+             * @description Note for other operators; one line of at most 500 characters.
+             * @default
+             */
+            note?: string;
+        };
+        /**
          * CreateWebhook
          * @description A new webhook endpoint.
          */
@@ -1713,6 +1924,11 @@ export interface components {
              */
             actions: components["schemas"]["Action"][];
             /**
+             * Next Try At
+             * @description When the job will be tried next, if it waits for a known time; null otherwise.
+             */
+            next_try_at: string | null;
+            /**
              * Poll After Ms
              * @description Milliseconds after which to poll again; null for a final job, which need not be polled.
              */
@@ -2105,6 +2321,56 @@ export interface components {
             uploading: number;
         };
         /**
+         * JobDeliveriesView
+         * @description Deliveries of a job's events to webhooks and to its callback URL.
+         */
+        JobDeliveriesView: {
+            /**
+             * Available
+             * @description False if the notifier did not respond: `deliveries` is empty then, whatever there may be.
+             */
+            available: boolean;
+            /**
+             * Problem
+             * @description Why the deliveries are not available; null if they are.
+             */
+            problem: string | null;
+            /**
+             * Deliveries
+             * @description Deliveries, newest first, at most 100.
+             */
+            deliveries: components["schemas"]["DeliveryView"][];
+            /**
+             * Has More
+             * @description True if there are more than these.
+             */
+            has_more: boolean;
+        };
+        /**
+         * JobEventView
+         * @description One change of a job.
+         */
+        JobEventView: {
+            /**
+             * Sequence
+             * @description Number of the change, from 1.
+             */
+            sequence: number;
+            /**
+             * Type
+             * @description Name of the change, such as `job.claimed`.
+             */
+            type: string;
+            /** @description Status after the change. */
+            status: components["schemas"]["JobStatus"];
+            /**
+             * Occurred At
+             * Format: date-time
+             * @description When it was made.
+             */
+            occurred_at: string;
+        };
+        /**
          * JobPage
          * @description A page of jobs, newest first.
          */
@@ -2134,6 +2400,39 @@ export interface components {
          * @enum {string}
          */
         JobStatus: "queued" | "processing" | "generating" | "uploading" | "completed" | "failed" | "canceled";
+        /**
+         * JobSummaryView
+         * @description What is wrong with a job, or what it waits for, in short.
+         */
+        JobSummaryView: {
+            /**
+             * Stage
+             * @description Stage of the failure; `webhook` for a final job with an undelivered event; else the job's status.
+             */
+            stage: string;
+            /**
+             * Code
+             * @description Class of the failure or wait; null if nothing is wrong.
+             */
+            code: string | null;
+            /**
+             * Reason
+             * @description Reason of the failure or wait, from the catalogue in docs/errors.md; of a webhook, the attempt's error.
+             */
+            reason: string | null;
+            /**
+             * Message
+             * @description What happened, in one or two sentences; null if nothing is wrong.
+             */
+            message: string | null;
+            /** @description The last provider call; null before the first. */
+            provider_call: components["schemas"]["ProviderCallView"] | null;
+            /**
+             * Next Step
+             * @description What happens next, or what to do, in one or two sentences.
+             */
+            next_step: string;
+        };
         /**
          * JobView
          * @description A request for images and its state, as of `sequence`. Every key is present.
@@ -2192,6 +2491,8 @@ export interface components {
              * @description Position among the tenant's queued jobs, from 1; null if the job is not queued.
              */
             queue_position: number | null;
+            /** @description Why the job waits; null if a worker holds it, if it is final, in lists, and in later `job` events of a stream. */
+            wait: components["schemas"]["WaitView"] | null;
             /** @description Known cost of the job. */
             cost: components["schemas"]["CostView"];
             /**
@@ -2242,6 +2543,34 @@ export interface components {
             links: components["schemas"]["LinksView"];
         };
         /**
+         * LeaseView
+         * @description The claim by which a worker holds a job.
+         */
+        LeaseView: {
+            /**
+             * Worker
+             * @description Name of the worker.
+             */
+            worker: string;
+            /**
+             * Claim Number
+             * @description Number of the claim, as in `attempts`.
+             */
+            claim_number: number;
+            /**
+             * Locked At
+             * Format: date-time
+             * @description When the worker claimed the job.
+             */
+            locked_at: string;
+            /**
+             * Expires At
+             * Format: date-time
+             * @description When the job is taken back from the worker, unless it renews the lease.
+             */
+            expires_at: string;
+        };
+        /**
          * LinksView
          * @description Absolute addresses for this job.
          */
@@ -2273,7 +2602,7 @@ export interface components {
             attempts: string;
             /**
              * Trace
-             * @description Address of the job's trace. Not available yet: always null.
+             * @description Address of the job's trace; null if the installation has no address for traces.
              */
             trace: string | null;
         };
@@ -2397,6 +2726,22 @@ export interface components {
             owned_by: string;
         };
         /**
+         * OperatorLinksView
+         * @description Addresses of other tools with data about the job.
+         */
+        OperatorLinksView: {
+            /**
+             * Trace
+             * @description The trace, by the gateway's setting `CALOTYPE_TRACE_URL`; null without the setting or without a trace.
+             */
+            trace: string | null;
+            /**
+             * Board
+             * @description The dashboard, by the gateway's setting `CALOTYPE_BOARD_URL`; null without the setting.
+             */
+            board: string | null;
+        };
+        /**
          * OptionRuleView
          * @description The values that a job may give for one option in `provider_options`.
          */
@@ -2470,6 +2815,56 @@ export interface components {
          * @enum {string}
          */
         OutputFormat: "png" | "jpeg" | "webp";
+        /**
+         * PauseKindName
+         * @description What is paused.
+         *
+         *     - `provider`: a provider: no waiting job is sent to it
+         *     - `tenant`: a tenant: none of its waiting jobs is claimed
+         *     - `queue`: the queue: no waiting job is claimed
+         * @enum {string}
+         */
+        PauseKindName: "provider" | "tenant" | "queue";
+        /**
+         * PauseList
+         * @description All pauses in effect.
+         */
+        PauseList: {
+            /**
+             * Pauses
+             * @description Pauses, oldest first.
+             */
+            pauses: components["schemas"]["PauseView"][];
+        };
+        /**
+         * PauseView
+         * @description A pause in effect: waiting jobs of the provider, of the tenant, or all, are not claimed.
+         */
+        PauseView: {
+            /** @description What is paused. */
+            kind: components["schemas"]["PauseKindName"];
+            /**
+             * Name
+             * @description Provider or tenant; null for the queue.
+             */
+            name: string | null;
+            /**
+             * Note
+             * @description What the operator wrote about it; null for nothing.
+             */
+            note: string | null;
+            /**
+             * Paused By
+             * @description Who paused, or changed the note last: tenant and key of the operator.
+             */
+            paused_by: string;
+            /**
+             * Paused At
+             * Format: date-time
+             * @description When the pause began.
+             */
+            paused_at: string;
+        };
         /**
          * Priority
          * @description Order among the tenant's own jobs.
@@ -2995,6 +3390,17 @@ export interface components {
          */
         ResponseFormat: "url" | "b64_json";
         /**
+         * ResumedView
+         * @description The end of a pause.
+         */
+        ResumedView: {
+            /**
+             * Resumed
+             * @description False if nothing of this name was paused.
+             */
+            resumed: boolean;
+        };
+        /**
          * RetryJob
          * @description How to retry a failed job; every field is optional.
          */
@@ -3138,6 +3544,19 @@ export interface components {
          */
         Stage: "queued" | "processing" | "generating" | "uploading" | "persisting";
         /**
+         * TenantJobView
+         * @description A job and its tenant.
+         */
+        TenantJobView: {
+            /**
+             * Tenant
+             * @description Tenant that owns the job.
+             */
+            tenant: string;
+            /** @description The job; its `queue_position` is null. */
+            job: components["schemas"]["JobView"];
+        };
+        /**
          * TenantQueueView
          * @description Number of jobs of one tenant.
          */
@@ -3257,6 +3676,11 @@ export interface components {
              * @description True: a completed job has fewer images than requested; null: any.
              */
             images_missing: boolean | null;
+            /**
+             * Wait
+             * @description What the job waits for, `wait.reason`; null: any, or nothing.
+             */
+            wait: components["schemas"]["WaitReason"] | null;
         };
         /**
          * UiStateList
@@ -3361,6 +3785,52 @@ export interface components {
              *     }
              */
             input_tokens_details: components["schemas"]["TokenDetailsView"];
+        };
+        /**
+         * WaitReason
+         * @description What a job waits for.
+         *
+         *     - `retry`: its next try, after a failure that may pass
+         *     - `provider_limit`: a limit of the provider: the provider named it, or `max_concurrency` is used up
+         *     - `provider_rate`: the provider's `requests_per_minute` are used up
+         *     - `provider_down`: the provider has been failing; the next try is a single probe
+         *     - `tenant_limit`: the tenant's jobs at generators have reached `max_in_flight`
+         *     - `no_generator`: no running generator offers the provider
+         *     - `worker`: nothing but a free worker and its turn
+         *     - `worker_lost`: the worker stopped reporting; the job is taken back from it
+         *     - `paused`: the end of an operator's pause of the provider, the tenant or the queue
+         * @enum {string}
+         */
+        WaitReason: "retry" | "provider_limit" | "provider_rate" | "provider_down" | "tenant_limit" | "no_generator" | "worker" | "worker_lost" | "paused";
+        /**
+         * WaitView
+         * @description Why a job waits, as of the time of the response; it changes without a new `sequence`.
+         */
+        WaitView: {
+            /** @description What the job waits for. */
+            reason: components["schemas"]["WaitReason"];
+            /**
+             * Next Try At
+             * @description When it will be tried next; null if that depends on other jobs or on a worker.
+             */
+            next_try_at: string | null;
+            /**
+             * Provider
+             * @description Provider that is limited, down or not offered; null if the reason is about none.
+             */
+            provider: string | null;
+            /**
+             * Limit
+             * @description Limit that is reached; null if the reason is no limit of this service, and for holders of a client token.
+             */
+            limit: number | null;
+            /**
+             * Stage
+             * @description Stage of `error`; null if it is null.
+             */
+            stage: components["schemas"]["Stage"] | null;
+            /** @description Failure of the last attempt or of the provider, or the limit that is reached; null if it waits for its turn. */
+            error: components["schemas"]["ErrorView"] | null;
         };
         /**
          * WarningView
@@ -3567,6 +4037,7 @@ export interface components {
 }
 export type Action = components['schemas']['Action'];
 export type AliveView = components['schemas']['AliveView'];
+export type AnyJobPage = components['schemas']['AnyJobPage'];
 export type AnyJobView = components['schemas']['AnyJobView'];
 export type ArtifactView = components['schemas']['ArtifactView'];
 export type AttemptError = components['schemas']['AttemptError'];
@@ -3583,6 +4054,7 @@ export type Consent = components['schemas']['Consent'];
 export type CostView = components['schemas']['CostView'];
 export type CreateClientToken = components['schemas']['CreateClientToken'];
 export type CreateJob = components['schemas']['CreateJob'];
+export type CreatePause = components['schemas']['CreatePause'];
 export type CreateWebhook = components['schemas']['CreateWebhook'];
 export type CreatedWebhookView = components['schemas']['CreatedWebhookView'];
 export type DeadLetterPage = components['schemas']['DeadLetterPage'];
@@ -3607,9 +4079,13 @@ export type InputFidelity = components['schemas']['InputFidelity'];
 export type InputImage = components['schemas']['InputImage'];
 export type InputImageView = components['schemas']['InputImageView'];
 export type JobCountsView = components['schemas']['JobCountsView'];
+export type JobDeliveriesView = components['schemas']['JobDeliveriesView'];
+export type JobEventView = components['schemas']['JobEventView'];
 export type JobPage = components['schemas']['JobPage'];
 export type JobStatus = components['schemas']['JobStatus'];
+export type JobSummaryView = components['schemas']['JobSummaryView'];
 export type JobView = components['schemas']['JobView'];
+export type LeaseView = components['schemas']['LeaseView'];
 export type LinksView = components['schemas']['LinksView'];
 export type ModelList = components['schemas']['ModelList'];
 export type ModelView = components['schemas']['ModelView'];
@@ -3618,9 +4094,13 @@ export type OnAmbiguous = components['schemas']['OnAmbiguous'];
 export type OpenAiError = components['schemas']['OpenAIError'];
 export type OpenAiErrorBody = components['schemas']['OpenAIErrorBody'];
 export type OpenAiModelView = components['schemas']['OpenAIModelView'];
+export type OperatorLinksView = components['schemas']['OperatorLinksView'];
 export type OptionRuleView = components['schemas']['OptionRuleView'];
 export type OutageView = components['schemas']['OutageView'];
 export type OutputFormat = components['schemas']['OutputFormat'];
+export type PauseKindName = components['schemas']['PauseKindName'];
+export type PauseList = components['schemas']['PauseList'];
+export type PauseView = components['schemas']['PauseView'];
 export type Priority = components['schemas']['Priority'];
 export type ProblemView = components['schemas']['ProblemView'];
 export type ProgressView = components['schemas']['ProgressView'];
@@ -3638,6 +4118,7 @@ export type RedeliverRange = components['schemas']['RedeliverRange'];
 export type RedeliveryView = components['schemas']['RedeliveryView'];
 export type RequestView = components['schemas']['RequestView'];
 export type ResponseFormat = components['schemas']['ResponseFormat'];
+export type ResumedView = components['schemas']['ResumedView'];
 export type RetryJob = components['schemas']['RetryJob'];
 export type RotateSecret = components['schemas']['RotateSecret'];
 export type RotatedSecretView = components['schemas']['RotatedSecretView'];
@@ -3647,6 +4128,7 @@ export type SigningSecretView = components['schemas']['SigningSecretView'];
 export type SpendPage = components['schemas']['SpendPage'];
 export type SpendView = components['schemas']['SpendView'];
 export type Stage = components['schemas']['Stage'];
+export type TenantJobView = components['schemas']['TenantJobView'];
 export type TenantQueueView = components['schemas']['TenantQueueView'];
 export type TenantSpendView = components['schemas']['TenantSpendView'];
 export type TokenAction = components['schemas']['TokenAction'];
@@ -3657,6 +4139,8 @@ export type UiStateList = components['schemas']['UiStateList'];
 export type UiStateView = components['schemas']['UiStateView'];
 export type UpdateWebhook = components['schemas']['UpdateWebhook'];
 export type UsageView = components['schemas']['UsageView'];
+export type WaitReason = components['schemas']['WaitReason'];
+export type WaitView = components['schemas']['WaitView'];
 export type WarningView = components['schemas']['WarningView'];
 export type WebhookEventType = components['schemas']['WebhookEventType'];
 export type WebhookHealthView = components['schemas']['WebhookHealthView'];
@@ -7632,7 +8116,10 @@ export interface operations {
     };
     getAnyJob: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Return changes before this sequence; 0: the newest ones. */
+                events_before?: number;
+            };
             header?: never;
             path: {
                 /** @description Id of the job, `job_...`; at most 80 characters. */
@@ -7642,7 +8129,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The job, its tenant and its attempts. */
+            /** @description All that is known of the job. */
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -7679,6 +8166,18 @@ export interface operations {
             };
             /** @description It does not exist, or belongs to another tenant. */
             404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A field is wrong; `errors` names each. */
+            422: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     RateLimit: components["headers"]["RateLimit"];
@@ -7753,6 +8252,931 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SpendPage"];
+                };
+            };
+            /** @description There is no key or token, or it is unknown or has expired. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A field is wrong; `errors` names each. */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
+    listAnyJobs: {
+        parameters: {
+            query?: {
+                /** @description Jobs of this tenant. */
+                tenant?: string;
+                /** @description Jobs in any of these states; repeat the parameter for several. */
+                status?: components["schemas"]["JobStatus"][];
+                /** @description The job with this id; the whole id. */
+                id?: string;
+                /** @description The job of this id of a provider's operation; the whole id. */
+                operation_id?: string;
+                /** @description Jobs of this `end_user`. */
+                end_user?: string;
+                /** @description Jobs that failed for this reason, such as `PROVIDER_AUTH`; `status` must be left out or include `failed`. */
+                reason?: string;
+                /** @description Jobs that failed with this class of failure; `status` must be left out or include `failed`. */
+                code?: components["schemas"]["Code"] | null;
+                /** @description Jobs that are routed to this provider. */
+                provider?: string;
+                /** @description Jobs accepted after this time (RFC 3339, such as `2026-01-31T12:00:00Z`; write `+` as `%2B` in a URL). */
+                created_after?: string | null;
+                /** @description Jobs accepted before this time (RFC 3339). */
+                created_before?: string | null;
+                /** @description Most jobs of the page. A page can be shorter, even empty, before the last one: one call examines 1,000 jobs. */
+                page_size?: number;
+                /** @description `next_page_token` of the page before; only valid with the same filters. Left out: the first page. */
+                page_token?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of jobs with their tenants. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AnyJobPage"];
+                };
+            };
+            /** @description There is no key or token, or it is unknown or has expired. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A field is wrong; `errors` names each. */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
+    listPauses: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Every pause in effect. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PauseList"];
+                };
+            };
+            /** @description There is no key or token, or it is unknown or has expired. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
+    pauseProvider: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name of the provider. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["CreatePause"];
+            };
+        };
+        responses: {
+            /** @description The pause. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PauseView"];
+                };
+            };
+            /** @description The request cannot be read. */
+            400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description There is no key or token, or it is unknown or has expired. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description It does not exist, or belongs to another tenant. */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The media type of the body is not supported. */
+            415: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A field is wrong; `errors` names each. */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
+    resumeProvider: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name of the provider. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Whether it was paused. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ResumedView"];
+                };
+            };
+            /** @description There is no key or token, or it is unknown or has expired. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A field is wrong; `errors` names each. */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
+    pauseTenant: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name of the tenant. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["CreatePause"];
+            };
+        };
+        responses: {
+            /** @description The pause. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PauseView"];
+                };
+            };
+            /** @description The request cannot be read. */
+            400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description There is no key or token, or it is unknown or has expired. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The media type of the body is not supported. */
+            415: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A field is wrong; `errors` names each. */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
+    resumeTenant: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name of the tenant. */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Whether it was paused. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ResumedView"];
+                };
+            };
+            /** @description There is no key or token, or it is unknown or has expired. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A field is wrong; `errors` names each. */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
+    pauseQueue: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["CreatePause"];
+            };
+        };
+        responses: {
+            /** @description The pause. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PauseView"];
+                };
+            };
+            /** @description The request cannot be read. */
+            400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description There is no key or token, or it is unknown or has expired. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The media type of the body is not supported. */
+            415: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A field is wrong; `errors` names each. */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
+    resumeQueue: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Whether it was paused. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ResumedView"];
                 };
             };
             /** @description There is no key or token, or it is unknown or has expired. */

@@ -12,6 +12,7 @@ from gateway.openai_images import examples as openai_examples
 from gateway.openai_images.schemas import CompletedView, ImageParameters, OpenAIErrorBody
 from gateway.problems.problem import MEDIA_TYPE
 from gateway.schemas.jobs import ProgressView
+from gateway.schemas.pauses import CreatePause
 from gateway.schemas.problems import ProblemView
 from gateway.schemas.requests import CreateClientToken, CreateJob, RetryJob
 from gateway.schemas.webhook_requests import CreateWebhook, RedeliverRange, RotateSecret, UpdateWebhook
@@ -71,6 +72,7 @@ _MODELS: Any = [
     (CreateWebhook, "validation"),
     (UpdateWebhook, "validation"),
     (RotateSecret, "validation"),
+    (CreatePause, "validation"),
     (RedeliverRange, "validation"),
     (ImageParameters, "validation"),
     (ProblemView, "serialization"),

@@ -12,7 +12,8 @@ from gateway.schemas.attempts import Consent, Phase
 from gateway.schemas.catalogue import HealthStatus
 from gateway.schemas.client_tokens import TokenAction
 from gateway.schemas.health import ReadyStatus
-from gateway.schemas.jobs import Action, OnAmbiguous, Priority, ProviderCancel, Stage, Status, Tone
+from gateway.schemas.jobs import Action, OnAmbiguous, Priority, ProviderCancel, Stage, Status, Tone, WaitReason
+from gateway.schemas.pauses import PauseKindName
 from gateway.schemas.requests import Background, InputFidelity, Moderation, OutputFormat
 
 #: Name of the component, the Literal whose values it has, what it is, and the meaning of each value.
@@ -54,6 +55,22 @@ _ENUMS: tuple[tuple[str, Any, str, Mapping[str, str]], ...] = (
             Code.AUTH_ERROR: "a credential was refused",
             Code.PERMANENT: "the same request cannot succeed",
             Code.UNKNOWN: "not classified, or a defect of the service",
+        },
+    ),
+    (
+        "WaitReason",
+        WaitReason,
+        "What a job waits for.",
+        {
+            "retry": "its next try, after a failure that may pass",
+            "provider_limit": "a limit of the provider: the provider named it, or `max_concurrency` is used up",
+            "provider_rate": "the provider's `requests_per_minute` are used up",
+            "provider_down": "the provider has been failing; the next try is a single probe",
+            "tenant_limit": "the tenant's jobs at generators have reached `max_in_flight`",
+            "no_generator": "no running generator offers the provider",
+            "worker": "nothing but a free worker and its turn",
+            "worker_lost": "the worker stopped reporting; the job is taken back from it",
+            "paused": "the end of an operator's pause of the provider, the tenant or the queue",
         },
     ),
     (
@@ -166,6 +183,16 @@ _ENUMS: tuple[tuple[str, Any, str, Mapping[str, str]], ...] = (
         },
     ),
     *webhook_enums.ENUMS,
+    (
+        "PauseKindName",
+        PauseKindName,
+        "What is paused.",
+        {
+            "provider": "a provider: no waiting job is sent to it",
+            "tenant": "a tenant: none of its waiting jobs is claimed",
+            "queue": "the queue: no waiting job is claimed",
+        },
+    ),
     (
         "HealthStatus",
         HealthStatus,

@@ -77,6 +77,7 @@ JOB: dict[str, Any] = {
     ],
     "display": _display("completed"),
     "queue_position": None,
+    "wait": None,
     "cost": {"amount_micros": 0, "currency": "USD", "complete": True},
     "provider_cancel": None,
     "warnings": [],
@@ -103,6 +104,7 @@ QUEUED_JOB: dict[str, Any] = {
     "artifacts": [],
     "display": _display("queued"),
     "queue_position": 1,
+    "wait": {"reason": "worker", "next_try_at": None, "provider": None, "limit": None, "stage": None, "error": None},
     "cost": {"amount_micros": None, "currency": "USD", "complete": True},
     "updated_at": "2026-01-31T12:00:00.000000Z",
     "started_at": None,
@@ -242,6 +244,7 @@ CLIENT_TOKEN: dict[str, Any] = {
 }
 #: Request bodies by operation.
 BODIES: dict[str, dict[str, Any]] = {
+    **{name: {"note": "their keys are replaced"} for name in ("pauseProvider", "pauseTenant", "pauseQueue")},
     "createJob": CREATE_JOB,
     "retryJob": RETRY_JOB,
     "createClientToken": CREATE_CLIENT_TOKEN,
@@ -278,6 +281,14 @@ QUEUE: dict[str, Any] = {
 }
 ANY_JOB: dict[str, Any] = {
     "tenant": "acme",
+    "summary": {
+        "stage": "completed",
+        "code": None,
+        "reason": None,
+        "message": None,
+        "provider_call": ATTEMPTS["attempts"][0]["provider_calls"][0],
+        "next_step": "Nothing is wrong: the job is completed.",
+    },
     "job": JOB,
     "attempts": [
         {
@@ -297,7 +308,33 @@ ANY_JOB: dict[str, Any] = {
             ],
         }
     ],
+    "lease": None,
+    "events": [
+        {
+            "sequence": 1,
+            "type": "job.submitted",
+            "status": "queued",
+            "occurred_at": "2026-01-31T12:00:00.000000Z",
+        }
+    ],
+    "has_older_events": False,
+    "deliveries": {"available": True, "problem": None, "deliveries": [], "has_more": False},
+    "trace_id": "0af7651916cd43dd8448eb211c80319c",
+    "links": {"trace": None, "board": None},
 }
+ANY_JOBS: dict[str, Any] = {
+    "jobs": [{"tenant": "acme", "job": CANCELED_JOB}],
+    "next_page_token": "bWFj",
+}
+PAUSE: dict[str, Any] = {
+    "kind": "provider",
+    "name": "flux",
+    "note": "their keys are replaced",
+    "paused_by": "ops/key:1a2b3c4d",
+    "paused_at": "2026-01-31T12:00:00.000000Z",
+}
+TENANT_PAUSE = PAUSE | {"kind": "tenant", "name": "acme"}
+QUEUE_PAUSE = PAUSE | {"kind": "queue", "name": None}
 PROVIDER_USE: dict[str, Any] = {
     "providers": [
         {
@@ -338,6 +375,14 @@ RESPONSES: dict[tuple[str, str], Any] = {
     **openai.RESPONSES,
     ("listDeadLetters", "200"): DEAD_LETTERS,
     ("getQueue", "200"): QUEUE,
+    ("listAnyJobs", "200"): ANY_JOBS,
+    ("listPauses", "200"): {"pauses": [PAUSE]},
+    ("pauseProvider", "200"): PAUSE,
+    ("pauseTenant", "200"): TENANT_PAUSE,
+    ("pauseQueue", "200"): QUEUE_PAUSE,
+    ("resumeProvider", "200"): {"resumed": True},
+    ("resumeTenant", "200"): {"resumed": True},
+    ("resumeQueue", "200"): {"resumed": False},
     ("getAnyJob", "200"): ANY_JOB,
     ("listProviderUse", "200"): PROVIDER_USE,
     ("listSpend", "200"): SPEND,

@@ -1,4 +1,4 @@
-"""The gateway's own Prometheus metrics; `common.telemetry.admin_port` serves them with those of the process."""
+"""The gateway's own Prometheus metrics; `common.admin_port` serves them with those of the process."""
 
 from common.telemetry import metrics, registry
 from common.telemetry.metrics import Instruments

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from calotype.error_reasons import Reason
-from opentelemetry.trace import SpanKind, Status, StatusCode
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common import tracing
 from common.ids import new_uuid7
 from common.logs import event
+from common.telemetry import registry
 from gateway.auth import audit
 from gateway.auth.authenticator import principal_of
 from gateway.http import cors
@@ -29,6 +29,8 @@ _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
 #: Paths that orchestrators request often; their access log lines are of level DEBUG.
 PROBES = frozenset({"/healthz", "/readyz"})
 _SERVER_FAULT = 500
+#: Methods by which spans are named; others stand as `_OTHER`.
+_METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"})
 #: Headers of every response that does not set them itself.
 SECURITY = {
     "X-Content-Type-Options": "nosniff",
@@ -70,22 +72,23 @@ class RequestMiddleware:
         request_id = sent if _REQUEST_ID.fullmatch(sent) else new_uuid7().hex
         scope["calotype.request_id"] = request_id
         path = instance_of(scope)
-        with tracing.span(
-            scope["method"],
-            kind=SpanKind.SERVER,
-            parent=headers.get("traceparent"),
-            attributes={"http.request.method": scope["method"], "url.path": path, "calotype.request_id": request_id},
-        ) as span:
+        attributes: tracing.Attributes = {
+            registry.HTTP_METHOD: scope["method"] if scope["method"] in _METHODS else "_OTHER",
+            registry.URL_PATH: path,
+            registry.URL_SCHEME: scope.get("scheme", "http"),
+            registry.REQUEST_ID: request_id,
+        }
+        with tracing.span(registry.HTTP_SERVER, attributes, parent=headers.get("traceparent")) as span:
             response = _ResponseSender(send, scope=scope, origin=headers.get("origin"), metrics=self._metrics)
             try:
                 await self._serve(scope, receive, response, headers)
             finally:
                 route = _route(scope)
-                span.update_name(f"{scope['method']} {route or 'unknown'}")
-                span.set_attribute("http.route", route)
-                span.set_attribute("http.response.status_code", response.status)
+                found: tracing.Attributes = {registry.HTTP_ROUTE: route, registry.HTTP_STATUS: response.status or None}
+                span.update_name(registry.HTTP_SERVER.title({**attributes, **found}))
+                tracing.set_attributes(found)
                 if response.status >= _SERVER_FAULT:
-                    span.set_status(Status(StatusCode.ERROR, str(response.status)))
+                    tracing.fail(str(response.status))
                 response.log(scope["method"], path, route)
                 audit.record_request(scope, status=response.status, replayed=response.replayed, request_id=request_id)
 

@@ -7,6 +7,8 @@ import grpc
 from calotype.ops.v1 import dead_letter_service_pb2 as dead
 from calotype.ops.v1 import (
     dead_letter_service_pb2_grpc,
+    job_admin_service_pb2,
+    job_admin_service_pb2_grpc,
     queue_service_pb2,
     queue_service_pb2_grpc,
     tenant_service_pb2,
@@ -29,6 +31,7 @@ class OperatorClient:
         self._call_seconds = call_seconds
         self._dead = dead_letter_service_pb2_grpc.DeadLetterServiceStub(channel)
         self._queue = queue_service_pb2_grpc.QueueServiceStub(channel)
+        self._jobs = job_admin_service_pb2_grpc.JobAdminServiceStub(channel)
         self._tenants = tenant_service_pb2_grpc.TenantServiceStub(channel)
 
     async def dead_letters(self, *, page_size: int, page_token: str, parked: bool) -> dead.ListDeadLettersResponse:
@@ -53,9 +56,34 @@ class OperatorClient:
         response = await self._call(self._queue.ListProviderUse, queue_service_pb2.ListProviderUseRequest())
         return [*response.providers]
 
-    async def job(self, job_id: str) -> queue_service_pb2.GetAnyJobResponse:
-        """Returns a job of any tenant, with the providers' error messages."""
-        return await self._call(self._queue.GetAnyJob, queue_service_pb2.GetAnyJobRequest(job_id=job_id))
+    async def job(self, job_id: str, *, events_before: int = 0) -> queue_service_pb2.GetAnyJobResponse:
+        """Returns all of a job of any tenant, with its changes before a sequence (0: the newest)."""
+        request = queue_service_pb2.GetAnyJobRequest(job_id=job_id, events_before=events_before)
+        return await self._call(self._queue.GetAnyJob, request)
+
+    async def any_jobs(
+        self, wanted: job_admin_service_pb2.JobFilter, *, page_size: int, page_token: str
+    ) -> job_admin_service_pb2.ListAnyJobsResponse:
+        """Returns a page of jobs of all tenants, newest first; it may be shorter than `page_size` before the end."""
+        request = job_admin_service_pb2.ListAnyJobsRequest(filter=wanted, page_size=page_size, page_token=page_token)
+        return await self._call(self._jobs.ListAnyJobs, request)
+
+    async def pause(
+        self, kind: job_admin_service_pb2.PauseKind.ValueType, name: str, *, note: str, principal: str
+    ) -> job_admin_service_pb2.PauseInfo:
+        """Pauses a provider, a tenant or the queue; repeating the call changes the note."""
+        request = job_admin_service_pb2.PauseRequest(kind=kind, name=name, note=note, principal=principal)
+        return (await self._call(self._jobs.Pause, request)).pause
+
+    async def resume(self, kind: job_admin_service_pb2.PauseKind.ValueType, name: str) -> bool:
+        """Ends a pause; returns whether it was in effect."""
+        request = job_admin_service_pb2.ResumeRequest(kind=kind, name=name)
+        return (await self._call(self._jobs.Resume, request)).resumed
+
+    async def pauses(self) -> list[job_admin_service_pb2.PauseInfo]:
+        """Returns the pauses in effect, oldest first."""
+        response = await self._call(self._jobs.ListPauses, job_admin_service_pb2.ListPausesRequest())
+        return [*response.pauses]
 
     async def set_tenant_limits(self, tenants: Sequence[tenant_service_pb2.TenantLimits]) -> None:
         """Replaces the stored limits of up to 1,000 tenants; repeating the call changes nothing."""

@@ -1,6 +1,7 @@
 """Validates the query parameters of a list; errors name the parameter."""
 
-from typing import TypeVar
+from collections.abc import Collection
+from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
@@ -11,11 +12,17 @@ from gateway.requests import validation
 Q = TypeVar("Q", bound=BaseModel)
 
 
-def check(schema: type[Q], request: Request) -> Q:
-    """Returns the validated parameters. Raises `Problem` INVALID_INPUT, also for one that is sent twice."""
-    values: dict[str, str] = {}
+def check(schema: type[Q], request: Request, *, repeated: Collection[str] = ()) -> Q:
+    """Returns the validated parameters; those in `repeated` are lists.
+
+    Raises `Problem` INVALID_INPUT, also for another one that is sent twice.
+    """
+    values: dict[str, Any] = {}
     violations: list[Violation] = []
     for name, value in request.query_params.multi_items():
+        if name in repeated:
+            values.setdefault(name, []).append(value)
+            continue
         if name in values:
             violations.append(Violation(field=name, message="Send each parameter once."))
         values.setdefault(name, value)

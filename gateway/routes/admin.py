@@ -2,14 +2,17 @@
 
 from typing import Annotated
 
+from calotype.notifier.v1 import webhook_service_pb2 as notifier
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from gateway.api_docs import openapi
-from gateway.dependencies import DependenciesOf, JobId, OperatorOf, json_response
+from gateway.dependencies import Dependencies, DependenciesOf, JobId, OperatorOf, json_response
+from gateway.problems.problem import Problem
 from gateway.requests.headers import IDEMPOTENCY_KEY, idempotency_key
-from gateway.schemas.admin import AnyJobView, DeadLetterPage, ProviderUseList, QueueView, SpendPage
+from gateway.schemas.admin import DeadLetterPage, ProviderUseList, QueueView, SpendPage
+from gateway.schemas.any_job import AnyJobView
 from gateway.views import admin
-from gateway.views.attempts import attempt
+from gateway.views.any_job import MAX_DELIVERIES, any_job
 
 router = APIRouter(prefix="/v1/admin", tags=["admin"])
 
@@ -102,19 +105,35 @@ async def list_provider_use(deps: DependenciesOf, operator: OperatorOf) -> Respo
     "/jobs/{job_id}",
     operation_id="getAnyJob",
     summary="Get a job of any tenant",
-    description="Returns the job, its tenant and its attempts, with the providers' own error messages.",
+    description="Returns all that is known of the job: what is wrong or what it waits for, its attempts with their "
+    "provider calls and the providers' own error messages, its lease, its changes, and the deliveries of its events. "
+    "If the notifier does not respond, `deliveries.available` is false and the rest is complete.",
     response_model=AnyJobView,
-    responses={200: openapi.success("The job, its tenant and its attempts."), **openapi.problems(404)},
+    responses={200: openapi.success("All that is known of the job."), **openapi.problems(404, 422)},
 )
-async def get_any_job(job_id: JobId, request: Request, deps: DependenciesOf, operator: OperatorOf) -> Response:
-    """Returns a job with its attempts and with the providers' error messages, which tenants do not see."""
-    response, render = await deps.operator.job(job_id), deps.renderer(request, operator)
-    view = AnyJobView(
-        tenant=response.tenant,
-        job=render.job(response.job),
-        attempts=[attempt(message, render) for message in response.attempts],
-    )
+async def get_any_job(
+    job_id: JobId,
+    request: Request,
+    deps: DependenciesOf,
+    operator: OperatorOf,
+    events_before: Annotated[
+        int, Query(ge=0, lt=2**63, description="Return changes before this sequence; 0: the newest ones.")
+    ] = 0,
+) -> Response:
+    """Returns a job with its attempts, changes and deliveries, which also say what tenants do not see."""
+    response = await deps.operator.job(job_id, events_before=events_before)
+    deliveries = await _deliveries(deps, response.tenant, job_id)
+    view = any_job(response, deliveries, deps.renderer(request, operator), board_url=deps.board_url)
     return json_response(view)
+
+
+async def _deliveries(deps: Dependencies, tenant: str, job_id: str) -> notifier.ListDeliveriesResponse | Problem:
+    request = notifier.ListDeliveriesRequest(tenant=tenant, job_id=job_id, page_size=MAX_DELIVERIES)
+    try:
+        return await deps.webhooks.deliveries(request)
+    except Problem as problem:
+        # The notifier's outage must not hide the job.
+        return problem
 
 
 @router.get(

@@ -1,8 +1,6 @@
 """What operators see."""
 
-from gateway.schemas.attempts import AttemptView
 from gateway.schemas.catalogue import ProviderView
-from gateway.schemas.jobs import JobView
 from gateway.schemas.wire import Moment, View
 
 
@@ -103,17 +101,6 @@ class ProviderUseList(View):
 
     providers: list[ProviderUseView]
     """Providers by name."""
-
-
-class AnyJobView(View):
-    """A job of any tenant with its attempts, which include the providers' own error messages."""
-
-    tenant: str
-    """Tenant that owns the job."""
-    job: JobView
-    """The job."""
-    attempts: list[AttemptView]
-    """Attempts, oldest first."""
 
 
 class SpendView(View):

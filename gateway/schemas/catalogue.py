@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gateway.schemas.jobs import Action, CodeName, ProviderCancel, Stage, Status, Tone
+from gateway.schemas.jobs import Action, CodeName, ProviderCancel, Stage, Status, Tone, WaitReason
 from gateway.schemas.wire import View
 
 HealthStatus = Literal["ok", "degraded", "down"]
@@ -161,6 +161,8 @@ class UiCondition(View):
     """Result of the cancellation at the provider; null: any."""
     images_missing: bool | None
     """True: a completed job has fewer images than requested; null: any."""
+    wait: WaitReason | None
+    """What the job waits for, `wait.reason`; null: any, or nothing."""
 
 
 class UiStateView(View):

@@ -17,6 +17,17 @@ Action = Literal["cancel", "retry", "retry_may_charge_again"]
 ProviderCancel = Literal["not_needed", "pending", "confirmed", "unsupported", "too_late"]
 Priority = Literal["high", "normal", "low"]
 OnAmbiguous = Literal["fail", "retry"]
+WaitReason = Literal[
+    "retry",
+    "provider_limit",
+    "provider_rate",
+    "provider_down",
+    "tenant_limit",
+    "no_generator",
+    "worker",
+    "worker_lost",
+    "paused",
+]
 
 
 class ErrorView(View):
@@ -148,8 +159,27 @@ class DisplayView(View):
     """Position of a progress bar, 0 to 100; null if the state has no bar."""
     actions: list[Action]
     """What the user can do now; a client token restricts this to the actions that it grants."""
+    next_try_at: Moment | None
+    """When the job will be tried next, if it waits for a known time; null otherwise."""
     poll_after_ms: int | None
     """Milliseconds after which to poll again; null for a final job, which need not be polled."""
+
+
+class WaitView(View):
+    """Why a job waits, as of the time of the response; it changes without a new `sequence`."""
+
+    reason: WaitReason
+    """What the job waits for."""
+    next_try_at: Moment | None
+    """When it will be tried next; null if that depends on other jobs or on a worker."""
+    provider: str | None
+    """Provider that is limited, down or not offered; null if the reason is about none."""
+    limit: int | None
+    """Limit that is reached; null if the reason is no limit of this service, and for holders of a client token."""
+    stage: Stage | None
+    """Stage of `error`; null if it is null."""
+    error: ErrorView | None
+    """Failure of the last attempt or of the provider, or the limit that is reached; null if it waits for its turn."""
 
 
 class CostView(View):
@@ -188,7 +218,7 @@ class LinksView(View):
     attempts: str
     """The job's attempts and provider calls."""
     trace: str | None
-    """Address of the job's trace. Not available yet: always null."""
+    """Address of the job's trace; null if the installation has no address for traces."""
 
 
 class JobView(View):
@@ -220,6 +250,8 @@ class JobView(View):
     """What a frontend shows of the job."""
     queue_position: int | None
     """Position among the tenant's queued jobs, from 1; null if the job is not queued."""
+    wait: WaitView | None
+    """Why the job waits; null if a worker holds it, if it is final, in lists, and in later `job` events of a stream."""
     cost: CostView
     """Known cost of the job."""
     provider_cancel: ProviderCancel | None

@@ -1,6 +1,6 @@
 """Converts what operators can see to JSON views."""
 
-from calotype.ops.v1 import dead_letter_service_pb2, queue_service_pb2, tenant_service_pb2
+from calotype.ops.v1 import dead_letter_service_pb2, job_admin_service_pb2, queue_service_pb2, tenant_service_pb2
 
 from gateway.schemas.admin import (
     DeadLetterView,
@@ -11,6 +11,7 @@ from gateway.schemas.admin import (
     TenantQueueView,
     TenantSpendView,
 )
+from gateway.schemas.pauses import PauseKindName, PauseView
 from gateway.views.protobuf import optional, optional_time, required_time
 from gateway.views.providers import provider
 
@@ -58,6 +59,22 @@ def provider_use(message: queue_service_pb2.ProviderUse) -> ProviderUseView:
         calls_in_last_minute=message.calls_in_last_minute,
         registered_by=message.registered_by,
         registered_at=required_time(message, "registered_at"),
+    )
+
+
+def pause(message: job_admin_service_pb2.PauseInfo) -> PauseView:
+    """Returns the view of a pause."""
+    kinds: dict[int, PauseKindName] = {
+        job_admin_service_pb2.PAUSE_KIND_PROVIDER: "provider",
+        job_admin_service_pb2.PAUSE_KIND_TENANT: "tenant",
+        job_admin_service_pb2.PAUSE_KIND_QUEUE: "queue",
+    }
+    return PauseView(
+        kind=kinds[message.kind],
+        name=message.name or None,
+        note=message.note or None,
+        paused_by=message.paused_by,
+        paused_at=required_time(message, "paused_at"),
     )
 
 

@@ -2,12 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from datetime import datetime
 
 from calotype.error_reasons import Code, Reason
 from calotype.job_status import FINAL_STATUSES
 
 from gateway.schemas.catalogue import UiCondition
-from gateway.schemas.jobs import DisplayView, ProviderCancel, Stage, Status
+from gateway.schemas.jobs import DisplayView, ProviderCancel, Stage, Status, WaitReason
 from gateway.views import locales
 
 FIRST_POLL_MS = 1_000
@@ -32,12 +33,23 @@ class JobCondition:
     """Result of canceling at the provider; None unless the job was canceled during a call."""
     images_missing: bool = False
     """Whether the job has fewer images than were requested."""
+    wait: WaitReason | None = None
+    """What the job waits for; None if it does not wait, or if only a newer service knows the reason."""
     retry_needs_consent: bool = False
     """Whether a retry may charge again for images that may have been paid for."""
 
 
-def display(condition: JobCondition, *, age_seconds: float, locale: str = locales.SOURCE) -> DisplayView:
-    """Returns what to show for a job; `age_seconds` counts from its creation or its last retry."""
+def display(
+    condition: JobCondition,
+    *,
+    age_seconds: float,
+    next_try_at: datetime | None = None,
+    locale: str = locales.SOURCE,
+) -> DisplayView:
+    """Returns what to show for a job; `age_seconds` counts from its creation or its last retry.
+
+    `next_try_at` is the time for which the job waits; None if none is known.
+    """
     state = next(state for state in locales.states(locale) if _matches(state.when, condition))
     actions = list(state.actions)
     if condition.retry_needs_consent and "retry" in actions:
@@ -49,6 +61,7 @@ def display(condition: JobCondition, *, age_seconds: float, locale: str = locale
         tone=state.tone,
         percent=state.percent,
         actions=actions,
+        next_try_at=next_try_at,
         poll_after_ms=None if condition.status in FINAL_STATUSES else poll_after_ms(age_seconds),
     )
 
@@ -74,5 +87,6 @@ def _matches(when: UiCondition, condition: JobCondition) -> bool:
         (when.reason, condition.reason),
         (when.provider_cancel, condition.provider_cancel),
         (when.images_missing, condition.images_missing),
+        (when.wait, condition.wait),
     )
     return when.status == condition.status and all(required is None or required == value for required, value in pairs)

@@ -9,6 +9,7 @@ from calotype.error_reasons import Code, Reason
 from calotype.job.v1 import job_pb2, job_service_pb2
 
 from common import structs
+from common.telemetry import trace_links
 from gateway.auth.client_tokens import Grant
 from gateway.problems.reasons import slug
 from gateway.schemas.jobs import (
@@ -20,6 +21,7 @@ from gateway.schemas.jobs import (
     LinksView,
     ProgressView,
     RequestView,
+    WaitView,
     WarningView,
 )
 from gateway.views.display import JobCondition, display
@@ -47,6 +49,8 @@ class Renderer:
     """Grant of the client token; None: the client has a key and sees the tenant's private data too."""
     locale: str = SOURCE
     """Language of titles and messages."""
+    trace_url: str | None = None
+    """Address of a trace with `{trace_id}` for its id; None: there is no such link."""
 
     def job(self, job: job_pb2.Job) -> JobView:
         """Returns the view of a job; all keys are present, with null for missing values."""
@@ -72,9 +76,13 @@ class Renderer:
             request=_request(job.request) if job.HasField("request") else None,
             artifacts=[_artifact(artifact) for artifact in job.artifacts],
             display=display(
-                _condition(job, status), age_seconds=(self.now - young_since).total_seconds(), locale=self.locale
+                _condition(job, status),
+                age_seconds=(self.now - young_since).total_seconds(),
+                next_try_at=optional_time(job.wait, "next_try_at"),
+                locale=self.locale,
             ),
             queue_position=optional(job, "queue_position"),
+            wait=self._wait(job.wait),
             cost=CostView(
                 amount_micros=optional(job.cost, "amount_micros"),
                 currency=job.cost.currency or "USD",
@@ -88,7 +96,7 @@ class Renderer:
             updated_at=updated_at,
             started_at=optional_time(job, "started_at"),
             completed_at=optional_time(job, "completed_at"),
-            links=self._links(job.id),
+            links=self._links(job),
         )
 
     def error(self, failure: error_pb2.Failure | None) -> ErrorView | None:
@@ -105,15 +113,30 @@ class Renderer:
             docs_url=f"{self.root}/problems/{slug(reason)}",
         )
 
-    def _links(self, job_id: str) -> LinksView:
-        job_url = f"{self.root}/v1/jobs/{job_id}"
+    def _wait(self, wait: job_pb2.Wait) -> WaitView | None:
+        reason = lower_enum_name(job_pb2.WaitReason, "WAIT_REASON", wait.reason)
+        if reason is None:
+            return None
+        failure = optional(wait, "failure")
+        return WaitView(
+            reason=reason,
+            next_try_at=optional_time(wait, "next_try_at"),
+            provider=wait.provider or None,
+            limit=wait.limit or None,
+            stage=_stage(failure),
+            error=self.error(failure),
+        )
+
+    def _links(self, job: job_pb2.Job) -> LinksView:
+        job_url = f"{self.root}/v1/jobs/{job.id}"
         return LinksView(
             self=job_url,
             events=f"{job_url}/events",
             cancel=f"{job_url}/cancel",
             retry=f"{job_url}/retry",
             attempts=f"{job_url}/attempts",
-            trace=None,
+            # Traces are for those who run the installation, and for tenants, not for their users.
+            trace=trace_links.link(self.trace_url, job.trace_id) if self.grant is None else None,
         )
 
 
@@ -135,6 +158,7 @@ def _condition(job: job_pb2.Job, status: Any) -> JobCondition:
         code=None if failure is None else failure_code(failure.code),
         reason=None if failure is None else failure_reason(failure.reason),
         provider_cancel=lower_enum_name(job_pb2.ProviderCancel, "PROVIDER_CANCEL", job.provider_cancel),
+        wait=lower_enum_name(job_pb2.WaitReason, "WAIT_REASON", job.wait.reason),
         images_missing=len(job.artifacts) < job.image_count,
         retry_needs_consent=job.retry_needs_consent,
     )

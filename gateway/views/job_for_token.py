@@ -15,6 +15,7 @@ def for_holder(job: JobView, grant: Grant) -> JobView:
             "request": None if job.request is None else _request(job.request),
             "display": job.display.model_copy(update={"actions": actions}),
             "cost": job.cost.model_copy(update={"amount_micros": None}),
+            "wait": None if job.wait is None else job.wait.model_copy(update={"limit": None}),
             "metadata": {},
             "end_user": None,
         }

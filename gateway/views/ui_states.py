@@ -5,6 +5,7 @@ from calotype.error_reasons import Code, Reason
 from gateway.schemas.catalogue import UiStateView
 from gateway.schemas.jobs import Action
 from gateway.views.ui_state_row import state
+from gateway.views.ui_waiting_states import waiting_states
 
 _CANCEL: tuple[Action, ...] = ("cancel",)
 _RETRY: tuple[Action, ...] = ("retry",)
@@ -12,6 +13,7 @@ _PAY: tuple[Action, ...] = ("retry_may_charge_again",)
 
 #: The first row whose condition holds is shown; `tests/support/gateway/job_conditions.py` lists all conditions.
 STATES: tuple[UiStateView, ...] = (
+    *waiting_states(),
     state(
         "queued",
         "In the queue",

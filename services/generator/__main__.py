@@ -5,12 +5,13 @@ import os
 import sys
 from contextlib import AsyncExitStack
 from functools import partial
+from operator import attrgetter
 
 from calotype import object_names, permissions
 from calotype.environment import SETTINGS
 from calotype.size_limits import MAX_WORKER_MESSAGE_BYTES
 
-from common import audit, config, folders, jetstream, lifecycle, logs
+from common import admin_port, audit, config, folders, jetstream, lifecycle, logs
 from common.emptying import Emptier
 from common.grpc_access import server_security
 from common.grpc_client import channel
@@ -21,7 +22,7 @@ from common.loops import run_every
 from common.memory import Memory
 from common.object_store import ObjectStore
 from common.sweeping import Sweeper
-from common.telemetry import admin_port, metrics, registry
+from common.telemetry import metrics, registry
 from common.tracing import tracing
 from common.variables import hide_from_children
 from services.generator.adapters import nats_wakeups
@@ -91,8 +92,9 @@ async def main(stop: asyncio.Event) -> None:
         memory = Memory(MAX_BYTES_IN_MEMORY)
         metrics.read(registry.IMAGE_MEMORY_BYTES, lambda: memory.held)
         generator = Generator(
-            job_service=job_service, facts=facts, staging=staging, reader=reader, providers=built, memory=memory
-        )
+            job_service=job_service, facts=facts, staging=staging, reader=reader, providers=built, memory=memory,
+            traces_prompts=settings.trace_prompts,
+        )  # fmt: skip
         settler = Settler(
             job_service=job_service, facts=facts, staging=staging, reader=reader, providers=built, memory=memory
         )
@@ -101,7 +103,7 @@ async def main(stop: asyncio.Event) -> None:
         ]
         jobs = LeasedWork(
             "jobs", slots=settings.generator_slots, claim=job_service.claim, renew=job_service.renew, run=generator.run,
-            wakeups=nats_wakeups.of_jobs(broker),
+            id_of=attrgetter("id"), wakeups=nats_wakeups.of_jobs(broker),
         )  # fmt: skip
         settlements = LeasedWork(
             "settlements", slots=min(SETTLEMENTS_PER_PROVIDER * len(built), 64), claim=job_service.claim_settlements,
@@ -110,7 +112,7 @@ async def main(stop: asyncio.Event) -> None:
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
         served = [
             OperationsService(
-                "generator", ready, work=jobs, counters=lambda: {"bytes_held": memory.held}
+                "generator", ready, work=[jobs, settlements], counters=lambda: {"bytes_held": memory.held}
             ).grpc_service()
         ]
         await stack.enter_async_context(serve(settings.grpc_listen, served, ready=ready, security=own_security))

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from common.admin_port import AdminSettings
 from common.broker_settings import BrokerSettings
 from common.grpc_access import ServerSettings
 from common.grpc_client import ClientSettings
-from common.telemetry.admin_port import AdminSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,9 @@ class Settings(ServerSettings, ClientSettings, BrokerSettings, AdminSettings):
     max_generating_seconds: float = field(default=600.0, metadata={"min": 1})
     #: Time that work under way has to finish after SIGTERM; less than what the orchestrator waits before it kills.
     grace_seconds: float = field(default=330.0, metadata={"min": 0})
+    #: Whether traces contain the prompts of jobs, for debugging; they are private data of the users.
+    trace_prompts: bool = False
     #: Least severe level that is written to the log; audit events are always written.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    #: `json` writes one JSON object per line, `text` lines for people.
-    log_format: Literal["text", "json"] = "json"
+    #: `json` writes one JSON object per line, `text` lines for people; `auto` is `text` on a terminal, else `json`.
+    log_format: Literal["auto", "text", "json"] = "auto"

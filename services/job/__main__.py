@@ -11,17 +11,17 @@ from calotype import permissions, streams
 from calotype.environment import SETTINGS
 from calotype.size_limits import MAX_JOB_MESSAGE_BYTES
 
-from common import config, jetstream, lifecycle, logs
+from common import admin_port, config, jetstream, lifecycle, logs
 from common.declarations import ConsumerSpec, StreamSpec
 from common.grpc_access import server_security
 from common.grpc_server import serve
 from common.health import Readiness
 from common.loops import run_every
 from common.postgres import Database
-from common.telemetry import admin_port
 from common.tracing import tracing
 from services.job.dead_letters import DeadLetters
 from services.job.grpc_api.dead_letter_service import DeadLetterService
+from services.job.grpc_api.job_admin_service import JobAdminService
 from services.job.grpc_api.job_service import JobService
 from services.job.grpc_api.queue_service import QueueService
 from services.job.grpc_api.tenant_service import TenantService
@@ -75,7 +75,8 @@ async def main(stop: asyncio.Event) -> None:
         workers = WorkerService(database, relay, limits)
         operations, dead_letters = OperationsService("job", ready), DeadLetterService(DeadLetters(broker, database))
         queue = QueueService(database, public_base_url=settings.public_base_url)
-        for_operators = (operations, dead_letters, queue, TenantService(database))
+        job_admin = JobAdminService(database, relay, public_base_url=settings.public_base_url)
+        for_operators = (operations, dead_letters, queue, job_admin, TenantService(database))
         for_clients = [service.grpc_service() for service in (clients, *for_operators)]
         listen = partial(serve, ready=ready, security=own_security)
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))

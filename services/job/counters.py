@@ -6,7 +6,7 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from common.postgres import after_commit
+from common.after_commit import after_commit
 from common.telemetry import metrics, registry
 from services.job.domain.failures import Failure
 from services.job.domain.jobs import Job

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from common.admin_port import AdminSettings
 from common.broker_settings import BrokerSettings
 from common.grpc_access import ServerSettings
-from common.telemetry.admin_port import AdminSettings
 from services.job.domain.timeouts import StageTimeouts
 
 
@@ -43,8 +43,8 @@ class Settings(ServerSettings, BrokerSettings, AdminSettings):
     stream_replicas: int = field(default=1, metadata={"min": 1, "max": 5})
     #: Least severe level that is written to the log; audit events are always written.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    #: `json` writes one JSON object per line, `text` lines for people.
-    log_format: Literal["text", "json"] = "json"
+    #: `json` writes one JSON object per line, `text` lines for people; `auto` is `text` on a terminal, else `json`.
+    log_format: Literal["auto", "text", "json"] = "auto"
 
     @property
     def limits(self) -> StageTimeouts:

@@ -8,13 +8,13 @@ from contextlib import AsyncExitStack
 from calotype import permissions
 from calotype.environment import SETTINGS
 
-from common import config, jetstream, lifecycle, logs
+from common import admin_port, config, jetstream, lifecycle, logs
 from common.grpc_access import server_security
 from common.grpc_client import channel
 from common.grpc_server import serve
 from common.health import Readiness
 from common.postgres import Database
-from common.telemetry import admin_port
+from common.telemetry import trace_links
 from common.tracing import tracing
 from services.notifier.adapters.grpc_job_service import MAX_RESPONSE_BYTES, GrpcJobService
 from services.notifier.adapters.http_sender import HttpSender
@@ -42,7 +42,7 @@ async def main(stop: asyncio.Event) -> None:
         settings, roles=permissions.ACCEPTED, policy=permissions.policy, changes=permissions.changes
     )
     tls, ready = settings.broker_tls(), Readiness("database", "schema", "broker")
-    render, sender = JobJson(settings.root), _sender(settings)
+    render, sender = JobJson(settings.root, trace_url=trace_links.checked(settings.trace_url)), _sender(settings)
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("notifier"))
         await stack.enter_async_context(admin_port.serving("notifier", settings))
@@ -71,7 +71,7 @@ async def main(stop: asyncio.Event) -> None:
             is_allowed_literal=settings.address_policy.allows_literal, new_key=new_key, changed=changed,
         )  # fmt: skip
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
-        operations = OperationsService("notifier", ready, work=dispatcher, counters=lambda: dict(dispatcher.counters))
+        operations = OperationsService("notifier", ready, work=[dispatcher], counters=lambda: dict(dispatcher.counters))
         served = [WebhookService(webhooks).grpc_service(), operations.grpc_service()]
         await stack.enter_async_context(serve(settings.grpc_listen, served, ready=ready, security=own_security))
         wakeups, watch = EventWakeUps(broker, feed.wake), DatabaseWatch(database, ready)
@@ -81,8 +81,9 @@ async def main(stop: asyncio.Event) -> None:
 
 
 def _sender(settings: Settings) -> HttpSender:
+    tls = settings.receiver_tls()
     try:
-        return HttpSender(policy=settings.address_policy, proxy_url=settings.webhook_proxy_url)
+        return HttpSender(policy=settings.address_policy, proxy_url=settings.webhook_proxy_url, tls=tls)
     except ValueError:
         raise config.ConfigError("CALOTYPE_WEBHOOK_PROXY_URL: the given value is no URL of a proxy.") from None
 

@@ -26,14 +26,31 @@ class FinalEvents:
     is_end: bool
 
 
+class ResumeTokenRefused(Exception):
+    """job-service does not know a resume token: its database or its format of tokens is another one by now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobPayload:
+    """A job, as it is sent to receivers."""
+
+    #: JSON of the job, as REST writes it.
+    json: str
+    #: W3C traceparent of the job; empty without a trace.
+    traceparent: str = ""
+
+
 class JobService(Protocol):
     """Interface to job-service. Every method raises `ServiceError` when the call is refused or gets no response."""
 
     async def final_events(self, *, resume_token: str | None, since: datetime, limit: int) -> FinalEvents:
-        """Returns up to `limit` final events after the token; without a token, those that occurred after `since`."""
+        """Returns up to `limit` final events after the token; without a token, those that occurred after `since`.
 
-    async def jobs(self, keys: Collection[EventKey]) -> Mapping[EventKey, str]:
-        """Returns the JSON of each job as it was after its event, as REST writes it. Unknown keys are left out."""
+        Raises `ResumeTokenRefused`.
+        """
+
+    async def jobs(self, keys: Collection[EventKey]) -> Mapping[EventKey, JobPayload]:
+        """Returns each job as it was after its event. Unknown keys are left out."""
 
 
 class Sender(Protocol):

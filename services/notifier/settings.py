@@ -1,15 +1,18 @@
 """What notifier-service reads from its environment."""
 
+import ssl
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from common.admin_port import AdminSettings
 from common.broker_settings import BrokerSettings
 from common.config import ConfigError
 from common.grpc_access import ServerSettings
 from common.grpc_client import ClientSettings
 from common.network.guarded_connect import DEFAULT_PORTS, AddressPolicy
-from common.telemetry.admin_port import AdminSettings
+from services.notifier.adapters.connections import trusted_certificates
 
 #: Highest port of TCP, and its digits.
 MAX_PORT, MAX_DIGITS = 65_535, 5
@@ -37,16 +40,21 @@ class Settings(ServerSettings, ClientSettings, BrokerSettings, AdminSettings):
     webhook_ports: tuple[str, ...] = ()
     #: URL of a forward proxy through which events are sent. The proxy then resolves names, and decides where they lead.
     webhook_proxy_url: str | None = field(default=None, repr=False, metadata={"secret": True})
+    #: PEM file with authorities of receivers' certificates, besides those of certifi. None: no others.
+    webhook_ca_file: Path | None = None
     #: Webhooks that a tenant may have.
     webhooks_per_tenant: int = field(default=20, metadata={"min": 0, "max": 1000})
     #: Deliveries to one webhook that are attempted in a minute.
     webhook_deliveries_per_minute: int = field(default=6000, metadata={"min": 1})
     #: Time that attempts under way have to finish after SIGTERM; less than what the orchestrator waits before it kills.
     grace_seconds: float = field(default=30.0, metadata={"min": 0})
+    #: URL of a trace at the program that shows traces, with `{trace_id}` for its id, such as
+    #: `https://traces.example/trace/{trace_id}`; jobs then have it as `links.trace`. Unset: null.
+    trace_url: str | None = None
     #: Least severe level that is written to the log; audit events are always written.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    #: `json` writes one JSON object per line, `text` lines for people.
-    log_format: Literal["text", "json"] = "json"
+    #: `json` writes one JSON object per line, `text` lines for people; `auto` is `text` on a terminal, else `json`.
+    log_format: Literal["auto", "text", "json"] = "auto"
 
     @property
     def address_policy(self) -> AddressPolicy:
@@ -57,6 +65,13 @@ class Settings(ServerSettings, ClientSettings, BrokerSettings, AdminSettings):
         unset = None if self.webhook_allow_private else DEFAULT_PORTS
         ports = frozenset(map(int, self.webhook_ports)) or unset
         return AddressPolicy(allow_private=self.webhook_allow_private, ports=ports)
+
+    def receiver_tls(self) -> ssl.SSLContext:
+        """Returns the TLS context for receivers. Raises `ConfigError` for an unusable file of authorities."""
+        try:
+            return trusted_certificates(self.webhook_ca_file)
+        except OSError as error:
+            raise ConfigError(f"CALOTYPE_WEBHOOK_CA_FILE: {self.webhook_ca_file} holds no certificate.") from error
 
     @property
     def root(self) -> str:

@@ -9,7 +9,7 @@ from functools import partial
 from calotype import object_names, permissions, streams
 from calotype.environment import SETTINGS
 
-from common import config, folders, jetstream, lifecycle, logs
+from common import admin_port, config, folders, jetstream, lifecycle, logs
 from common.consuming import WakeUps
 from common.declarations import ConsumerSpec
 from common.emptying import Emptier
@@ -20,7 +20,6 @@ from common.health import Readiness
 from common.leased_work import LeasedWork
 from common.object_store import ObjectStore
 from common.sweeping import Sweeper
-from common.telemetry import admin_port
 from common.tracing import tracing
 from services.operations_service import OperationsService
 from services.uploader.adapters.gcs_store import GcsPublicStore
@@ -78,7 +77,7 @@ async def main(stop: asyncio.Event) -> None:
         )
         sweeper = Sweeper(job_service, lambda after, limit: emptied.names(after=after, limit=limit))
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
-        operations = OperationsService("uploader", ready, work=uploads)
+        operations = OperationsService("uploader", ready, work=[uploads])
         await stack.enter_async_context(
             serve(settings.grpc_listen, [operations.grpc_service()], ready=ready, security=own_security)
         )

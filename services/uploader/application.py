@@ -16,7 +16,7 @@ from common.loops import pause_until
 from common.object_store import ObjectConflict, ObjectDiffers, ObjectMissing, StorageDenied, StorageUnavailable
 from common.publishing import Publish, publish_until_confirmed
 from common.telemetry import metrics, registry
-from common.tracing import span
+from common.tracing import Attributes, fail, interrupt, span
 from services.uploader import domain
 from services.uploader.domain import StagedImage, Upload, UploadError
 from services.uploader.ports import Facts, JobService, PublicStore
@@ -37,8 +37,12 @@ class Uploader:
     async def run(self, slot: Slot[Upload]) -> None:
         """Copies the images of one job and publishes the result; nothing is published after the lease is lost."""
         upload = slot.work
-        attributes = {"job.id": upload.job_id}
-        with span("upload images", parent=upload.traceparent or None, attributes=attributes):
+        attributes: Attributes = {
+            registry.JOB_ID: upload.job_id,
+            registry.CLAIM_NUMBER: upload.claim_number,
+            registry.IMAGE_COUNT: len(upload.images),
+        }
+        with span(registry.UPLOAD, attributes, parent=upload.traceparent or None):
             try:
                 is_published = await self._measured(slot)
             except asyncio.CancelledError:
@@ -46,6 +50,7 @@ class Uploader:
                 await self._release(slot)
                 raise
             if not is_published:
+                interrupt()
                 await self._give_up(slot)
 
     async def _measured(self, slot: Slot[Upload]) -> bool:
@@ -63,11 +68,14 @@ class Uploader:
         upload = slot.work
         names = {image.index: upload.public_name(image) for image in upload.images}
         try:
-            if not await self._store_all(slot, names):
-                return False, False
+            is_stored = await self._store_all(slot, names)
         except UploadError as error:
-            event(_LOG, logging.INFO, "upload.failed", job_id=upload.job_id, reason=error.reason, stage=error.stage)
+            _log_end(slot, "failed", stage=error.stage.lower(), code=error.code, reason=error.reason)
+            fail(error.reason, stage=error.stage)
             return await self._publish(slot, partial(self._facts.upload_failed, upload=upload, error=error)), False
+        _log_end(slot, "stored" if is_stored else "interrupted")
+        if not is_stored:
+            return False, False
         return await self._publish(slot, partial(self._facts.images_stored, upload=upload, names=names)), True
 
     async def _store_all(self, slot: Slot[Upload], names: Mapping[int, str]) -> bool:
@@ -135,3 +143,21 @@ class Uploader:
             await self._store.empty(object_names.public_folder(upload.job_id))
         except (StorageUnavailable, StorageDenied) as error:
             event(_LOG, logging.WARNING, "upload.copies_not_deleted", job_id=upload.job_id, reason=type(error).__name__)
+
+
+def _log_end(slot: Slot[Upload], outcome: str, **cause: str) -> None:
+    """Logs how the copies of an upload ended: `stored`, `failed`, or `interrupted` as its lease or process ends."""
+    upload = slot.work
+    event(
+        _LOG,
+        logging.INFO,
+        "upload.ended",
+        job_id=upload.job_id,
+        tenant=upload.tenant,
+        outcome=outcome,
+        claim_number=upload.claim_number,
+        images=len(upload.images),
+        size_bytes=sum(image.size_bytes for image in upload.images),
+        duration_seconds=round(time.monotonic() - slot.claimed_at, 3),
+        **cause,
+    )

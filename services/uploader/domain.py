@@ -43,6 +43,8 @@ class Upload:
     traceparent: str
     #: Seconds that the claim may take.
     max_seconds: float
+    #: Tenant to which the job belongs; empty when job-service did not name it.
+    tenant: str = ""
 
     def public_name(self, image: StagedImage) -> str:
         """Returns the object name of one of its images in the public bucket."""

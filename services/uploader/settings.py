@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from common.admin_port import AdminSettings
 from common.broker_settings import BrokerSettings
 from common.grpc_access import ServerSettings
 from common.grpc_client import ClientSettings
-from common.telemetry.admin_port import AdminSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,5 +29,5 @@ class Settings(ServerSettings, ClientSettings, BrokerSettings, AdminSettings):
     grace_seconds: float = field(default=330.0, metadata={"min": 0})
     #: Least severe level that is written to the log; audit events are always written.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    #: `json` writes one JSON object per line, `text` lines for people.
-    log_format: Literal["text", "json"] = "json"
+    #: `json` writes one JSON object per line, `text` lines for people; `auto` is `text` on a terminal, else `json`.
+    log_format: Literal["auto", "text", "json"] = "auto"

@@ -10,7 +10,7 @@ from tests.chaos.matching import matched
 from tests.chaos.peace_rules import contested_turns
 from tests.chaos.tuning import AT_ONCE
 from tests.chaos.vendor_rules import most_at_once, turned_away
-from tests.chaos.webhook_rules import due_events
+from tests.chaos.webhook_rules import due_events, signer_of
 
 
 def coverage(history: History) -> Mapping[str, int]:
@@ -61,4 +61,6 @@ def _of_webhooks(history: History) -> Mapping[str, int]:
         "held ones": sum(one.is_held for one in due),
         "attempts whose process ended": errors["abandoned"],
         "refused redirects": errors["redirect_refused"],
+        "refused addresses": errors["blocked_address"],
+        "requests signed with v1a": sum(signer_of(history, one).scheme == "v1a" for one in got.requests),
     }

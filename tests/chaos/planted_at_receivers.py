@@ -1,13 +1,20 @@
 """Planted bugs in what receivers of webhooks got, and in what the notifier has written down."""
 
+import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.chaos.stores import Stores
 
 #: Of the tenant with most jobs; it gets all events.
 STEADY = "steady-many"
+#: Its endpoint has the scheme v1a.
+SIGNED_BY_KEY = "v1a-steady-many"
+#: Its name leads to a forbidden address now and then.
+FLIPPING = "flipping-many"
 
 
 def _requests(stores: Stores, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
@@ -101,12 +108,28 @@ def _change_a_body(stores: Stores) -> None:
 
 def _sign_with_anothers_secret(stores: Stores) -> None:
     def swapped(kept: dict[str, Any]) -> dict[str, Any]:
-        secrets = [one["secret"] for one in kept["endpoints"]]
-        rotated = [*secrets[1:], secrets[0]]
-        endpoints = [{**one, "secret": secret} for one, secret in zip(kept["endpoints"], rotated, strict=True)]
+        shared = [one for one in kept["endpoints"] if one["scheme"] == "v1"]
+        others = {mine["id"]: other["secret"] for mine, other in zip(shared, [*shared[1:], shared[0]], strict=True)}
+        endpoints = [{**one, "secret": others.get(one["id"], one["secret"])} for one in kept["endpoints"]]
         return {**kept, "endpoints": endpoints}
 
     stores.receive(swapped)
+
+
+def _sign_with_another_private_key(stores: Stores) -> None:
+    """At an endpoint with a public key, and at no other."""
+    written = f"whpk_{base64.b64encode(Ed25519PrivateKey.generate().public_key().public_bytes_raw()).decode()}"
+    _a_request(stores, SIGNED_BY_KEY)
+
+    def changed(kept: dict[str, Any]) -> dict[str, Any]:
+        endpoints = [{**one, "secret": written} if one["scheme"] == "v1a" else one for one in kept["endpoints"]]
+        return {**kept, "endpoints": endpoints}
+
+    stores.receive(changed)
+
+
+def _change_a_body_that_a_private_key_signed(stores: Stores) -> None:
+    _alter(stores, SIGNED_BY_KEY, body=_a_request(stores, SIGNED_BY_KEY)["body"] + " ")
 
 
 def _replay_an_old_request(stores: Stores) -> None:
@@ -137,11 +160,25 @@ def _follow_a_redirect(stores: Stores) -> None:
     stores.receive(lambda kept: {**kept, "forbidden": ["1 connections came to an address that nobody names."]})
 
 
+def _connect_where_a_name_led(stores: Stores) -> None:
+    """As if the address had been checked by one lookup, and taken from another."""
+    _a_request(stores, FLIPPING)
+
+    def connected(kept: dict[str, Any]) -> dict[str, Any]:
+        rows = [json.loads(row) for row in kept["tables"]["webhook_attempts"]]
+        assert any(row["error"] == "blocked_address" for row in rows), "no name led to a forbidden address"
+        changed = [{**row, "error": "connect"} if row["error"] == "blocked_address" else row for row in rows]
+        return {**kept, "tables": {**kept["tables"], "webhook_attempts": [json.dumps(row) for row in changed]}}
+
+    stores.receive(connected)
+
+
 def _keep_a_prompt(stores: Stores) -> None:
     prompt = next(iter(stores.prompts.values()))
 
     def written(kept: dict[str, Any]) -> dict[str, Any]:
-        rows = [*kept["tables"]["webhook_deliveries"], json.dumps({"data": {"prompt": prompt}})]
+        first, *others = kept["tables"]["webhook_deliveries"]
+        rows = [json.dumps({**json.loads(first), "data": {"prompt": prompt}}), *others]
         return {**kept, "tables": {**kept["tables"], "webhook_deliveries": rows}}
 
     stores.receive(written)
@@ -172,12 +209,18 @@ BUGS: Mapping[str, Sequence[Callable[[Stores], None]]] = {
     "only_what_was_to_be_delivered_is": (_deliver_an_event_that_never_was, _deliver_a_type_that_is_not_listed),
     "a_delivery_has_one_id": (_change_an_id, _share_an_id),
     "events_of_a_job_come_in_order": (_deliver_out_of_order,),
-    "every_request_is_signed": (_change_a_body, _sign_with_anothers_secret, _replay_an_old_request),
+    "every_request_is_signed": (
+        _change_a_body,
+        _sign_with_anothers_secret,
+        _replay_an_old_request,
+        _sign_with_another_private_key,
+        _change_a_body_that_a_private_key_signed,
+    ),
     "nobody_gets_what_is_anothers": (
         _send_to_another_tenant,
         _send_a_notice_to_another_tenant,
         _call_another_jobs_url,
     ),
-    "nothing_goes_to_a_forbidden_address": (_follow_a_redirect,),
+    "nothing_goes_to_a_forbidden_address": (_follow_a_redirect, _connect_where_a_name_led),
     "the_notifier_keeps_no_prompt": (_keep_a_prompt,),
 }

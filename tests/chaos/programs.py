@@ -11,7 +11,7 @@ from cli.stack.child import Program
 from cli.stack.embedded import BUCKET, STAGING_BUCKET
 from cli.stack.ports import Ports
 from cli.stack.probes import http_ok
-from tests.chaos import links
+from tests.chaos import flipping_names, links
 from tests.chaos.links import Route
 from tests.chaos.tuning import TUNING, write_keys
 from tests.support.providers.paid_server import KEY
@@ -129,11 +129,13 @@ def services_over_links(
     to_job, addresses = _links_to_job(assembled.programs["job"], ports)
     to_servers = [Route(link=name, port=reached.links[name], to=port) for name, port in reached.ports.items()]
     tuning = {f"CALOTYPE_{name}": value for name, value in TUNING.items()} | {"PAID_API_KEY": KEY}
+    flipping_names.write(names_of(folder), flipping_names.FLIPPING)
+    notifiers = [_with_names(program, folder) for program in assembled.programs["notifier"]]
     control = ports.assign("control")
     return Services(
         programs={
             f"{name}-{number}": _told(program, addresses, tuning)
-            for name, programs in assembled.programs.items()
+            for name, programs in (assembled.programs | {"notifier": notifiers}).items()
             for number, program in enumerate(programs, start=1)
         },
         links=_own(
@@ -153,6 +155,11 @@ def of_version(checkout: Path, program: Program) -> Program:
 def is_of_version(checkout: Path, program: Program) -> bool:
     """Whether another checkout has the service of a program at all."""
     return (checkout / program.command[-1].replace(".", "/")).is_dir()
+
+
+def names_of(folder: Path) -> Path:
+    """Where the answers of names are that flip."""
+    return folder / "names.json"
 
 
 def log_of(folder: Path, name: str) -> Path:
@@ -179,6 +186,12 @@ def _told(program: Program, addresses: Mapping[str, str], tuning: Mapping[str, s
     own = program.environment
     linked = {name: address for name, address in addresses.items() if name in own}
     return replace(program, environment={**own, **linked, **tuning})
+
+
+def _with_names(program: Program, folder: Path) -> Program:
+    """A service's program, by whose resolver names flip."""
+    python, *_, module = program.command
+    return replace(program, command=(python, flipping_names.__file__, str(names_of(folder)), module))
 
 
 def _own(folder: Path, name: str, command: tuple[str, ...], *, is_ready: Callable[[], bool]) -> Program:

@@ -12,12 +12,13 @@ from tests.chaos.receivers import ACCEPTED, Behaviour
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """An endpoint of a tenant; no types stand for all."""
+    """An endpoint of a tenant; no types stand for all. `secret` is the public key of one with the scheme v1a."""
 
     id: str
     receiver: str
     tenant: str
     event_types: Sequence[str]
+    scheme: str
     secret: str
     created_at: datetime
 
@@ -78,6 +79,13 @@ class Received:
         """Ids of endpoints that are disabled, in the form in which tables have them."""
         rows = map(json.loads, self.tables["webhook_endpoints"])
         return {row["id"].replace("-", "") for row in rows if row["disabled_reason"] is not None}
+
+    def attempts_at(self, receiver: str) -> Sequence[Mapping[str, Any]]:
+        """Rows of attempts at the endpoints of a receiver."""
+        endpoints = {one.id.removeprefix("wh_") for one in self.endpoints if one.receiver == receiver}
+        deliveries = map(json.loads, self.tables["webhook_deliveries"])
+        ids = {row["id"] for row in deliveries if row["endpoint_id"].replace("-", "") in endpoints}
+        return [row for row in map(json.loads, self.tables["webhook_attempts"]) if row["delivery_id"] in ids]
 
 
 def read(path: Path) -> Received:

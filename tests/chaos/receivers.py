@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, contextmanager, suppress
 from enum import StrEnum
 from typing import Any
 
+from tests.chaos.flipping_names import NAME
 from tests.support.patience import PATIENCE
 from tests.support.servers.hostile_receivers import Sniffer, reset
 from tests.support.servers.tcp_servers import tcp_server
@@ -58,6 +59,8 @@ class Kind(StrEnum):
     HANGING = "hanging"
     VANISHING = "vanishing"
     """Gone after a few requests, and at peace, too."""
+    FLIPPING = "flipping"
+    """Good, at a name that now and then leads to a forbidden address."""
 
 
 #: Those that acknowledge an event.
@@ -79,6 +82,7 @@ class Receiver:
     def __init__(self, name: str, kind: Kind, *, seed: int) -> None:
         self.name = name
         self.url = ""
+        self.host = NAME if kind is Kind.FLIPPING else "127.0.0.1"
         self._kind = kind
         self._seed = seed
         self._count = 0
@@ -90,7 +94,7 @@ class Receiver:
         self._of_delivery[delivery] += 1
         if self._kind is Kind.VANISHING:
             return Behaviour.GOOD if self._count <= BEFORE_GONE else Behaviour.GONE
-        if is_peace or self._kind is Kind.STEADY:
+        if is_peace or self._kind in (Kind.STEADY, Kind.FLIPPING):
             return Behaviour.GOOD
         if self._kind is Kind.HANGING:
             return Behaviour.HANG
@@ -113,7 +117,7 @@ class Receivers:
         """Listen."""
         for receiver in self._receivers:
             port = await stack.enter_async_context(tcp_server(self._server_of(receiver)))
-            receiver.url = f"http://127.0.0.1:{port}"
+            receiver.url = f"http://{receiver.host}:{port}"
 
     async def make_peace(self) -> None:
         """Be good from now on, and end what hangs."""

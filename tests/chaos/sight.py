@@ -42,8 +42,10 @@ class Sight:
 
 def lasting(view: View) -> View:
     """A view without what does not depend on the sequence alone."""
-    display = {name: value for name, value in view["display"].items() if name != "poll_after_ms"}
-    return {**view, "queue_position": None, "display": display}
+    # What a queued job waits for, and so what is displayed of it, changes with providers and other jobs.
+    shown = {} if view.get("status") == "queued" else view["display"]
+    display = {name: value for name, value in shown.items() if name not in ("poll_after_ms", "next_try_at")}
+    return {**view, "queue_position": None, "wait": None, "display": display}
 
 
 def differences(one: View, other: View) -> str:

@@ -36,6 +36,8 @@ class Addresses:
     database_url: str
     notifier_url: str
     """The same database as the notifier sees it."""
+    names: Path
+    """Answers of names that flip."""
     storage_url: str
     nats_url: str
     books: Path
@@ -94,6 +96,7 @@ class ChaosStack:
             http=f"http://{services.http}",
             database_url=database_url,
             notifier_url=database_urls["notifier"],
+            names=programs.names_of(self.folder),
             storage_url=servers.storage_url,
             nats_url=servers.nats_url,
             books=servers.books,

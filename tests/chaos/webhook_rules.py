@@ -4,19 +4,19 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-
-from standardwebhooks import Webhook
 
 from services.notifier.domain.events import JOB_EVENTS, supersedes
 from tests.chaos.history import History, Promise, Row
 from tests.chaos.load import PROMPT
 from tests.chaos.received import Endpoint, EventKey, Request, key_of
+from tests.chaos.receivers import Kind
+from tests.chaos.signers import Signer
 
 #: Seconds by which the time that is signed may differ from when a request came: what receivers tolerate.
 TOLERANCE_SECONDS = 300.0
-#: Receivers of callback URLs, by their names.
-CALLBACK = "callback-"
+#: Receivers whose names flip, and how attempts at them may end: they are always good.
+FLIPPING = f"{Kind.FLIPPING}-"
+ENDS_OF_FLIPPING = (None, "blocked_address", "abandoned")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +91,10 @@ def every_request_is_signed(history: History) -> Iterator[str]:
     """By the secret of its endpoint, or of its tenant for callback URLs, at its own time; and by nothing else."""
     for one in history.received.requests:
         at = float(one.headers["webhook-timestamp"])
-        if not is_signed(one, secret_of(history, one)):
+        signer = signer_of(history, one)
+        if not signer.has_signed(one):
             yield f"{one.id} at {one.target} is not signed by its secret."
-        if is_signed(one, secret_of(history, one), added=" "):
+        if signer.has_signed(one, added=" "):
             yield f"{one.id} at {one.target} is signed, whatever it says."
         if abs(one.at - at) > TOLERANCE_SECONDS:
             yield f"{one.id} at {one.target} is signed for {at:.0f}, and came at {one.at:.0f}."
@@ -118,8 +119,12 @@ def nobody_gets_what_is_anothers(history: History) -> Iterator[str]:
 
 
 def nothing_goes_to_a_forbidden_address(history: History) -> Iterator[str]:
-    """No endpoint has one, and no redirect leads there."""
+    """No endpoint has one, no redirect leads there, and no name that flips."""
     yield from history.received.forbidden
+    for receiver in sorted({one.receiver for one in history.received.endpoints if one.receiver.startswith(FLIPPING)}):
+        for row in history.received.attempts_at(receiver):
+            if row["error"] not in ENDS_OF_FLIPPING:
+                yield f"An attempt at {receiver} ended as {row['error']}, so it went where its name led."
 
 
 def the_notifier_keeps_no_prompt(history: History) -> Iterator[str]:
@@ -158,19 +163,12 @@ def due_events(history: History) -> list[Due]:
     return found
 
 
-def is_signed(request: Request, secret: str, *, added: str = "") -> bool:
-    """Whether a signature of the request is the secret's, with something added to the body."""
-    at = datetime.fromtimestamp(float(request.headers["webhook-timestamp"]), tz=UTC)
-    expected = Webhook(secret).sign(request.id, at, request.body + added)
-    return expected in request.headers["webhook-signature"].split(" ")
-
-
-def secret_of(history: History, request: Request) -> str:
-    """The secret that signs what comes to the request's target."""
+def signer_of(history: History, request: Request) -> Signer:
+    """Who signs what comes to the request's target."""
     if (endpoint := _endpoints(history).get(request.target)) is not None:
-        return endpoint.secret
+        return Signer(scheme=endpoint.scheme, secret=endpoint.secret)
     keys = {_callback(promise): promise.tenant for promise in history.promises}
-    return history.received.signing_secrets[keys[request.path]]
+    return Signer(scheme="v1", secret=history.received.signing_secrets[keys[request.path]])
 
 
 def _due(target: str, events: Sequence[Row], *, is_held: bool) -> list[Due]:

@@ -19,6 +19,7 @@ import httpx
 import psycopg2
 from psycopg2 import sql
 
+from tests.chaos import flipping_names
 from tests.chaos.receivers import METADATA, Kind, Receiver, ReceiverThread, receivers_at
 from tests.chaos.stack import Addresses
 from tests.chaos.tuning import TENANTS
@@ -45,11 +46,13 @@ class Subscriber:
     tenant: str
     kind: Kind
     event_types: tuple[str, ...] = ()
+    scheme: str = "v1"
 
     @property
     def name(self) -> str:
         """Name of the receiver."""
-        return f"{self.kind}-{self.tenant}"
+        name = f"{self.kind}-{self.tenant}"
+        return name if self.scheme == "v1" else f"{self.scheme}-{name}"
 
 
 SUBSCRIBERS = (
@@ -58,6 +61,8 @@ SUBSCRIBERS = (
     Subscriber(tenant="many", kind=Kind.HANGING, event_types=("job.completed", "job.canceled")),
     Subscriber(tenant="many", kind=Kind.VANISHING),
     Subscriber(tenant="some", kind=Kind.STEADY, event_types=("job.completed", "job.settled")),
+    Subscriber(tenant="many", kind=Kind.FLIPPING),
+    Subscriber(tenant="many", kind=Kind.STEADY, scheme="v1a"),
 )
 #: Receivers of callback URLs, which jobs of all tenants name.
 CALLBACKS = {"callback-steady": Kind.STEADY, "callback-flaky": Kind.FLAKY}
@@ -99,6 +104,7 @@ class Webhooks:
 
     def finish(self, *, seconds: float) -> float | None:
         """Let receivers be good, and wait until nothing is left to deliver; seconds of that, None for never."""
+        flipping_names.write(self._addresses.names, flipping_names.STEADY)
         self._thread.run(self._thread.receivers.make_peace())
         began, quiet_since = time.monotonic(), None
         while time.monotonic() - began < seconds:
@@ -132,7 +138,7 @@ class Webhooks:
 
     def _create(self, http: httpx.Client, one: Subscriber) -> None:
         url = f"{self._receivers[one.name].url}/hook"
-        body = {"url": url, "event_types": one.event_types, "description": one.name}
+        body = {"url": url, "event_types": one.event_types, "description": one.name, "signature_scheme": one.scheme}
         created = http.post("/v1/webhooks", json=body).raise_for_status().json()
         self._endpoints.append(
             {
@@ -140,7 +146,8 @@ class Webhooks:
                 "receiver": one.name,
                 "tenant": one.tenant,
                 "event_types": one.event_types,
-                "secret": created["secret"],
+                "scheme": one.scheme,
+                "secret": created["secret"] or created["public_keys"][0],
                 "created_at": created["created_at"],
             }
         )

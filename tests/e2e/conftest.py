@@ -58,6 +58,16 @@ providers:
     base_url: http://127.0.0.1:{closed}
     api_key_env: PAID_API_KEY
     models: [{{name: m}}]
+  - name: gone
+    kind: openai
+    base_url: http://127.0.0.1:{closed}
+    api_key_env: PAID_API_KEY
+    models: [{{name: m}}]
+  - name: mistaken
+    kind: replicate
+    base_url: {url}
+    api_key_env: WRONG_API_KEY
+    models: [{{name: test/model, price_micros_per_image: 40000}}]
   - name: overloaded
     kind: comfyui
     base_url: {url}/says/503
@@ -83,6 +93,7 @@ def spans() -> Iterator[Collector]:
     """Where the stack's spans arrive."""
     with collector() as found:
         yield found
+        assert found.violations == []
 
 
 @pytest.fixture(scope="session")

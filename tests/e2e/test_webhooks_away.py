@@ -109,11 +109,9 @@ async def test_while_job_service_is_away_due_deliveries_wait_and_burn_no_attempt
         first = await receiver.next()
         await wait_until(lambda: sql(stack, DELIVERY, receiver.url) == [("pending", 1, 1)], "failed once")
         with frozen(server_folder / "stack", "job"):
-            before = log.read_text(encoding="utf-8").count("dispatcher.job_service_away")
+            before = log.read_text(encoding="utf-8").count("jobs.not_read")
             sql(stack, MAKE_DUE, receiver.url)
-            await wait_until(
-                lambda: log.read_text(encoding="utf-8").count("dispatcher.job_service_away") > before, "claimed"
-            )
+            await wait_until(lambda: log.read_text(encoding="utf-8").count("jobs.not_read") > before, "claimed")
             await wait_until(lambda: sql(stack, DELIVERY, receiver.url)[0][1:] == (1, 1), "released")
             assert receiver.received.empty()
         second = await receiver.next()

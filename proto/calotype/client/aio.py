@@ -135,8 +135,14 @@ class AsyncJobClient(AsyncWebhookMethods):
         return [*(await self._call(self._stub.ListAttempts, request)).attempts]
 
     async def providers(self) -> list[provider_pb2.Provider]:
-        """Returns all offered providers, sorted by name, including those that the tenant may not use."""
-        return [*(await self._call(self._stub.ListProviders, job_service_pb2.ListProvidersRequest())).providers]
+        """Returns the providers that the tenant may use, sorted by name."""
+        return [
+            *(
+                await self._call(
+                    self._stub.ListProviders, job_service_pb2.ListProvidersRequest(tenant=self._identity.tenant)
+                )
+            ).providers
+        ]
 
     async def watch(
         self, job_id: str, *, after: int | None = None, timeout: float | None = None

@@ -134,8 +134,12 @@ class JobClient(WebhookMethods):
         return [*self._call(self._stub.ListAttempts, request).attempts]
 
     def providers(self) -> list[provider_pb2.Provider]:
-        """Returns all offered providers, sorted by name, including those that the tenant may not use."""
-        return [*self._call(self._stub.ListProviders, job_service_pb2.ListProvidersRequest()).providers]
+        """Returns the providers that the tenant may use, sorted by name."""
+        return [
+            *self._call(
+                self._stub.ListProviders, job_service_pb2.ListProvidersRequest(tenant=self._identity.tenant)
+            ).providers
+        ]
 
     def watch(self, job_id: str, *, after: int | None = None, timeout: float | None = None) -> Iterator[Update]:
         """Yields every change of a job, each once and in order, and its progress; ends after the final change.

@@ -292,6 +292,7 @@ def _settlement(message: worker.Settlement) -> Settlement:
         traceparent=message.traceparent,
         seconds_left=message.seconds_left,
         cancel_outcome=CANCEL_OUTCOMES.get(message.provider_cancel),
+        tenant=message.tenant,
     )
 
 

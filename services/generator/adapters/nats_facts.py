@@ -14,6 +14,8 @@ from calotype.job.v1 import job_pb2, job_service_pb2
 from common.cloud_events import headers
 from common.jetstream import FAILURES, JetStream
 from common.logs import event
+from common.messaging_spans import sending
+from common.telemetry import registry
 from services.generator.domain import untrusted_text
 from services.generator.domain.jobs import Call, Job, StagedImage
 from services.generator.domain.provider_results import (
@@ -137,12 +139,14 @@ class NatsFacts:
         if fact.ByteSize() > self._broker.max_message_bytes - ROOM_FOR_HEADERS:
             event(_LOG, logging.ERROR, "fact.cut", kind=kind, about=about, bytes=fact.ByteSize())
             _shorten(fact)
-        await self._broker.publish(
-            f"{streams.FACT_GENERATION}.{kind}",
-            fact.SerializeToString(),
-            message_id=fact.id,
-            headers=headers(event_id=fact.id, source=SOURCE, kind=f"calotype.fact.{kind}", subject=about),
-        )
+        subject, body = f"{streams.FACT_GENERATION}.{kind}", fact.SerializeToString()
+        with sending(registry.SEND_FACT, destination=subject, message_id=fact.id, size=len(body), job_id=about):
+            await self._broker.publish(
+                subject,
+                body,
+                message_id=fact.id,
+                headers=headers(event_id=fact.id, source=SOURCE, kind=f"calotype.fact.{kind}", subject=about),
+            )
 
 
 def _shorten(message: Any) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from common.leased_work import Slot
+from services.generator.application import call_log
 from services.generator.domain import failures
 from services.generator.domain.jobs import Call, CallPhase, Job, StagedImage
 from services.generator.domain.provider_results import JobWarning, ProviderError
@@ -34,6 +35,8 @@ class Claim:
     warnings: tuple[JobWarning, ...] = ()
     #: Number of the job's routes that were tried without success.
     failed_routes: int = 0
+    #: When calls were sent or first followed by this claim, on the monotonic clock, by call id.
+    _begun: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.images |= {image.index: image for image in self.job.images}
@@ -81,6 +84,10 @@ class Claim:
         """Outcomes and images that the ledger may not have yet."""
         return WorkerReport(calls=tuple(self.outcomes.values()), images=self.new_images())
 
+    def begin(self, call: Call) -> None:
+        """Notes that a call is sent or followed from now on, for its duration in the log."""
+        self._begun[call.id] = time.monotonic()
+
     def end_unsent(self, call_id: str) -> None:
         """Records that a call was certainly not sent, whether or not job-service recorded it."""
         self.outcomes[call_id] = CallOutcome(call_id=call_id, phase=CallPhase.NOT_SENT)
@@ -88,8 +95,9 @@ class Claim:
     def end(
         self, call: Call, phase: CallPhase, *, cost_micros: int | None = None, error: ProviderError | None = None
     ) -> None:
-        """Records how a call ended."""
-        self.outcomes[call.id] = CallOutcome(
+        """Records how a call ended, and logs it."""
+        known = self.outcomes.get(call.id)
+        outcome = CallOutcome(
             call_id=call.id,
             phase=phase,
             operation_id=call.operation_id,
@@ -97,3 +105,7 @@ class Claim:
             error=error and error.forget(),
             token=call.token,
         )
+        self.outcomes[call.id] = outcome
+        if known is None or known.phase is not phase:
+            job = self.job
+            call_log.write(call, outcome, job_id=job.id, tenant=job.tenant, begun=self._begun.get(call.id))

@@ -11,7 +11,6 @@ from functools import partial
 from math import inf
 
 from calotype.error_reasons import Reason
-from opentelemetry.trace import SpanKind
 
 from common.errors import ServiceError
 from common.leased_work import Renewal
@@ -19,8 +18,8 @@ from common.logs import event
 from common.loops import pause_until
 from common.memory import give_back, timeout
 from common.publishing import BackgroundPublisher
-from common.tracing import span
 from services.generator.application.call_meter import count_cost, measured
+from services.generator.application.call_spans import call_span
 from services.generator.application.claim import Claim, Interrupted
 from services.generator.application.unread_responses import UnreadResponses
 from services.generator.domain import failures
@@ -54,6 +53,7 @@ class ProviderCallRunner:
         facts: Facts,
         publisher: BackgroundPublisher,
         unread: UnreadResponses,
+        traces_prompts: bool = False,
     ) -> None:
         self._claim = claim
         self._slot = claim.slot
@@ -61,18 +61,17 @@ class ProviderCallRunner:
         self._facts = facts
         self._publisher = publisher
         self._unread = unread
+        self._traces_prompts = traces_prompts
         #: Call id and operation of the call that was followed last.
         self._operation: tuple[str, Operation] | None = None
 
     async def send(self, provider: ImageProvider, call: Call, provider_request: ProviderRequest) -> Generated:
         """Sends the request and waits for its result."""
-        attributes = {
-            "job.id": self._claim.job.id,
-            "call.id": call.id,
-            "provider": provider.name,
-            "model": call.model,
-        }
-        with span("provider call", kind=SpanKind.CLIENT, attributes=attributes), measured(provider.name, call):
+        with (
+            call_span(self._claim, call, provider_request, with_prompt=self._traces_prompts),
+            measured(provider.name, call),
+        ):
+            self._claim.begin(call)
             response = await self._submit(provider, call, provider_request)
             if isinstance(response, Operation):
                 call = replace(call, operation_id=response.id)
@@ -85,8 +84,11 @@ class ProviderCallRunner:
     async def resume(self, provider: ImageProvider, call: Call, provider_request: ProviderRequest) -> Generated:
         """Follows an operation of an earlier claim to its result."""
         operation = Operation(id=call.operation_id, state=call.operation_state)
-        attributes = {"job.id": self._claim.job.id, "call.id": call.id, "provider": provider.name}
-        with span("provider call", kind=SpanKind.CLIENT, attributes=attributes), measured(provider.name, call):
+        with (
+            call_span(self._claim, call, provider_request, with_prompt=self._traces_prompts),
+            measured(provider.name, call),
+        ):
+            self._claim.begin(call)
             generated = await self._follow(provider, call, operation, provider_request)
             self._claim.end(call, CallPhase.SUCCEEDED, cost_micros=generated.cost_micros)
             count_cost(provider.name, call, generated.cost_micros)

@@ -69,7 +69,7 @@ class RawResults:
                     if error.reason == Reason.SERVICE_UNAVAILABLE:
                         # This process could not decode it now, which says nothing about the data.
                         raise
-                    event(_LOG, logging.INFO, "result.still_raw", object=raw.name, reason=error.reason)
+                    event(_LOG, logging.INFO, "result.not_adopted", object=raw.name, reason=error.reason)
         return adopted
 
     async def _images_of(self, call: Call, raw: RawResult) -> dict[int, bytes]:

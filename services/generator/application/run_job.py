@@ -10,7 +10,8 @@ from common.leased_work import Slot
 from common.logs import event
 from common.memory import Memory
 from common.publishing import BackgroundPublisher
-from common.tracing import span
+from common.telemetry import registry
+from common.tracing import Attributes, fail, interrupt, span
 from services.generator.application.claim import Claim, Interrupted
 from services.generator.application.input_images import Inputs
 from services.generator.application.progress import ProgressReporter
@@ -37,7 +38,10 @@ class NotBought(Exception):
 
 
 class Generator:
-    """Runs the jobs that job-service assigns, with the providers of this process."""
+    """Runs the jobs that job-service assigns, with the providers of this process.
+
+    With `traces_prompts`, the spans of provider calls hold the prompts.
+    """
 
     def __init__(
         self,
@@ -48,6 +52,7 @@ class Generator:
         reader: ImageReader,
         providers: Mapping[str, ImageProvider],
         memory: Memory,
+        traces_prompts: bool = False,
     ) -> None:
         self._job_service = job_service
         self._facts = facts
@@ -55,6 +60,7 @@ class Generator:
         self._reader = reader
         self._providers = providers
         self._memory = memory
+        self._traces_prompts = traces_prompts
         self._publisher = BackgroundPublisher()
 
     async def finish(self) -> None:
@@ -64,8 +70,14 @@ class Generator:
     async def run(self, slot: Slot[Job]) -> None:
         """Runs a claimed job to the end of the generating stage."""
         claim = Claim(slot=slot)
-        parent = claim.job.traceparent or None
-        with span("generate images", parent=parent, attributes={"job.id": claim.job.id}):
+        job = claim.job
+        attributes: Attributes = {
+            registry.JOB_ID: job.id,
+            registry.TENANT: job.tenant,
+            registry.CLAIM_NUMBER: job.claim_number,
+            registry.IMAGE_COUNT: job.image_count,
+        }
+        with span(registry.GENERATE, attributes, parent=job.traceparent or None):
             try:
                 await self._run(claim)
             except asyncio.CancelledError:
@@ -77,6 +89,7 @@ class Generator:
         try:
             await self._generate(claim)
         except Interrupted:
+            interrupt()
             await self._give_up(claim)
         except StageError as error:
             await self._publish_failure(claim, error)
@@ -102,7 +115,12 @@ class Generator:
         )
         unread = UnreadResponses(reader=self._reader, raw=stager.raw)
         runner = ProviderCallRunner(
-            claim, job_service=self._job_service, facts=self._facts, publisher=self._publisher, unread=unread
+            claim,
+            job_service=self._job_service,
+            facts=self._facts,
+            publisher=self._publisher,
+            unread=unread,
+            traces_prompts=self._traces_prompts,
         )
         report = ProgressReporter(self._facts, claim.job)
         purchase = Purchase(
@@ -185,7 +203,16 @@ class Generator:
                 if is_last or not failures.may_fall_back(error, free=free, on_refusal=on_refusal):
                     raise NotBought(failures.error_to_report(errors), indexes) from error
                 claim.failed_routes += 1
-                event(_LOG, logging.INFO, "job.falls_back", job_id=claim.job.id, reason=error.reason)
+                event(
+                    _LOG,
+                    logging.INFO,
+                    "route.failed",
+                    job_id=claim.job.id,
+                    tenant=claim.job.tenant,
+                    provider=route.provider,
+                    model=route.model,
+                    reason=error.reason,
+                )
             else:
                 return
         raise AssertionError("a failure of the last route raises NotBought")
@@ -198,6 +225,7 @@ class Generator:
 
     async def _publish_failure(self, claim: Claim, error: StageError) -> None:
         event(_LOG, logging.INFO, "job.stage_failed", job_id=claim.job.id, reason=error.reason, stage=error.stage)
+        fail(error.reason, stage=error.stage)
         publish = partial(
             self._facts.stage_failed,
             job=claim.job,

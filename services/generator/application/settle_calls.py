@@ -10,7 +10,9 @@ from common.leased_work import Slot
 from common.logs import event
 from common.memory import Memory, timeout
 from common.publishing import publish_until_confirmed
-from common.tracing import span
+from common.telemetry import registry
+from common.tracing import Attributes, interrupt, set_attributes, span
+from services.generator.application import call_log
 from services.generator.application.claim import Interrupted
 from services.generator.application.provider_call import CANCEL_SECONDS, POLL_SECONDS
 from services.generator.application.stage_images import ImageStager
@@ -61,15 +63,18 @@ class Settler:
         """Publishes how the call has ended, or postpones it until its next poll."""
         settlement = slot.work
         provider = self._providers[settlement.call.provider]
-        with span("settle call", parent=settlement.traceparent or None, attributes={"call.id": settlement.call.id}):
+        attributes: Attributes = {registry.JOB_ID: settlement.job_id, registry.CALL_ID: settlement.call.id}
+        with span(registry.SETTLE_CALL, attributes, parent=settlement.traceparent or None):
             cancel = await _cancel(settlement, provider)
             images: dict[int, StagedImage] = {}
             try:
                 with self._memory.share(until=slot.claimed_at + STAGING_SECONDS):
                     outcome = await self._end(slot, provider, images)
             except Interrupted:
+                interrupt()
                 return
             if outcome is not None:
+                set_attributes({registry.CALL_PHASE: outcome.phase})
                 final_cancel = _final_cancel(cancel, outcome.phase) if settlement.cancel else None
                 await self._publish(slot, outcome, final_cancel, tuple(images.values()))
             elif slot.is_held:
@@ -116,6 +121,8 @@ class Settler:
         cancel: CancelOutcome | None,
         images: tuple[StagedImage, ...],
     ) -> None:
+        settlement = slot.work
+        call_log.write(settlement.call, outcome, job_id=settlement.job_id, tenant=settlement.tenant)
         publish = partial(self._facts.call_settled, settlement=slot.work, outcome=outcome, cancel=cancel, images=images)
         await publish_until_confirmed(publish, until=slot.ended)
 

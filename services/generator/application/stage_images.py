@@ -11,7 +11,8 @@ from calotype.error_reasons import Reason
 from common.leased_work import Slot
 from common.loops import pause_until
 from common.memory import Memory, give_back
-from common.tracing import span
+from common.telemetry import registry
+from common.tracing import Attributes, span
 from services.generator.application.claim import Interrupted
 from services.generator.application.raw_results import RawResults, image_of
 from services.generator.application.storage_retries import until_stored
@@ -129,7 +130,8 @@ class ImageStager:
         # A paid image that cannot be fetched again must not be lost, so even a refusing store is retried.
         patient = not (provider.traits.harmless or provider.traits.resumable)
         put = partial(self._staging.put, image, data, count=count)
-        with span("stage image", attributes={"job.id": self._job_id, "image.index": index}):
+        attributes: Attributes = {registry.JOB_ID: self._job_id, registry.CALL_ID: call.id, registry.IMAGE_INDEX: index}
+        with span(registry.STAGE_IMAGE, attributes, interruptions=(Interrupted,)):
             return await until_stored(put, deadline=self._deadline, patient=patient)
 
     async def _verified(

@@ -58,3 +58,5 @@ class Settlement:
     keep: bool = False
     #: The provider's response to an earlier cancel request; None without one.
     cancel_outcome: CancelOutcome | None = None
+    #: Tenant to which the job belongs; empty when job-service did not name it.
+    tenant: str = ""

@@ -14,11 +14,23 @@ from services.job.domain.calls import ProviderCall, may_pay_again
 from services.job.domain.circuit_breakers import Route
 from services.job.domain.failures import Stage
 from services.job.domain.jobs import Artifact, Attempt, Fence, Job
+from services.job.domain.pauses import Pauses
 from services.job.domain.refusals import Refusal
 from services.job.domain.routing import ClaimCapacity, candidate_routes
 from services.job.domain.timeouts import StageTimeouts
 from services.job.domain.transitions import Change
-from services.job.store import artifacts, attempts, breakers, calls, due_jobs, job_writer, jobs, lanes, settlements
+from services.job.store import (
+    artifacts,
+    attempts,
+    breakers,
+    calls,
+    due_jobs,
+    job_writer,
+    jobs,
+    lanes,
+    pauses,
+    settlements,
+)
 from services.job.store.lanes import Lane
 
 #: Lease tokens of one claim.
@@ -53,21 +65,34 @@ class Claimed:
 def claim_jobs(
     connection: Connection, *, worker: str, tokens: Sequence[UUID], providers: Sequence[str], limits: StageTimeouts
 ) -> list[Claimed]:
-    """Claims due jobs for a generator, at most one per token. Raises `Refusal` INVALID_INPUT for invalid tokens."""
+    """Claims due jobs for a generator, at most one per token; none that a pause holds.
 
-    def decide(job: Job, token: UUID, now: datetime) -> Change:
-        return transitions.claim(job, worker=worker, token=token, lease_seconds=limits.lease_seconds, now=now)
+    Raises `Refusal` INVALID_INPUT for invalid tokens.
+    """
+
+    def claim_under(known: Pauses) -> Callable[[Job, UUID, datetime], Change]:
+        return lambda job, token, now: transitions.claim(
+            job,
+            worker=worker,
+            token=token,
+            lease_seconds=limits.lease_seconds,
+            held_until=known.held_until(job),
+            now=now,
+        )
 
     held, fresh = _sort_tokens(connection, tokens, limits=limits)
-    # Fetching a result buys nothing, so such jobs come first and without the lock; the worker claims again by itself.
+    # Fetching a result buys nothing, so such jobs come first, without the lock and in spite of pauses; the worker
+    # claims again by itself.
     due = due_jobs.lock_jobs_to_follow(connection, limit=len(fresh), served_by=providers) if fresh else []
-    if followed := _claim(connection, due, fresh, decide, stage=Stage.GENERATING):
+    if due:
+        followed = _claim(connection, due, fresh, claim_under(pauses.read(connection)), stage=Stage.GENERATING)
         return _with_routes(connection, held + followed, provider_limits.capacity(connection))
     # From here on this claim must not wait: all other claims wait for it.
     due_jobs.lock_claiming(connection)
     capacity = provider_limits.capacity(connection)
-    due, seen = _choose(connection, capacity, limit=len(fresh), served_by=providers) if fresh else ([], [])
-    claimed = _claim(connection, due, fresh, decide, stage=Stage.GENERATING)
+    is_open = bool(fresh) and not capacity.pauses.is_queue_paused
+    due, seen = _choose(connection, capacity, limit=len(fresh), served_by=providers) if is_open else ([], [])
+    claimed = _claim(connection, due, fresh, claim_under(capacity.pauses), stage=Stage.GENERATING)
     _record_probes(connection, claimed, capacity, limits=limits)
     lanes.tidy(connection, seen)
     if claimed:

@@ -14,8 +14,8 @@ from services.job.domain.jobs import Job
 from services.job.domain.offering import merge
 from services.job.domain.providers import Provider
 from services.job.domain.refusals import Refusal
-from services.job.domain.routing import UNLIMITED, ClaimCapacity
-from services.job.store import breakers, jobs, provider_usage, providers
+from services.job.domain.routing import ClaimCapacity, provider_limit_reached
+from services.job.store import breakers, jobs, pauses, provider_usage, providers
 from services.job.store.calls import SettledCall
 
 
@@ -37,7 +37,7 @@ def capacity(connection: Connection) -> ClaimCapacity:
     catalogue = providers.catalogue(connection)
     limited = [name for name, offer in catalogue.items() if offer.max_concurrency or offer.requests_per_minute]
     used = provider_usage.of_providers(connection, limited) if limited else provider_usage.Load(in_use={}, begun={})
-    slots = {name: _free_slots(provider, used) for name, provider in catalogue.items()}
+    slots = used.free_slots(catalogue)
     for name in limited:
         metrics.set_gauge(registry.PROVIDER_FREE_SLOTS, slots[name], name)
     return ClaimCapacity(
@@ -45,6 +45,7 @@ def capacity(connection: Connection) -> ClaimCapacity:
         catalogue=catalogue,
         slots=slots,
         breakers=breakers.all_breakers(connection),
+        pauses=pauses.read(connection),
     )
 
 
@@ -60,12 +61,12 @@ def refuse_beyond_limits(connection: Connection, provider: Provider, job: Job, *
     if (limit := provider.max_concurrency) and provider_usage.slots_used_by_others(
         connection, provider.name, job_id=job.id, claim_number=job.claim_number, resent=resent
     ) >= limit:
-        raise Refusal(Reason.PROVIDER_BUSY, f"{provider.name} has reached its limit of {limit} concurrent calls.")
+        raise Refusal(Reason.PROVIDER_BUSY, provider_limit_reached(provider.name, limit, is_rate=False))
     if (limit := provider.requests_per_minute) and (
         at := provider_usage.next_free_at(connection, provider.name, limit=limit)
     ):
         wait = max((at - jobs.clock(connection)).total_seconds(), 0.0)
-        message = f"{provider.name} has reached its limit of {limit} calls within a minute."
+        message = provider_limit_reached(provider.name, limit, is_rate=True)
         raise Refusal(Reason.PROVIDER_BUSY, message, retry_after_seconds=wait)
 
 
@@ -103,12 +104,3 @@ def frees_slot(connection: Connection, settled: Sequence[SettledCall]) -> bool:
     return any(
         (provider := catalogue.get(call.provider)) is not None and provider.max_concurrency > 0 for call in settled
     )
-
-
-def _free_slots(provider: Provider, used: provider_usage.Load) -> int:
-    free = UNLIMITED
-    if provider.max_concurrency:
-        free = min(free, provider.max_concurrency - used.in_use.get(provider.name, 0))
-    if provider.requests_per_minute:
-        free = min(free, provider.requests_per_minute - used.begun.get(provider.name, 0))
-    return max(free, 0)

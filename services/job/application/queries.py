@@ -1,26 +1,29 @@
 """Reads jobs; each query is one transaction that sees one moment."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from calotype.error_reasons import Reason
 from calotype.size_limits import MAX_END_USER_CHARACTERS, MAX_PROVIDER_CHARACTERS
 from sqlalchemy import Connection
 
+from services.job.application import waits
 from services.job.application.page_tokens import PAGE_TOKENS, PageTokens
 from services.job.domain.bounds import check, labels, line
 from services.job.domain.calls import ProviderCall
 from services.job.domain.jobs import Attempt, Job, Snapshot
 from services.job.domain.refusals import Refusal, Violation, job_not_found
 from services.job.domain.states import State
-from services.job.store import attempts, calls, job_writer, jobs, listing, rows, secrets
+from services.job.store import attempts, calls, events, job_writer, jobs, listing, rows, secrets
 from services.job.store.listing import Filters
 
 #: Jobs of a page without `page_size`.
 DEFAULT_PAGE = 20
 #: Jobs of the largest page.
 LARGEST_PAGE = 100
+#: Transitions of a job that an operator reads at once.
+EVENTS_PAGE = 100
 #: States in a filter.
 MAX_STATES = 20
 
@@ -33,9 +36,10 @@ def get_job(connection: Connection, tenant: str, job_id: str) -> Snapshot:
 
 def _snapshot(connection: Connection, job: Job) -> Snapshot:
     snapshot = job_writer.snapshots(connection, [job])[job.id]
-    if job.state is State.QUEUED:
-        return replace(snapshot, queue_position=listing.queue_position(connection, job))
-    return snapshot
+    if job.is_final:
+        return snapshot
+    position = listing.queue_position(connection, job) if job.state is State.QUEUED else None
+    return replace(snapshot, queue_position=position, wait=waits.wait_of(connection, job))
 
 
 def find(connection: Connection, tenant: str, job_id: str) -> Job:
@@ -84,13 +88,38 @@ def _attempts(connection: Connection, job_id: str) -> list[tuple[Attempt, Sequen
     ]
 
 
-def get_any_job(connection: Connection, job_id: str) -> tuple[Snapshot, list[tuple[Attempt, Sequence[ProviderCall]]]]:
-    """Returns a job of any tenant, with all its claims. Raises `Refusal` JOB_NOT_FOUND."""
+@dataclass(frozen=True, kw_only=True)
+class JobForOperators:
+    """A job of any tenant with all that job-service knows of it."""
+
+    #: The job.
+    snapshot: Snapshot
+    #: Every claim with its calls, oldest first.
+    attempts: Sequence[tuple[Attempt, Sequence[ProviderCall]]]
+    #: Up to `EVENTS_PAGE` transitions, newest first.
+    events: Sequence[events.RecordedEvent]
+    #: Whether there are older transitions than these.
+    has_older_events: bool
+
+
+def get_any_job(connection: Connection, job_id: str, *, events_before: int = 0) -> JobForOperators:
+    """Returns a job of any tenant, with its transitions before a sequence (0: the newest).
+
+    Raises `Refusal`: JOB_NOT_FOUND, INVALID_INPUT for a negative sequence.
+    """
+    if events_before < 0:
+        raise _invalid("events_before", "0 or more.")
     jobs.use_repeatable_read(connection)
     job = jobs.get(connection, job_id)
     if job is None or job.deleted_at is not None:
         raise job_not_found(job_id)
-    return _snapshot(connection, job), _attempts(connection, job_id)
+    found = events.page_before(connection, job_id, before=events_before, limit=EVENTS_PAGE + 1)
+    return JobForOperators(
+        snapshot=_snapshot(connection, job),
+        attempts=_attempts(connection, job_id),
+        events=found[:EVENTS_PAGE],
+        has_older_events=len(found) > EVENTS_PAGE,
+    )
 
 
 def _position(parts: Sequence[str]) -> tuple[datetime, str]:

@@ -21,7 +21,7 @@ from services.job.domain.routing import blocking_breaker
 from services.job.domain.states import AT_GENERATOR, State
 from services.job.domain.timeouts import StageTimeouts
 from services.job.domain.transitions import Change
-from services.job.store import artifacts, attempts, breakers, calls, job_writer, jobs, providers, stale
+from services.job.store import artifacts, attempts, breakers, calls, job_writer, jobs, pauses, providers, stale
 
 #: Key in `Job.failure_counts`: rescues of the job while a call was open.
 RECOVERIES = "recoveries"
@@ -46,21 +46,30 @@ def candidates(connection: Connection, limits: StageTimeouts, *, limit: int = PA
     ]
 
 
-def rescue(connection: Connection, noted: Sequence[Candidate], *, limits: StageTimeouts) -> dict[str, int]:
-    """Acts on candidates that are still stale, unchanged and not locked; returns counts by `Transition` value."""
+def rescue(connection: Connection, noted: Sequence[Candidate], *, limits: StageTimeouts) -> list[Change]:
+    """Acts on candidates that are still stale, unchanged and not locked; returns the changes."""
     seen = {candidate.job_id: candidate.sequence for candidate in noted}
     free = stale.lock_free(connection, list(seen))
     now = jobs.clock(connection)
     ids = [job.id for job in free]
     ledger, staged = calls.of_jobs(connection, ids), artifacts.of_jobs(connection, ids)
     catalogue, open_breakers = providers.catalogue(connection), breakers.all_breakers(connection)
+    known_pauses = pauses.read(connection)
     changes: list[Change] = []
     ends: list[attempts.End] = []
     for job in free:
         if job.sequence != seen[job.id]:
             continue
         blocked_by = blocking_breaker(job, catalogue, open_breakers)
-        change = judge(job, calls=ledger[job.id], staged=staged[job.id], blocked_by=blocked_by, limits=limits, now=now)
+        change = judge(
+            job,
+            calls=ledger[job.id],
+            staged=staged[job.id],
+            blocked_by=blocked_by,
+            held_until=known_pauses.held_until(job),
+            limits=limits,
+            now=now,
+        )
         if change is not None:
             changes.append(change)
             if job.lease is not None:
@@ -69,7 +78,7 @@ def rescue(connection: Connection, noted: Sequence[Candidate], *, limits: StageT
     job_writer.write(connection, changes)
     lost = sum(end.failure is not None and end.failure.reason == Reason.WORKER_LOST for end in ends)
     counters.leases_lost(connection, lost)
-    return _count(changes)
+    return changes
 
 
 def judge(
@@ -78,16 +87,19 @@ def judge(
     calls: Sequence[ProviderCall],
     staged: Sequence[Artifact],
     blocked_by: Breaker | None,
+    held_until: datetime | None = None,
     limits: StageTimeouts,
     now: datetime,
 ) -> Change | None:
     """Returns the change that the rules demand; None for a job that is not stale.
 
-    `blocked_by` is the open circuit breaker that the job waits for, if any.
+    `blocked_by` is the open circuit breaker that the job waits for, if any; `held_until` the end of the last pause that
+    held it: the limits of waiting, but not the job's own deadlines, count from there.
     """
     indexes = {image.image_index for image in staged}
     is_paid_for = may_still_deliver(calls, set(range(job.image_count)) - indexes)
-    if (late := _waited_too_long(job, blocked_by, limits, now, is_paid_for=is_paid_for)) is not None:
+    late = _waited_too_long(job, blocked_by, limits, now, held_until=held_until, is_paid_for=is_paid_for)
+    if late is not None:
         return claim_end.give_up(job, late, staged=indexes, now=now)
     expired = job.lease is not None and job.lease.expires_at <= now
     if job.state in AT_GENERATOR and (expired or _claim_is_too_long(job, limits, now)):
@@ -106,7 +118,7 @@ def _end_generating(
     if open_call and recoveries < retry_policy.MAX_RECOVERIES:
         # The next claim decides about the open call; the rescue itself counts as no failure.
         counts: Mapping[str, int] = {**job.failure_counts, RECOVERIES: recoveries + 1}
-        return transitions.requeue(job, delay_seconds=0, counts=counts, now=now)
+        return replace(transitions.requeue(job, delay_seconds=0, counts=counts, now=now), cause=failure)
     if not open_call and staged == set(range(job.image_count)):
         return transitions.generated(job, warnings=(), now=now)
     return _end_of_claim(job, failure, calls=calls, staged=staged, limits=limits, now=now)
@@ -159,16 +171,23 @@ def _too_long(job: Job) -> Failure:
 
 
 def _waited_too_long(
-    job: Job, blocked_by: Breaker | None, limits: StageTimeouts, now: datetime, *, is_paid_for: bool
+    job: Job,
+    blocked_by: Breaker | None,
+    limits: StageTimeouts,
+    now: datetime,
+    *,
+    held_until: datetime | None,
+    is_paid_for: bool,
 ) -> Failure | None:
     if job.state is not State.QUEUED:
         return None
-    if is_paid_for and _seconds_waited(job, now) <= limits.max_queued_seconds:
+    waited = job.queued_seconds + job.seconds_queued(now, held_until=held_until)
+    if is_paid_for and waited <= limits.max_queued_seconds:
         # The next claim fetches a paid result, even after the job's deadlines.
         return None
-    if blocked_by is not None and _is_auth_outage_too_long(job, blocked_by, now):
+    if blocked_by is not None and _is_auth_outage_too_long(job, blocked_by, held_until, now):
         return blocked_by.cause()
-    if not _is_past_a_deadline(job, limits, now):
+    if not _is_past_a_deadline(job, now) and waited <= limits.max_queued_seconds:
         return None
     if (cause := blocked_by.cause() if blocked_by is not None else job.deferral) is not None:
         return replace(cause, stage=Stage.QUEUED, retryable=True, retry_after_seconds=None)
@@ -181,22 +200,19 @@ def _waited_too_long(
     )
 
 
-def _is_auth_outage_too_long(job: Job, blocked_by: Breaker, now: datetime) -> bool:
+def _is_auth_outage_too_long(job: Job, blocked_by: Breaker, held_until: datetime | None, now: datetime) -> bool:
     """Whether the provider has refused the credential for too long to wait for it."""
     if blocked_by.code is not Code.AUTH_ERROR or job.queued_at is None or blocked_by.opened_at is None:
         return False
-    return (now - max(job.queued_at, blocked_by.opened_at)).total_seconds() > MAX_AUTH_OUTAGE_SECONDS
+    since = max(job.queued_at, blocked_by.opened_at, held_until or job.queued_at)
+    return (now - since).total_seconds() > MAX_AUTH_OUTAGE_SECONDS
 
 
-def _is_past_a_deadline(job: Job, limits: StageTimeouts, now: datetime) -> bool:
-    passed = (job.start_by is not None and job.started_at is None and job.start_by <= now) or (
+def _is_past_a_deadline(job: Job, now: datetime) -> bool:
+    """Whether a deadline passed that the job's submitter set; a pause does not move it."""
+    return (job.start_by is not None and job.started_at is None and job.start_by <= now) or (
         job.finish_by is not None and job.finish_by <= now
     )
-    return passed or _seconds_waited(job, now) > limits.max_queued_seconds
-
-
-def _seconds_waited(job: Job, now: datetime) -> float:
-    return job.queued_seconds + ((now - job.queued_at).total_seconds() if job.queued_at else 0.0)
 
 
 def _end(job: Job, change: Change) -> attempts.End:
@@ -208,10 +224,3 @@ def _end(job: Job, change: Change) -> attempts.End:
         failure=change.after.failure or transitions.lease_ran_out(job),
         counted=job.state is not State.UPLOADING,
     )
-
-
-def _count(changes: Sequence[Change]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for change in changes:
-        counts[change.transition] = counts.get(change.transition, 0) + 1
-    return counts

@@ -1,10 +1,12 @@
 """Actions of users on their jobs: cancel, retry, delete."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from calotype.error_reasons import Reason
 from sqlalchemy import Connection
 
+from common.after_commit import after_commit
 from services.job.application import spending
 from services.job.application.quotas import admit_job
 from services.job.application.submission import ActionResult, replay
@@ -16,7 +18,18 @@ from services.job.domain.quotas import Quota
 from services.job.domain.refusals import Refusal, job_not_found
 from services.job.domain.routing import candidate_routes
 from services.job.domain.states import FINAL, State
-from services.job.store import artifacts, attempts, calls, deletions, erasure, idempotency, job_writer, jobs, providers
+from services.job.store import (
+    artifacts,
+    attempts,
+    calls,
+    deletions,
+    erasure,
+    idempotency,
+    job_writer,
+    jobs,
+    providers,
+    transition_log,
+)
 from services.job.store.spending import spending_of
 
 
@@ -115,14 +128,15 @@ def delete_job(connection: Connection, tenant: str, job_id: str) -> None:
     job = _lock(connection, tenant, job_id)
     if job.state not in FINAL:
         raise Refusal(Reason.WRONG_STATE, f"Only a final job can be deleted; this one is {job.state}.")
-    erase_job(connection, job.id)
+    erase_job(connection, job.id, reason="user")
 
 
-def erase_job(connection: Connection, job_id: str) -> None:
-    """Erases a locked final job, and schedules the deletion of its images."""
+def erase_job(connection: Connection, job_id: str, *, reason: str) -> None:
+    """Erases a locked final job, and schedules the deletion of its images. `reason` goes to the log."""
     deletions.add_staging(connection, [job_id])
     deletions.add_public(connection, job_id)
     erasure.erase(connection, job_id)
+    after_commit(connection, partial(transition_log.write_deleted, job_id, reason=reason))
 
 
 def _lock(connection: Connection, tenant: str, job_id: str) -> Job:

@@ -73,7 +73,12 @@ class Breaker:
 
     def is_open(self, now: datetime) -> bool:
         """Whether no job may use the route now: its pause goes on, or a probe runs."""
-        return any(until is not None and until > now for until in (self.open_until, self.probe_until))
+        return self.blocked_until is not None and self.blocked_until > now
+
+    @property
+    def blocked_until(self) -> datetime | None:
+        """Time until which no job may use the route: the end of its pause or of its probe; None while closed."""
+        return max((until for until in (self.open_until, self.probe_until) if until is not None), default=None)
 
     def cause(self) -> Failure:
         """Returns the failure of a job that waited for this route too long."""

@@ -45,7 +45,32 @@ def end_of_claim(
     `deferred` says that a provider's limit held the job back; `jitter` is a random number in [0, 1).
     """
     if job.state is State.UPLOADING:
-        return _end_of_upload(job, failure, max_attempts=max_attempts, jitter=jitter, now=now)
+        change = _end_of_upload(job, failure, max_attempts=max_attempts, jitter=jitter, now=now)
+    else:
+        change = _end_of_generating(
+            job,
+            failure,
+            calls=calls,
+            staged=staged,
+            deferred=deferred,
+            max_attempts=max_attempts,
+            jitter=jitter,
+            now=now,
+        )
+    return replace(change, cause=failure)
+
+
+def _end_of_generating(
+    job: Job,
+    failure: Failure,
+    *,
+    calls: Iterable[ProviderCall],
+    staged: Collection[int],
+    deferred: bool,
+    max_attempts: int,
+    jitter: float,
+    now: datetime,
+) -> Change:
     if deferred:
         wait = retry_policy.defer(job, failure, jitter=jitter)
         return transitions.requeue(

@@ -12,6 +12,7 @@ from calotype.error_reasons import Reason
 from services.job.domain.failures import Failure, Stage
 from services.job.domain.requests import JobRequest
 from services.job.domain.states import FINAL, State
+from services.job.domain.wait_reasons import Wait
 
 
 class ProviderCancel(StrEnum):
@@ -159,6 +160,12 @@ class Job:
         """Whether no retry can use its staged images any more."""
         return self.state in (State.COMPLETED, State.CANCELED) or self.deleted_at is not None
 
+    def seconds_queued(self, now: datetime, *, held_until: datetime | None = None) -> float:
+        """Returns the seconds since `queued_at`, or since the later end of a pause; 0 for a job that is not queued."""
+        if self.queued_at is None:
+            return 0.0
+        return max((now - max(self.queued_at, held_until or self.queued_at)).total_seconds(), 0.0)
+
     def wants(self, image: "Artifact") -> bool:
         """Whether a staged image is one of the requested ones and can still be published."""
         return not self.is_over and 0 <= image.image_index < self.image_count
@@ -244,6 +251,8 @@ class Snapshot:
     retry_needs_consent: bool = False
     #: Position among the tenant's queued jobs, from 1; None unless QUEUED and read by itself.
     queue_position: int | None = None
+    #: Why the job waits; None for a job that does not wait, and unless read by itself.
+    wait: Wait | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

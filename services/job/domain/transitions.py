@@ -38,10 +38,14 @@ class Change:
     after: Job
     #: Wake-up to publish: `generate`, `upload`, `settle` or `delete`; None for none.
     wake: str | None = None
+    #: Failure that ended the claim, also when the job is tried again; None without one. For logs alone.
+    cause: Failure | None = None
 
 
-def claim(job: Job, *, worker: str, token: UUID, lease_seconds: float, now: datetime) -> Change:
-    """Claims a queued job for a generator."""
+def claim(
+    job: Job, *, worker: str, token: UUID, lease_seconds: float, held_until: datetime | None = None, now: datetime
+) -> Change:
+    """Claims a queued job for a generator; its time in the queue counts from `held_until`, the end of a pause."""
     return _move(
         Transition.CLAIM,
         job,
@@ -51,7 +55,7 @@ def claim(job: Job, *, worker: str, token: UUID, lease_seconds: float, now: date
         attempt_count=job.attempt_count + 1,
         lease=_lease(worker, token, lease_seconds, now),
         queued_at=None,
-        queued_seconds=job.queued_seconds + _seconds_queued(job, now),
+        queued_seconds=job.queued_seconds + job.seconds_queued(now, held_until=held_until),
         generating_since=now,
         started_at=job.started_at or now,
     )
@@ -73,7 +77,7 @@ def generated(job: Job, *, warnings: tuple[JobWarning, ...], now: datetime) -> C
         wake="upload",
         lease=None,
         queued_at=None,
-        queued_seconds=job.queued_seconds + _seconds_queued(job, now),
+        queued_seconds=job.queued_seconds + job.seconds_queued(now),
         generating_since=None,
         uploading_since=now,
         run_at=now,
@@ -249,7 +253,7 @@ def _move(
         changes |= {
             "lease": None,
             "queued_at": None,
-            "queued_seconds": job.queued_seconds + _seconds_queued(job, now),
+            "queued_seconds": job.queued_seconds + job.seconds_queued(now),
             "generating_since": None,
             "uploading_since": None,
             "completed_at": now,
@@ -260,10 +264,6 @@ def _move(
 
 def _lease(worker: str, token: UUID, seconds: float, now: datetime) -> Lease:
     return Lease(worker=worker, token=token, locked_at=now, expires_at=_after(now, seconds) or now)
-
-
-def _seconds_queued(job: Job, now: datetime) -> float:
-    return max((now - job.queued_at).total_seconds(), 0.0) if job.queued_at else 0.0
 
 
 def _after(now: datetime, seconds: float | None) -> datetime | None:

@@ -18,7 +18,8 @@ from services.job.domain.failures import Stage
 from services.job.domain.jobs import Snapshot
 from services.job.domain.providers import Provider
 from services.job.domain.refusals import Refusal
-from services.job.domain.states import State
+from services.job.domain.states import State, Transition
+from services.job.grpc_api.job_spans import note_user_action
 from services.job.grpc_api.status_codes import translate_errors
 from services.job.grpc_api.validation import check_fingerprint, check_names
 from services.job.loops.job_watchers import Watchers
@@ -105,6 +106,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         done = await self._write(
             lambda connection: user_actions.cancel_job(connection, tenant, job_id, idempotency_key=key)
         )
+        note_user_action(done, Transition.CANCEL)
         self._relay.wake()
         return job_service_pb2.CancelJobResponse(job=self._job(done.snapshot), replayed=done.replayed)
 
@@ -125,6 +127,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
             quota=from_protobuf.quota(request),
         )
         done = await self._write(lambda connection: user_actions.retry_job(connection, retry))
+        note_user_action(done, Transition.USER_RETRY)
         self._relay.wake()
         return job_service_pb2.RetryJobResponse(
             job=self._job(done.snapshot), replayed=done.replayed, rate=to_protobuf.rate(done.rate)
@@ -177,7 +180,9 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         return job_service_pb2.GetFinalEventsResponse(
             events=[
                 job_service_pb2.FinalEvent(
-                    reference=to_protobuf.final_event_reference(event.reference), job=self._job(event.snapshot)
+                    reference=to_protobuf.final_event_reference(event.reference),
+                    job=self._job(event.snapshot),
+                    traceparent=event.snapshot.job.traceparent or "",
                 )
                 for event in found
             ]

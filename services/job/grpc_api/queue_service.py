@@ -2,15 +2,19 @@
 
 from typing import Any
 
+from calotype.job.v1 import job_pb2
 from calotype.ops.v1 import queue_service_pb2, queue_service_pb2_grpc
 from sqlalchemy import Connection
 
 from common.grpc_server import GrpcService
 from common.postgres import Database
 from services.job.application import queries
+from services.job.domain.jobs import Lease
 from services.job.grpc_api.status_codes import translate_errors
 from services.job.messages import to_protobuf
+from services.job.messages.enums import number
 from services.job.store import breakers, provider_usage, providers, queue
+from services.job.store.events import RecordedEvent
 from services.job.store.pools import Pool
 
 
@@ -62,15 +66,39 @@ class QueueService(queue_service_pb2_grpc.QueueServiceServicer):
     async def GetAnyJob(
         self, request: queue_service_pb2.GetAnyJobRequest, context: Any
     ) -> queue_service_pb2.GetAnyJobResponse:
-        """Returns a job of any tenant with its attempts, including the providers' messages."""
-        snapshot, attempts = await translate_errors(
-            lambda: self._database.run(lambda c: queries.get_any_job(c, request.job_id), pool=Pool.LISTS)
+        """Returns a job of any tenant with its attempts, including the providers' messages, and its changes."""
+        found = await translate_errors(
+            lambda: self._database.run(
+                lambda c: queries.get_any_job(c, request.job_id, events_before=request.events_before), pool=Pool.LISTS
+            )
         )
+        job = found.snapshot.job
         return queue_service_pb2.GetAnyJobResponse(
-            tenant=snapshot.job.tenant,
-            job=to_protobuf.job(snapshot, public_base_url=self._public_base_url),
-            attempts=[to_protobuf.attempt(attempt, ledger, to_protobuf.call) for attempt, ledger in attempts],
+            tenant=job.tenant,
+            job=to_protobuf.job(found.snapshot, public_base_url=self._public_base_url),
+            attempts=[to_protobuf.attempt(attempt, ledger, to_protobuf.call) for attempt, ledger in found.attempts],
+            lease=None if job.lease is None else _lease(job.lease, job.claim_number),
+            events=[_event(event) for event in found.events],
+            has_older_events=found.has_older_events,
         )
+
+
+def _lease(lease: Lease, claim_number: int) -> queue_service_pb2.JobLease:
+    return queue_service_pb2.JobLease(
+        worker=lease.worker,
+        claim_number=claim_number,
+        locked_at=to_protobuf.timestamp(lease.locked_at),
+        expires_at=to_protobuf.timestamp(lease.expires_at),
+    )
+
+
+def _event(event: RecordedEvent) -> queue_service_pb2.JobEvent:
+    return queue_service_pb2.JobEvent(
+        sequence=event.sequence,
+        type=event.type,
+        status=number(job_pb2.Status, "STATUS", event.state),
+        occurred_at=to_protobuf.timestamp(event.occurred_at),
+    )
 
 
 def _counts(counts: queue.Counts) -> queue_service_pb2.JobCounts:

@@ -16,7 +16,9 @@ from common.cloud_events import headers
 from common.ids import new_uuid7
 from common.jetstream import BrokerUnavailable, JetStream
 from common.loops import pause_until, run_every
+from common.messaging_spans import sending
 from common.postgres import Database, DatabaseUnavailable
+from common.telemetry import registry
 from services.job.store import outbox
 from services.job.store.outbox import Due
 
@@ -26,6 +28,8 @@ WAKE_SUBJECTS = {
     "settle": streams.WAKE_SETTLE,
     "delete": streams.WAKE_DELETE,
 }
+#: Subject of events with placeholders, for the names of spans.
+_TEMPLATE = streams.event_subject(tenant="<tenant>", job_id="<job>")
 #: CloudEvents source of all messages.
 SOURCE = "calotype/job"
 #: Jobs that are held at a time.
@@ -126,24 +130,28 @@ class OutboxRelay:
             job_id=row.job_id, tenant=row.tenant, sequence=row.sequence, type=row.type, status=row.state
         )
         message.occurred_at.CopyFrom(_timestamp(row))
-        subject = streams.event_subject(tenant=row.tenant, job_id=row.job_id)
-        await self._broker.publish(
-            subject, message.SerializeToString(), message_id=str(row.id), headers=_headers(row, row.type)
-        )
+        subject, body = streams.event_subject(tenant=row.tenant, job_id=row.job_id), message.SerializeToString()
+        with sending(
+            registry.SEND_EVENT,
+            destination=_TEMPLATE,
+            message_id=str(row.id),
+            size=len(body),
+            job_id=row.job_id,
+            parent=row.traceparent,
+        ):
+            await self._broker.publish(subject, body, message_id=str(row.id), headers=_headers(row, row.type, None))
         if row.wake is not None:
             await self._broker.publish(
                 WAKE_SUBJECTS[row.wake],
                 event_pb2.WakeUp().SerializeToString(),
                 message_id=f"{row.id}-wake",
-                headers=_headers(row, "work.due"),
+                headers=_headers(row, "work.due", row.traceparent),
             )
 
 
-def _headers(row: Due, kind: str) -> dict[str, str]:
-    """Returns a message's CloudEvents headers, with the job's trace instead of the relay's."""
-    common = headers(
-        event_id=str(row.id), source=SOURCE, kind=f"calotype.{kind}", subject=row.job_id, parent=row.traceparent
-    )
+def _headers(row: Due, kind: str, parent: str | None) -> dict[str, str]:
+    """Returns a message's CloudEvents headers; `parent` is the traceparent to send, None for the current span's."""
+    common = headers(event_id=str(row.id), source=SOURCE, kind=f"calotype.{kind}", subject=row.job_id, parent=parent)
     return common | {"ce-sequence": str(row.sequence), "ce-time": row.occurred_at.isoformat()}
 
 

@@ -14,7 +14,7 @@ from services.job.application import apply_facts, user_actions
 from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.facts import CallSettled
 from services.job.domain.timeouts import StageTimeouts
-from services.job.store import deletions, idempotency, retention, settlements, spending
+from services.job.store import deletions, idempotency, pauses, retention, settlements, spending
 
 _LOG = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Purger:
         await run_every("purger", self.run_once, interval=INTERVAL_SECONDS, stop=stop)
 
     async def run_once(self) -> Mapping[str, int]:
-        """Purges once; returns counts of settled calls, deleted jobs, keys, tombstones and sums."""
+        """Purges once; returns counts of settled calls, deleted jobs, keys, tombstones, pauses and sums."""
         waits = await self._database.run(deletions.oldest_waits)
         if waits > LONGEST_WAIT_SECONDS:
             event(_LOG, logging.ERROR, "deletions.behind", seconds=round(waits))
@@ -55,6 +55,7 @@ class Purger:
             "tombstones": await self._repeat(
                 lambda c: retention.forget_tombstones(c, seconds=self._key_retention, limit=BATCH)
             ),
+            "pauses": await self._repeat(lambda c: pauses.forget(c, seconds=2 * self._limits.max_queued_seconds)),
             "sums": await self._repeat(lambda c: spending.forget(c, limit=BATCH)),
         }
 
@@ -86,5 +87,5 @@ def purge_jobs(connection: Connection, *, seconds: float, limit: int) -> int:
     """Deletes the oldest jobs that have been final for `seconds`, as a user would; returns their number."""
     due = retention.lock_jobs_over_for(connection, seconds=seconds, limit=limit)
     for job_id in due:
-        user_actions.erase_job(connection, job_id)
+        user_actions.erase_job(connection, job_id, reason="retention")
     return len(due)

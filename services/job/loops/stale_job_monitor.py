@@ -15,9 +15,12 @@ from common.jetstream import FAILURES, JetStream
 from common.logs import event
 from common.loops import run_every
 from common.postgres import Database, DatabaseUnavailable
+from common.telemetry import registry
+from common.tracing import Attributes, span
 from services.job.application import stale_jobs
 from services.job.domain.clocks import ClockWatch
 from services.job.domain.timeouts import StageTimeouts
+from services.job.domain.transitions import Change
 from services.job.loops.outbox_relay import OutboxRelay
 from services.job.store import jobs
 
@@ -120,7 +123,10 @@ class StaleJobMonitor:
         noted = self._noted
         if noted is None or self._clock() < self._quiet_until:
             return {}
-        counts = await self._database.run(partial(self._rescue, noted=noted))
+        changes = await self._database.run(partial(self._rescue, noted=noted))
+        counts = dict(Counter(str(change.transition) for change in changes))
+        for change in changes:
+            _note_rescue(change)
         if counts:
             event(_LOG, logging.WARNING, "jobs.rescued", **counts)
             self._relay.wake()
@@ -130,10 +136,10 @@ class StaleJobMonitor:
         self._has_clock_stepped(connection)
         return stale_jobs.candidates(connection, self._limits, limit=self._page)
 
-    def _rescue(self, connection: Connection, *, noted: _Noted) -> dict[str, int]:
+    def _rescue(self, connection: Connection, *, noted: _Noted) -> Sequence[Change]:
         # In the transaction that judges by this clock: it may have been set since the last run.
         if self._has_clock_stepped(connection):
-            return {}
+            return []
         return stale_jobs.rescue(connection, noted.candidates, limits=self._limits)
 
     def _has_clock_stepped(self, connection: Connection) -> bool:
@@ -151,3 +157,15 @@ class StaleJobMonitor:
         if self._last_tick is None or now - self._last_tick > 2 * self._interval + 1:
             self._quiet_until = now + self._limits.lease_seconds
         self._last_tick = now
+
+
+def _note_rescue(change: Change) -> None:
+    """Notes in the trace of a job that the monitor has moved it."""
+    job = change.before
+    attributes: Attributes = {
+        registry.JOB_ID: job.id,
+        registry.TRANSITION: change.transition,
+        registry.CLAIM_NUMBER: job.claim_number,
+    }
+    with span(registry.RESCUE, attributes, parent=job.traceparent):
+        pass

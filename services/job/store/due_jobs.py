@@ -58,10 +58,10 @@ SELECT pg_advisory_xact_lock(hashtextextended('claim', 0)),
     set_config('lock_timeout', '50ms', true), set_config('idle_in_transaction_session_timeout', '2s', true)
 """
 
-# Jobs whose result only has to be fetched from the provider: a running operation, or images that are not staged yet.
-LOCK_JOBS_TO_FOLLOW = """
-SELECT jobs.* FROM jobs
-WHERE state = 'queued' AND claim_number > 0 AND run_at <= clock_timestamp() AND provider = ANY(:served_by)
+# Condition of a job whose result only has to be fetched from the provider: a running operation, or images that are not
+# staged yet.
+HAS_RESULT_TO_FETCH = """
+    state = 'queued' AND claim_number > 0 AND provider = ANY(:served_by)
     AND EXISTS (
         SELECT FROM provider_calls AS call
         WHERE call.job_id = jobs.id AND call.provider = ANY(:served_by) AND call.operation_id IS NOT NULL
@@ -69,9 +69,13 @@ WHERE state = 'queued' AND claim_number > 0 AND run_at <= clock_timestamp() AND 
                 SELECT FROM unnest(call.image_indexes) AS bought (index)
                 WHERE NOT EXISTS (
                     SELECT FROM artifacts WHERE artifacts.job_id = jobs.id AND artifacts.image_index = bought.index))))
+"""
+LOCK_JOBS_TO_FOLLOW = f"""
+SELECT jobs.* FROM jobs
+WHERE run_at <= clock_timestamp() AND {HAS_RESULT_TO_FETCH}
 ORDER BY run_at, id LIMIT :limit
 FOR UPDATE OF jobs SKIP LOCKED
-"""
+"""  # noqa: S608
 
 LOCK_DUE_JOBS = """
 SELECT jobs.* FROM unnest(CAST(:ids AS text[])) WITH ORDINALITY AS chosen (id, position)

@@ -1,16 +1,19 @@
 """The table `job_events`: each transition of a job, with a snapshot of the job after it."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from sqlalchemy import Connection, text
 
 from services.job.domain.jobs import Job, Snapshot
-from services.job.domain.states import Transition
+from services.job.domain.states import State, Transition
 from services.job.store import rows
 
 #: Types of events that the feed of final events may contain.
 FINAL_TRANSITIONS = (Transition.STORED, Transition.FAIL, Transition.CANCEL, Transition.SETTLE)
+#: Greater than every sequence.
+MAX_SEQUENCE = 2**63 - 1
 #: `FINAL_TRANSITIONS` as an SQL list in parentheses.
 FINAL_EVENT_TYPES = "({})".format(", ".join(f"'{type_}'" for type_ in FINAL_TRANSITIONS))
 
@@ -22,6 +25,26 @@ JOIN job_events AS event ON event.job_id = seen.job_id AND event.sequence > seen
 ORDER BY seen.turn, event.sequence
 LIMIT :limit
 """
+
+# Read from the end of the primary key; snapshots stay in the table.
+EVENTS_BEFORE = """
+SELECT sequence, type, state, occurred_at FROM job_events
+WHERE job_id = :job_id AND sequence < :before ORDER BY sequence DESC LIMIT :limit
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedEvent:
+    """One transition of a job."""
+
+    #: `Job.sequence` after it, from 1.
+    sequence: int
+    #: Name of the transition, such as `claim`.
+    type: str
+    #: State after it.
+    state: State
+    #: Time of the transition.
+    occurred_at: datetime
 
 
 def append(connection: Connection, changes: Sequence[tuple[Transition, Snapshot]]) -> None:
@@ -49,6 +72,15 @@ def later(connection: Connection, positions: Mapping[str, int], *, limit: int) -
     parameters = {"job_ids": list(positions), "sequences": list(positions.values()), "limit": limit}
     found = connection.execute(text(LATER_EVENTS), parameters).mappings()
     return [rows.from_json(Snapshot, row["snapshot"]) for row in found]
+
+
+def page_before(connection: Connection, job_id: str, *, before: int, limit: int) -> list[RecordedEvent]:
+    """Returns up to `limit` events of a job before a sequence, newest first; 0: its newest events."""
+    parameters = {"job_id": job_id, "before": before or MAX_SEQUENCE, "limit": limit}
+    return [
+        RecordedEvent(**{**row, "state": State(row["state"])})
+        for row in connection.execute(text(EVENTS_BEFORE), parameters).mappings()
+    ]
 
 
 def deleted_or_missing(connection: Connection, job_ids: Collection[str]) -> set[str]:

@@ -1,9 +1,11 @@
 """Writes transitions: job, event and outbox row in one transaction."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from sqlalchemy import Connection
 
+from common.after_commit import after_commit
 from common.ids import new_uuid7
 from services.job import counters
 from services.job.domain.calls import cost_of, needs_consent
@@ -11,7 +13,7 @@ from services.job.domain.claim_end import images_to_retry
 from services.job.domain.jobs import Job, Snapshot
 from services.job.domain.states import State, Transition
 from services.job.domain.transitions import Change
-from services.job.store import artifacts, calls, events, jobs, outbox
+from services.job.store import artifacts, calls, events, jobs, outbox, transition_log
 
 
 def write(connection: Connection, changes: Sequence[Change]) -> dict[str, Snapshot]:
@@ -26,6 +28,7 @@ def write(connection: Connection, changes: Sequence[Change]) -> dict[str, Snapsh
     counters.changed(connection, changes)
     written = snapshots(connection, [change.after for change in changes])
     _add_events(connection, [(change.transition, written[change.after.id], change.wake) for change in changes])
+    after_commit(connection, partial(transition_log.write, changes))
     return written
 
 
@@ -35,6 +38,7 @@ def write_new(connection: Connection, job: Job) -> Snapshot:
     counters.submitted(connection, job)
     snapshot = snapshots(connection, [job])[job.id]
     _add_events(connection, [(Transition.SUBMIT, snapshot, "generate")])
+    after_commit(connection, partial(transition_log.write_new, job))
     return snapshot
 
 

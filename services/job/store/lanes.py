@@ -13,6 +13,7 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 from services.job.domain.circuit_breakers import Breaker
+from services.job.domain.pauses import PauseKind
 from services.job.domain.requests import Priority
 from services.job.domain.routing import ClaimCapacity
 from services.job.store import rows
@@ -21,8 +22,9 @@ from services.job.store import rows
 MAX_WOKEN = 1_000
 
 # The distinct route lists (provider, model, fallback) are found by hops through the index. The first route without an
-# open breaker serves a list, if it is this generator's. Tenants without jobs at a generator come first, beginning with
-# the one whose last claim is oldest; others follow where those are too few. All lanes of a chosen tenant are returned.
+# open breaker or a pause serves a list, if it is this generator's. Tenants without jobs at a generator come first,
+# beginning with the one whose last claim is oldest; others follow where those are too few. All lanes of a chosen tenant
+# are returned.
 FIND_LANES = """
 WITH RECURSIVE route_lists AS (
     (SELECT provider, model, fallback FROM lanes WHERE wakes_at IS NULL ORDER BY provider, model, fallback LIMIT 1)
@@ -59,7 +61,7 @@ open_lists AS MATERIALIZED (
             JOIN known ON known.provider = name
         ) AS candidate
         LEFT JOIN breaker ON breaker.provider = candidate.provider AND breaker.model = candidate.model
-        WHERE coalesce(breaker.probes, 1) > 0
+        WHERE coalesce(breaker.probes, 1) > 0 AND candidate.provider <> ALL(CAST(:paused_providers AS text[]))
         ORDER BY candidate.position LIMIT 1
     ) AS route
     JOIN known ON known.provider = route.provider AND known.is_own AND known.slots > 0
@@ -72,12 +74,14 @@ chosen AS (
             WHERE wakes_at IS NULL
                 AND (provider, model, fallback) = (list.provider, list.model, list.fallback)
                 AND lanes.tenant NOT IN (SELECT tenant FROM served) AND coalesce(load.max_in_flight, 1) > 0
+                AND lanes.tenant <> ALL(CAST(:paused_tenants AS text[]))
             ORDER BY lanes.last_claimed_at NULLS FIRST, lanes.id LIMIT :tenants)
         UNION ALL
         (SELECT lanes.tenant FROM served JOIN lanes ON lanes.tenant = served.tenant
             WHERE wakes_at IS NULL
                 AND (provider, model, fallback) = (list.provider, list.model, list.fallback)
                 AND served.in_flight < served.max_in_flight
+                AND lanes.tenant <> ALL(CAST(:paused_tenants AS text[]))
             ORDER BY served.in_flight, lanes.last_claimed_at NULLS FIRST, lanes.id LIMIT :tenants)
         LIMIT :tenants
     ) AS found
@@ -188,7 +192,13 @@ def find(connection: Connection, *, tenants: int, served_by: Collection[str], ca
     ]
     breakers = [_breaker(breaker, probes=0) for breaker in capacity.blocking()]
     breakers += [_breaker(breaker, probes=1) for breaker in capacity.probes()]
-    parameters = {"known": rows.as_parameter(known), "breakers": rows.as_parameter(breakers), "tenants": tenants}
+    parameters = {
+        "known": rows.as_parameter(known),
+        "breakers": rows.as_parameter(breakers),
+        "tenants": tenants,
+        "paused_providers": capacity.pauses.names(PauseKind.PROVIDER),
+        "paused_tenants": capacity.pauses.names(PauseKind.TENANT),
+    }
     return [Lane(**row) for row in connection.execute(text(FIND_LANES), parameters).mappings()]
 
 

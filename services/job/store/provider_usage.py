@@ -1,10 +1,13 @@
 """Counts a provider's running and recent calls over all generators, for its limits."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, text
+
+from services.job.domain.providers import Provider
+from services.job.domain.routing import free_slots
 
 #: Length in seconds of the window of `requests_per_minute`.
 WINDOW = 60.0
@@ -74,6 +77,13 @@ class Load:
     in_use: dict[str, int]
     #: Calls of the last minute by provider.
     begun: dict[str, int]
+
+    def free_slots(self, catalogue: Mapping[str, Provider]) -> dict[str, int]:
+        """Returns the free slots of each provider of the catalogue."""
+        return {
+            name: free_slots(provider, in_use=self.in_use.get(name, 0), begun=self.begun.get(name, 0))
+            for name, provider in catalogue.items()
+        }
 
 
 def of_providers(connection: Connection, providers: Collection[str]) -> Load:

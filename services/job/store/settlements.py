@@ -58,7 +58,7 @@ UPDATE provider_calls AS call SET
     settle_expires_at = clock_timestamp() + make_interval(secs => :seconds)
 FROM numbered, jobs WHERE call.id = numbered.id AND jobs.id = call.job_id
 RETURNING call.id, call.settle_token, call.cancel_answer, jobs.state = 'canceled' AS cancel,
-    jobs.state = 'failed' AND jobs.deleted_at IS NULL AS keep, jobs.traceparent,
+    jobs.state = 'failed' AND jobs.deleted_at IS NULL AS keep, jobs.traceparent, jobs.tenant,
     greatest(:longest - extract(epoch FROM clock_timestamp() - call.created_at), 0) AS seconds_left
 """  # noqa: S608
 
@@ -107,6 +107,8 @@ class Settlement:
     traceparent: str | None
     #: Seconds until its outcome counts as unknown.
     seconds_left: float
+    #: Owner of the job.
+    tenant: str
 
 
 def claim(
@@ -135,6 +137,7 @@ def claim(
                 cancel_outcome=None if row.cancel_answer is None else ProviderCancel(row.cancel_answer),
                 traceparent=row.traceparent,
                 seconds_left=float(row.seconds_left),
+                tenant=row.tenant,
             )
         )
     return held

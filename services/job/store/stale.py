@@ -9,6 +9,7 @@ from services.job.domain.circuit_breakers import MAX_AUTH_OUTAGE_SECONDS
 from services.job.domain.jobs import Job
 from services.job.domain.timeouts import StageTimeouts
 from services.job.store.jobs import from_row
+from services.job.store.pauses import HELD_UNTIL
 
 #: The result of an open call is fetched even after the deadlines: such jobs must not fill a page of overdue ones.
 _NOTHING_OPEN = """NOT EXISTS (
@@ -35,13 +36,17 @@ UNION ALL
 WHERE state = 'queued' AND (
     finish_by <= clock_timestamp() AND {_NOTHING_OPEN}
     OR (start_by <= clock_timestamp() AND started_at IS NULL)
-    OR queued_at < clock_timestamp() - make_interval(secs => greatest(:max_queued_seconds - queued_seconds, 0)))
+    OR queued_at < clock_timestamp() - make_interval(secs => greatest(:max_queued_seconds - queued_seconds, 0))
+        AND greatest(queued_at, {HELD_UNTIL})
+            < clock_timestamp() - make_interval(secs => greatest(:max_queued_seconds - queued_seconds, 0)))
 LIMIT :limit)
 UNION ALL
 (SELECT jobs.id, jobs.sequence FROM jobs
 JOIN breakers ON breakers.provider = jobs.provider AND breakers.model = jobs.model
 WHERE jobs.state = 'queued' AND breakers.code = 'AUTH_ERROR'
     AND greatest(breakers.opened_at, jobs.queued_at) < clock_timestamp() - make_interval(secs => :auth_patience)
+    AND greatest(breakers.opened_at, jobs.queued_at, {HELD_UNTIL})
+        < clock_timestamp() - make_interval(secs => :auth_patience)
     AND {_NOTHING_OPEN}
 LIMIT :limit)
 """  # noqa: S608

@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Sequence
+from pathlib import Path
 
 import httpcore
 import httpx
@@ -78,8 +79,13 @@ class Connections:
         return progress.peer is not None and not is_public(progress.peer)
 
 
-def trusted_certificates() -> ssl.SSLContext:
-    """Returns the settings of TLS for receivers: the certificate authorities of certifi, at least TLS 1.2."""
+def trusted_certificates(authorities: Path | None = None) -> ssl.SSLContext:
+    """Returns the settings of TLS for receivers: the certificate authorities of certifi, at least TLS 1.2.
+
+    `authorities`: a PEM file of further ones. Raises `OSError` if it holds no certificate.
+    """
     context = httpx.create_ssl_context(trust_env=False)
+    if authorities is not None:
+        context.load_verify_locations(cafile=authorities)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from uuid import UUID
 
 import httpcore
-from opentelemetry.trace import SpanKind
 
 from common.ids import prefixed
 from common.network.guarded_connect import AddressPolicy
 from common.network.resolver import Resolve, resolve
-from common.tracing import span
+from common.telemetry import registry
+from common.tracing import Attributes, fail, set_attributes, span
 from services.notifier.adapters import forward_proxy, receiver_url
 from services.notifier.adapters.connections import Connections, trusted_certificates
 from services.notifier.adapters.delivery_request import DeliveryRequest, Signing
@@ -67,18 +67,34 @@ class HttpSender:
         traceparent: str | None,
     ) -> AttemptOutcome:
         """Makes one attempt, signed with each of the secrets; raises nothing for what a receiver does."""
-        began = time.monotonic()
         signing = Signing(keys=[secret.key for secret in secrets], scheme=scheme, timestamp=int(self._clock()))
+        webhook_id = prefixed("msg", delivery_id)
+        attributes: Attributes = {
+            registry.HTTP_METHOD: "POST",
+            registry.WEBHOOK_ID: webhook_id,
+            registry.WEBHOOK_EVENT: event_type,
+        }
+        with span(registry.HTTP_CLIENT, attributes, parent=traceparent):
+            ended = await self._post(url, webhook_id, body, signing)
+            set_attributes({registry.HTTP_STATUS: ended.status})
+            if ended.error is not None:
+                fail(str(ended.status) if ended.error is AttemptError.STATUS else ended.error)
+        return ended
+
+    async def _post(self, url: str, webhook_id: str, body: bytes, signing: Signing) -> AttemptOutcome:
+        began = time.monotonic()
         received, progress = Received(), Progress(step=AttemptError.DNS, uses_tls=False)
-        attributes = {"event.type": event_type, "delivery.id": prefixed("msg", delivery_id)}
-        with span("webhook attempt", kind=SpanKind.CLIENT, parent=traceparent, attributes=attributes):
-            try:
-                read = receiver_url.read(url, self._policy)
-                progress = self._connections.progress(read)
-                request = DeliveryRequest(url=read, webhook_id=prefixed("msg", delivery_id), body=body, signing=signing)
-                failure = await self._attempt(request, received, progress)
-            except AttemptFailed as error:
-                failure = error
+        try:
+            read = receiver_url.read(url, self._policy)
+            # The host alone: path and query of a receiver's URL may hold a secret.
+            set_attributes(
+                {registry.URL_SCHEME: read.scheme, registry.SERVER_ADDRESS: read.host, registry.SERVER_PORT: read.port}
+            )
+            progress = self._connections.progress(read)
+            request = DeliveryRequest(url=read, webhook_id=webhook_id, body=body, signing=signing)
+            failure = await self._attempt(request, received, progress)
+        except AttemptFailed as error:
+            failure = error
         return outcome(
             received,
             failure,

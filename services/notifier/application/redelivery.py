@@ -38,6 +38,8 @@ class DeliveryFilters:
     state: DeliveryState | None = None
     #: Event type; "" for all.
     event_type: str = ""
+    #: Job that the deliveries are about, to every endpoint and callback URL; excludes all other filters. "" for all.
+    job_id: str = ""
 
 
 def list_page(
@@ -50,6 +52,8 @@ def list_page(
     size = webhook_changes.page_size_of(page_size)
     if filters.event_type and filters.event_type not in SUBSCRIBABLE:
         raise invalid(Violation(field="event_type", message=f"One of {', '.join(SUBSCRIBABLE)}."))
+    if filters.job_id:
+        return _page_of_job(connection, filters, size=size, page_token=page_token)
     endpoint = _endpoint(connection, filters)
     is_disabled = endpoint is not None and endpoint.health.disabled_reason is not None
     list_of = ["deliveries", filters.tenant, filters.webhook_id, filters.state, filters.event_type]
@@ -63,6 +67,19 @@ def list_page(
         before=UUID(tokens.open(page_token)[0]) if page_token else None,
         size=size + 1,
     )
+    page = found[:size]
+    return page, tokens.seal(str(page[-1].id)) if len(found) > size else ""
+
+
+def _page_of_job(
+    connection: Connection, filters: DeliveryFilters, *, size: int, page_token: str
+) -> tuple[list[Delivery], str]:
+    if filters.webhook_id or filters.state is not None or filters.event_type:
+        raise invalid(Violation(field="job_id", message="Excludes webhook_id, state and event_type."))
+    list_of = ["deliveries of job", filters.tenant, filters.job_id]
+    tokens = PageTokens(page_token_key.read(connection), of=json.dumps(list_of))
+    before = UUID(tokens.open(page_token)[0]) if page_token else None
+    found = listing.page_of_job(connection, filters.tenant, filters.job_id, before=before, size=size + 1)
     page = found[:size]
     return page, tokens.seal(str(page[-1].id)) if len(found) > size else ""
 

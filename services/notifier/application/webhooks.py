@@ -9,9 +9,10 @@ from uuid import UUID
 from calotype.error_reasons import Reason
 from sqlalchemy import Connection
 
-from common.ids import new_uuid7
+from common.ids import new_uuid7, prefixed
 from common.postgres import Database
-from common.tracing import span, traceparent
+from common.telemetry import registry
+from common.tracing import Attributes, fail, span, traceparent
 from services.notifier.application import (
     payloads,
     redelivery,
@@ -131,7 +132,8 @@ class Webhooks:
         self, endpoint: Endpoint, secrets: Sequence[Secret], now: datetime
     ) -> tuple[UUID, DeliveryAttempt]:
         delivery_id = new_uuid7()
-        with span("webhook.test"):
+        attributes: Attributes = {registry.WEBHOOK_ID: prefixed("msg", delivery_id), registry.WEBHOOK_EVENT: TEST}
+        with span(registry.TEST_WEBHOOK, attributes):
             outcome = await self._sender.send(
                 endpoint.url,
                 delivery_id=delivery_id,
@@ -141,6 +143,8 @@ class Webhooks:
                 scheme=endpoint.scheme,
                 traceparent=traceparent(),
             )
+            if outcome.error is not None:
+                fail(outcome.error)
         return delivery_id, DeliveryAttempt(number=1, started_at=now, is_probe=False, outcome=outcome)
 
     async def list_deliveries(

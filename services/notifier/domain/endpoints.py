@@ -1,7 +1,7 @@
 """Webhook endpoints of tenants, and the hidden ones behind callback URLs."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
@@ -12,6 +12,8 @@ from services.notifier.domain.health import EndpointHealth
 MAX_URL, MAX_DESCRIPTION = 2_048, 200
 #: Deliveries that are attempted at the same time: per endpoint, and per slow one.
 IN_FLIGHT, SLOW_IN_FLIGHT = 4, 2
+#: By how much the clocks of the notifier's database and job-service's may differ without the loss of an event.
+CLOCK_TOLERANCE = timedelta(minutes=10)
 #: Parts of a process's slots: for endpoints that are slow, and for those without an attempt yet.
 SLOW_PART, NEW_PART = 0.125, 0.125
 
@@ -65,7 +67,7 @@ class Endpoint:
     scheme: SignatureScheme = SignatureScheme.V1
     #: How deliveries fare; its `disabled_reason` says whether it is enabled.
     health: EndpointHealth = EndpointHealth()  # noqa: RUF009 - immutable
-    #: Creation time; events that occurred before are not delivered.
+    #: Creation time; events that occurred before are not delivered, see `wants`.
     created_at: datetime
     #: Time of the last change of its settings.
     updated_at: datetime
@@ -90,11 +92,14 @@ class Secret:
 
 
 def wants(endpoint: Endpoint, event: JobEvent) -> bool:
-    """Returns whether an event of a job is delivered to an endpoint that a tenant created."""
+    """Returns whether an event of a job is delivered to an endpoint that a tenant created.
+
+    An event that occurred up to `CLOCK_TOLERANCE` before the endpoint was created is, if it is read afterwards.
+    """
     return (
         endpoint.kind is Kind.ENDPOINT
         and endpoint.tenant == event.tenant
-        and event.occurred_at >= endpoint.created_at
+        and event.occurred_at >= endpoint.created_at - CLOCK_TOLERANCE
         and (not endpoint.event_types or event.type in endpoint.event_types)
     )
 

@@ -60,6 +60,7 @@ def filters(request: pb.ListDeliveriesRequest) -> DeliveryFilters:
         webhook_id=request.webhook_id,
         state=STATES[request.state],
         event_type=request.event_type,
+        job_id=request.job_id,
     )
 
 

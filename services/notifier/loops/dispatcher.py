@@ -9,14 +9,15 @@ from contextlib import suppress
 from functools import partial
 
 from common.errors import DependencyUnavailable, ServiceError
+from common.ids import prefixed
 from common.logs import event
 from common.loops import run_every
 from common.postgres import Database
 from services.notifier.application import attempts
 from services.notifier.domain.endpoints import SlotShare
-from services.notifier.loops.sending import SEND_SECONDS, Attempts
+from services.notifier.loops.sending import SEND_SECONDS, Attempts, ids_of
 from services.notifier.loops.slots import AttemptSlot, Slots
-from services.notifier.ports import EventKey, JobService, Sender
+from services.notifier.ports import EventKey, JobPayload, JobService, Sender
 from services.notifier.store import claims
 from services.notifier.store.claims import DeliveryClaim, Wanted
 from services.notifier.store.pools import Pool
@@ -64,6 +65,7 @@ class Dispatcher:
         self._away_until = 0.0
         self._is_database_away = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._held_ids: set[str] = set()
         #: Attempts and their outcomes since the start, by name.
         self.counters: Counter[str] = Counter()
         self._attempts = Attempts(database, sender, self._slots, self.counters, noticed=noticed, freed=self.wake)
@@ -74,6 +76,10 @@ class Dispatcher:
     def busy(self) -> int:
         """Number of attempts under way."""
         return self._slots.used
+
+    def held_ids(self) -> list[str]:
+        """Returns the ids of the deliveries under way."""
+        return sorted(self._held_ids)
 
     def wake(self) -> None:
         """Signals that a delivery may be due."""
@@ -137,6 +143,7 @@ class Dispatcher:
         work = partial(claims.claim_shares, wanted=wanted, per_minute=self._per_minute)
         claimed = await self._database.run(work, pool=Pool.CLAIMS) if wanted else []
         if claimed:
+            self._held_ids |= {prefixed("msg", claim.delivery.id) for claim in claimed}
             held = [(claim, self._slots.take(claim.delivery.tenant, claim.delivery.share)) for claim in claimed]
             for first in range(0, len(held), JOBS_AT_ONCE):
                 self._start(self._deliver(held[first : first + JOBS_AT_ONCE], until))
@@ -153,43 +160,42 @@ class Dispatcher:
         After `until`, a time of the loop, all are released.
         """
         keys = {key for claim, _ in held if (key := _key_of(claim)) is not None}
-        jobs: Mapping[EventKey, str] = {}
+        jobs: Mapping[EventKey, JobPayload] = {}
         try:
             if keys:
                 async with asyncio.timeout(JOBS_SECONDS):
                     jobs = await self._job_service.jobs(keys)
         except (ServiceError, TimeoutError) as error:
             self._away_until = time.monotonic() + AWAY_SECONDS
-            event(_LOG, logging.WARNING, "dispatcher.job_service_away", reason=str(error), deliveries=len(keys))
+            event(_LOG, logging.WARNING, "jobs.not_read", reason=str(error), deliveries=len(keys))
             await self._release([pair for pair in held if _key_of(pair[0]) is not None])
             held = [pair for pair in held if _key_of(pair[0]) is None]
         except Exception:  # noqa: BLE001 - a job that cannot be read must hold up no others
-            _LOG.exception("dispatcher.jobs_unreadable", extra={"deliveries": len(keys)})
+            _LOG.exception("jobs.read_failed", extra={"deliveries": len(keys)})
             if len(held) > 1:
                 for pair in held:
                     self._start(self._deliver([pair], until))
                 return
         if _now() > until:
             # The process stood still, or the database was slow: another process may hold the deliveries by now.
-            event(_LOG, logging.WARNING, "dispatcher.claimed_too_long_ago", deliveries=len(held))
+            event(_LOG, logging.WARNING, "deliveries.claim_expired", deliveries=len(held))
             await self._release(held)
             return
         for claim, slot in held:
-            key = _key_of(claim)
-            self._start(self._attempt(claim, slot, claim.delivery.data if key is None else jobs.get(key)))
+            self._start(self._attempt(claim, slot, _payload(claim, jobs)))
 
-    async def _attempt(self, claim: DeliveryClaim, slot: AttemptSlot, data: str | None) -> None:
+    async def _attempt(self, claim: DeliveryClaim, slot: AttemptSlot, payload: JobPayload | None) -> None:
         try:
-            if data is None:
-                event(_LOG, logging.WARNING, "delivery.without_job", delivery_id=str(claim.delivery.id))
+            if payload is None:
+                event(_LOG, logging.WARNING, "delivery.abandoned", **ids_of(claim.delivery))
                 work = partial(attempts.give_up, delivery=claim.delivery)
                 await self._database.run(work, pool=Pool.OUTCOMES)
             else:
-                await self._attempts.make(claim, slot, data)
+                await self._attempts.make(claim, slot, payload)
         except DependencyUnavailable as error:
-            event(_LOG, logging.WARNING, "delivery.not_recorded", reason=str(error))
+            event(_LOG, logging.WARNING, "delivery.not_recorded", **ids_of(claim.delivery), reason=str(error))
         except Exception:  # noqa: BLE001 - must not end the other attempts; the lease ends
-            _LOG.exception("delivery.crashed")
+            _LOG.exception("delivery.crashed", extra=ids_of(claim.delivery))
         finally:
             self._give_back([(claim, slot)])
 
@@ -203,13 +209,22 @@ class Dispatcher:
             self._give_back(held)
 
     def _give_back(self, held: Sequence[tuple[DeliveryClaim, AttemptSlot]]) -> None:
-        for _, slot in held:
+        for claim, slot in held:
             self._slots.give_back(slot)
+            self._held_ids.discard(prefixed("msg", claim.delivery.id))
         self._woken.set()
 
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _payload(claim: DeliveryClaim, jobs: Mapping[EventKey, JobPayload]) -> JobPayload | None:
+    """Returns what a delivery contains; None for a job that job-service does not know."""
+    key, data = _key_of(claim), claim.delivery.data
+    if key is not None:
+        return jobs.get(key)
+    return None if data is None else JobPayload(json=data)
 
 
 def _key_of(claim: DeliveryClaim) -> EventKey | None:

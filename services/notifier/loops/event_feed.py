@@ -4,21 +4,24 @@ The feed is the truth. A wake-up only says that reading it now is worthwhile; wi
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from sqlalchemy import Connection
 
+from common.logs import event
 from common.loops import pause_until, run_every
 from common.postgres import Database
 from services.notifier.domain.events import JobEvent
-from services.notifier.ports import FinalEvents, JobService
+from services.notifier.ports import FinalEvents, JobService, ResumeTokenRefused
 from services.notifier.store import cursor
 from services.notifier.store.cursor import Cursor
 from services.notifier.store.fan_out import fan_out
 from services.notifier.store.pools import Pool
 
+_LOG = logging.getLogger(__name__)
 #: Events of a page, and of one transaction.
 PAGE = 200
 #: Seconds between two reads without a wake-up.
@@ -71,9 +74,16 @@ class EventFeed:
         counts = {"events": 0, "deliveries": 0}
         while True:
             position = await self._database.run(cursor.read, pool=Pool.EVENTS)
-            page = await self._job_service.final_events(
-                resume_token=position.resume_token, since=position.since, limit=PAGE
-            )
+            try:
+                page = await self._job_service.final_events(
+                    resume_token=position.resume_token, since=position.since, limit=PAGE
+                )
+            except ResumeTokenRefused:
+                if position.resume_token is None:
+                    raise
+                event(_LOG, logging.WARNING, "event_feed.token_refused")
+                await self._database.run(partial(_restart, position=position), pool=Pool.EVENTS)
+                continue
             if page.events or page.resume_token != position.resume_token:
                 work = partial(_store, position=position, page=page, new_key=self._new_key)
                 created = await self._database.run(work, pool=Pool.EVENTS)
@@ -87,6 +97,11 @@ class EventFeed:
                     self._delivered()
             if page.is_end:
                 return counts
+
+
+def _restart(connection: Connection, *, position: Cursor) -> None:
+    if cursor.lock(connection) == position:
+        cursor.restart(connection)
 
 
 def _store(connection: Connection, *, position: Cursor, page: FinalEvents, new_key: Callable[[], bytes]) -> int | None:

@@ -7,20 +7,22 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
-from opentelemetry.trace import SpanKind
 from sqlalchemy import Connection
 
 from common.errors import DependencyUnavailable
+from common.ids import prefixed
+from common.logs import event
 from common.postgres import Database
 from common.telemetry import metrics, registry
-from common.tracing import span, traceparent
+from common.tracing import Attributes, fail, span, traceparent
 from services.notifier.application import attempts, payloads
 from services.notifier.application.attempts import Recorded
 from services.notifier.domain.attempts import AttemptError, AttemptOutcome
+from services.notifier.domain.deliveries import ClaimedDelivery
 from services.notifier.domain.endpoints import SlotShare
 from services.notifier.domain.health import SLOW_MS
 from services.notifier.loops.slots import AttemptSlot, Slots
-from services.notifier.ports import Sender
+from services.notifier.ports import JobPayload, Sender
 from services.notifier.store import endpoints, readiness
 from services.notifier.store.claims import DeliveryClaim
 from services.notifier.store.pools import Pool
@@ -56,15 +58,19 @@ class Attempts:
         self._noticed = noticed
         self._freed = freed
 
-    async def make(self, claim: DeliveryClaim, slot: AttemptSlot, data: str) -> None:
-        """Makes an attempt with the JSON of `data`, and records its outcome.
+    async def make(self, claim: DeliveryClaim, slot: AttemptSlot, payload: JobPayload) -> None:
+        """Makes an attempt with a payload, in the trace of its job, and records its outcome.
 
         Raises `DependencyUnavailable` if the outcome could not be recorded: then the attempt is repeated.
         """
         delivery = claim.delivery
-        attributes = {"webhook.delivery": str(delivery.id), "webhook.event": delivery.event_type}
-        with span("webhook.attempt", kind=SpanKind.CLIENT, attributes=attributes):
-            sending = asyncio.ensure_future(self._send(claim, data))
+        attributes: Attributes = {
+            registry.JOB_ID: delivery.job_id,
+            registry.WEBHOOK_ID: prefixed("msg", delivery.id),
+            registry.WEBHOOK_EVENT: delivery.event_type,
+        }
+        with span(registry.DELIVER, attributes, parent=payload.traceparent or None):
+            sending = asyncio.ensure_future(self._send(claim, payload.json))
             try:
                 if not await _ends(sending, OVERRUN_SECONDS):
                     if self._slots.overrun(slot):
@@ -74,9 +80,12 @@ class Attempts:
                 outcome = await sending
             finally:
                 sending.cancel()
+            if outcome.error is not None:
+                fail(outcome.error)
             error = "none" if outcome.error is None else outcome.error.value
             metrics.observe(registry.WEBHOOK_ATTEMPT_SECONDS, outcome.duration_ms / 1_000, error)
             recorded = await self._record(claim, outcome)
+        _log(claim.delivery, outcome, recorded)
         self._counters["attempts"] += 1
         state = "lost" if recorded.state is None else recorded.state.value
         self._counters[state] += 1
@@ -100,7 +109,7 @@ class Attempts:
                     traceparent=traceparent(),
                 )
         except Exception:  # noqa: BLE001 - a fault of ours, which must not count against the receiver
-            _LOG.exception("delivery.send_failed")
+            _LOG.exception("delivery.send_failed", extra=ids_of(delivery))
         return AttemptOutcome(
             duration_ms=round((time.monotonic() - began) * 1_000),
             error=AttemptError.ABANDONED,
@@ -113,7 +122,7 @@ class Attempts:
             await self._database.run(partial(_mark_slow, claim=claim), pool=Pool.OUTCOMES)
         except DependencyUnavailable:
             # The outcome marks it, too.
-            _LOG.debug("delivery.not_marked_slow")
+            event(_LOG, logging.DEBUG, "delivery.not_marked_slow", **ids_of(claim.delivery))
 
     async def _record(self, claim: DeliveryClaim, outcome: AttemptOutcome) -> Recorded:
         until = time.monotonic() + RECORD_SECONDS
@@ -125,6 +134,32 @@ class Attempts:
                 if time.monotonic() > until:
                     raise
             await asyncio.sleep(RECORD_PAUSE)
+
+
+def ids_of(delivery: ClaimedDelivery) -> dict[str, str | None]:
+    """Returns the ids of a delivery, as fields of log lines."""
+    return {
+        "delivery_id": prefixed("msg", delivery.id),
+        "job_id": delivery.job_id,
+        "tenant": delivery.tenant,
+        "webhook_id": prefixed("wh", delivery.endpoint_id),
+    }
+
+
+def _log(delivery: ClaimedDelivery, outcome: AttemptOutcome, recorded: Recorded) -> None:
+    """Logs an attempt; `state` is that of its delivery afterwards, None when the lease was lost."""
+    event(
+        _LOG,
+        logging.INFO,
+        "delivery.attempted",
+        **ids_of(delivery),
+        event_type=delivery.event_type,
+        attempt=delivery.attempt_count + 1,
+        state=recorded.state,
+        status=outcome.status,
+        reason=outcome.error,
+        duration_seconds=round(outcome.duration_ms / 1_000, 3),
+    )
 
 
 async def _ends(sending: "asyncio.Future[AttemptOutcome]", seconds: float) -> bool:

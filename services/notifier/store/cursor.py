@@ -5,6 +5,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
+RESTART = """
+UPDATE event_cursor SET resume_token = NULL, since = greatest(since, (
+    SELECT occurred_at FROM webhook_deliveries WHERE job_id IS NOT NULL ORDER BY id DESC LIMIT 1) - interval '1 day')
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cursor:
@@ -33,6 +38,14 @@ def hold(connection: Connection) -> None:
     An endpoint is created meanwhile: events that a later fan-out reads are delivered to it, and no others.
     """
     connection.execute(text("SELECT 1 FROM event_cursor FOR SHARE"))
+
+
+def restart(connection: Connection) -> None:
+    """Has the feed read without a token, from a day before the newest event that was stored.
+
+    The transaction has locked the position. What is read a second time has its deliveries already.
+    """
+    connection.execute(text(RESTART))
 
 
 def move(connection: Connection, resume_token: str) -> None:

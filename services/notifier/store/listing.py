@@ -39,6 +39,16 @@ OF_CALLBACKS = """
     SELECT FROM webhook_endpoints WHERE webhook_endpoints.id = endpoint_id AND deleted_at IS NULL)
 """
 
+# To every endpoint and callback URL, in the order of the index `webhook_deliveries_of_job`.
+OF_JOB = """
+(SELECT * FROM webhook_deliveries
+    WHERE (tenant, job_id, id) < (:tenant, :job_id, :before) AND (tenant, job_id, id) >= (:tenant, :job_id, :first)
+        AND job_id IS NOT NULL AND EXISTS (
+            SELECT FROM webhook_endpoints WHERE webhook_endpoints.id = endpoint_id AND deleted_at IS NULL)
+    ORDER BY tenant DESC, job_id DESC, id DESC LIMIT :size)
+"""
+PAGE_OF_JOB = SHOWN.format(found=OF_JOB) + " ORDER BY delivery.id DESC"
+
 GET = SHOWN.format(found="(SELECT * FROM webhook_deliveries WHERE id = :id)") + " WHERE endpoint.deleted_at IS NULL"  # noqa: S608
 
 
@@ -94,6 +104,12 @@ def page(
     }
     bound = {name: value for name, value in parameters.items() if f":{name}" in statement}
     return [_delivery_from(row) for row in connection.execute(text(statement), bound).mappings()]
+
+
+def page_of_job(connection: Connection, tenant: str, job_id: str, *, before: UUID | None, size: int) -> list[Delivery]:
+    """Returns up to `size` deliveries about a job before an id, newest first; None for the first page."""
+    parameters = {"tenant": tenant, "job_id": job_id, "before": before or LAST_ID, "first": FIRST_ID, "size": size}
+    return [_delivery_from(row) for row in connection.execute(text(PAGE_OF_JOB), parameters).mappings()]
 
 
 def get(connection: Connection, delivery_id: UUID) -> tuple[str, Delivery] | None:

@@ -91,6 +91,7 @@ def _upload(claimed: worker.ClaimedUpload) -> Upload:
         ),
         traceparent=claimed.traceparent,
         max_seconds=claimed.max_uploading_seconds,
+        tenant=claimed.tenant,
     )
 
 

@@ -8,6 +8,8 @@ from calotype.fact.v1 import fact_pb2
 
 from common.cloud_events import headers
 from common.jetstream import JetStream
+from common.messaging_spans import sending
+from common.telemetry import registry
 from services.uploader.domain import Upload, UploadError
 
 SOURCE = "calotype/uploader"
@@ -41,12 +43,14 @@ class NatsFacts:
         await self._publish("stage_failed", fact, job_id=upload.job_id)
 
     async def _publish(self, kind: str, fact: fact_pb2.Fact, *, job_id: str) -> None:
-        await self._broker.publish(
-            f"{streams.FACT_UPLOAD}.{kind}",
-            fact.SerializeToString(),
-            message_id=fact.id,
-            headers=headers(event_id=fact.id, source=SOURCE, kind=f"calotype.fact.{kind}", subject=job_id),
-        )
+        subject, body = f"{streams.FACT_UPLOAD}.{kind}", fact.SerializeToString()
+        with sending(registry.SEND_FACT, destination=subject, message_id=fact.id, size=len(body), job_id=job_id):
+            await self._broker.publish(
+                subject,
+                body,
+                message_id=fact.id,
+                headers=headers(event_id=fact.id, source=SOURCE, kind=f"calotype.fact.{kind}", subject=job_id),
+            )
 
 
 def _fence(upload: Upload) -> fact_pb2.Fence:

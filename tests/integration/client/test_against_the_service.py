@@ -69,6 +69,13 @@ async def test_a_job_is_submitted_once_under_one_key(jobs: AsyncJobClient) -> No
     assert [provider.name for provider in await jobs.providers()] == ["paid", "procedural"]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+async def test_providers_are_those_that_the_tenant_may_use(address: str, desk: JobUseCases, kind: str) -> None:
+    desk.allow("acme", providers=("procedural",))
+    async with client(kind, address) as jobs:
+        assert [provider.name for provider in await jobs.providers()] == ["procedural"]
+
+
 async def test_pages_come_to_their_end(jobs: AsyncJobClient) -> None:
     made = [(await jobs.create(f"harbour {number}")).id for number in range(5)]
 

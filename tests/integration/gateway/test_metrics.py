@@ -4,7 +4,7 @@ import asyncio
 
 import httpx
 
-from common.telemetry.admin_port import MetricsApp
+from common.admin_port import MetricsApp
 from gateway.dependencies import Dependencies
 from tests.support.gateway.event_source import events, next_job
 from tests.support.gateway.metrics_scrape import scrape

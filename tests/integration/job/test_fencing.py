@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from services.job.application import apply_facts, claims, user_actions
 from services.job.application.provider_calls import begin_provider_call, record_operation, resend_provider_call
@@ -179,3 +179,100 @@ def test_a_call_that_waits_for_a_cancel_is_not_made(desk: JobUseCases) -> None:
         begun.result()
     assert refusal.value.reason == "LEASE_LOST"
     assert desk.sql("SELECT count(*) AS n FROM provider_calls")[0].n == 0
+
+
+# PostgreSQL reads a row anew after a wait for its lock, and joins it with the rows that it had chosen before.
+
+
+def renew(connection: Connection, desk: JobUseCases, *held: Job) -> list[str]:
+    """Outcomes of a renewal of these claims."""
+    return [outcome for _, outcome in claims.renew_leases(connection, list(map(fence_of, held)), limits=desk.limits)]
+
+
+def test_a_renewal_that_waits_for_a_change_of_its_job_is_made(desk: JobUseCases) -> None:
+    held, other = desk.generate()[0], desk.generate()[0]
+    desk.sql("UPDATE jobs SET lease_expires_at = clock_timestamp() - interval '1 hour'")
+    renewed = behind(
+        desk,
+        lambda c: c.execute(text("UPDATE jobs SET warnings = '[]', updated_at = clock_timestamp()")),
+        lambda c: renew(c, desk, other, held),
+    )
+
+    assert renewed.result() == ["renewed", "renewed"]
+    assert desk.sql("SELECT count(*) AS n FROM jobs WHERE lease_expires_at > clock_timestamp()")[0].n == 2
+
+
+def test_a_renewal_that_waits_for_another_claim_renews_nothing_of_it(desk: JobUseCases) -> None:
+    job, _ = desk.generate()
+
+    def take_over(connection: Connection) -> None:
+        lose_lease(desk.on(connection), job)
+        connection.execute(text("UPDATE jobs SET lease_expires_at = clock_timestamp() + interval '1 second'"))
+
+    renewed = behind(desk, take_over, lambda c: renew(c, desk, job))
+
+    assert renewed.result() == ["lost"]
+    [row] = desk.sql("SELECT lease_expires_at < clock_timestamp() + interval '2 seconds' AS untouched FROM jobs")
+    assert row.untouched
+
+
+def test_a_renewal_that_waits_for_a_cancel_says_so(desk: JobUseCases) -> None:
+    job, _ = desk.generate()
+    renewed = behind(desk, lambda c: user_actions.cancel_job(c, "acme", job.id), lambda c: renew(c, desk, job))
+
+    assert renewed.result() == ["canceled"]
+
+
+def test_a_worker_that_holds_a_job_again_keeps_its_later_claim_of_it(desk: JobUseCases) -> None:
+    job, _ = desk.generate()
+    current = lose_lease(desk, job)
+    for held in ([job, current], [current, job]):
+        renewed = behind(
+            desk,
+            lambda c: c.execute(text("UPDATE jobs SET updated_at = clock_timestamp()")),
+            lambda c, held=held: renew(c, desk, *held),
+        )
+
+        assert dict(zip([one.claim_number for one in held], renewed.result(), strict=True)) == {1: "lost", 2: "renewed"}
+
+
+def test_a_claim_that_is_renewed_while_another_one_is_made_is_lost_or_kept_and_never_both(desk: JobUseCases) -> None:
+    """Renewals and claims in many threads; each renewal's outcome is that of the claim that the job had."""
+    jobs = [desk.generate()[0] for _ in range(4)]
+    ends = threading.Event()
+
+    def take_over_again_and_again() -> int:
+        count = 0
+        while not ends.is_set():
+            held = [desk.job(job.id) for job in jobs]
+            for job in held:
+                desk.release(job)
+            desk.sql("UPDATE jobs SET run_at = clock_timestamp() - interval '1 minute' WHERE state = 'queued'")
+            count += len(desk.claim(len(held)))
+        return count
+
+    def renew_all(_: int) -> list[tuple[str, bool]]:
+        held = [job for job in (desk.job(job.id) for job in jobs) if job.lease is not None]
+
+        def work(connection: Connection) -> list[tuple[str, bool]]:
+            outcomes = renew(connection, desk, *held)
+            # Locked until commit where they were renewed: nobody else has moved them.
+            found = connection.execute(text("SELECT id, lease_token FROM jobs")).all()
+            tokens = {row.id: str(row.lease_token) for row in found}
+            return [
+                (outcome, job.lease is not None and tokens[job.id] == str(job.lease.token))
+                for job, outcome in zip(held, outcomes, strict=True)
+            ]
+
+        return list(desk.run(work))
+
+    with ThreadPoolExecutor(4) as threads:
+        taking = threads.submit(take_over_again_and_again)
+        try:
+            seen = [pair for pairs in threads.map(renew_all, range(150)) for pair in pairs]
+        finally:
+            ends.set()
+        assert taking.result(PATIENCE) > 0
+    assert {outcome for outcome, _ in seen} == {"renewed", "lost"}
+    assert all(is_current for outcome, is_current in seen if outcome == "renewed")
+    assert not any(is_current for outcome, is_current in seen if outcome == "lost")

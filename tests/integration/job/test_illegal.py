@@ -47,6 +47,12 @@ IMPOSSIBLE_ROWS = {
         "INSERT INTO breakers (provider, model, failures, code, reason, opened_at)"
         " VALUES ('p', 'm', 5, 'TEMPORARY', 'PROVIDER_UNAVAILABLE', now())"
     ),
+    "a_pause_is_of_a_provider_a_tenant_or_the_queue": (
+        "INSERT INTO pauses (kind, name, note, paused_by, paused_at) VALUES ('model', 'm', '', 'ops', now())"
+    ),
+    "the_queue_has_no_name": (
+        "INSERT INTO pauses (kind, name, note, paused_by, paused_at) VALUES ('queue', 'q', '', 'ops', now())"
+    ),
     "a_call_is_in_one_of_eight_phases": "UPDATE provider_calls SET phase = 'perhaps'",
     "an_accepted_call_has_an_operation": "UPDATE provider_calls SET phase = 'accepted', settled_at = NULL",
     "an_open_call_is_not_settled": "UPDATE provider_calls SET settled_at = NULL",

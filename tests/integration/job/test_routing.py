@@ -1,5 +1,6 @@
 """Limits and breakers of providers, held over all generators; and ways around."""
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -47,7 +48,8 @@ def pass_time(desk: JobUseCases, seconds: int) -> None:
 def rescue(desk: JobUseCases) -> dict[str, int]:
     """One round of the stale-job monitor."""
     noted = desk.run(lambda c: stale_jobs.candidates(c, desk.limits))
-    return desk.run(lambda c: stale_jobs.rescue(c, noted, limits=desk.limits))
+    changes = desk.run(lambda c: stale_jobs.rescue(c, noted, limits=desk.limits))
+    return dict(Counter(change.transition for change in changes))
 
 
 def test_no_more_jobs_are_claimed_than_their_provider_has_places(desk: JobUseCases) -> None:

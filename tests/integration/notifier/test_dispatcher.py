@@ -19,7 +19,7 @@ from services.notifier.loops import dispatcher as dispatching
 from services.notifier.loops import sending
 from services.notifier.loops.dispatcher import Dispatcher
 from services.notifier.loops.housekeeping import Housekeeping
-from services.notifier.ports import EventKey
+from services.notifier.ports import EventKey, JobPayload
 from services.notifier.store import claims, outcomes, readiness
 from tests.support.notifier.scripted_store import (
     FAILURE,
@@ -353,7 +353,7 @@ class FreezingJobs(ScriptedJobService):
         self._seconds = seconds
         self._clock = LoopClock()
 
-    async def jobs(self, keys: Collection[EventKey]) -> Mapping[EventKey, str]:
+    async def jobs(self, keys: Collection[EventKey]) -> Mapping[EventKey, JobPayload]:
         """Return a job for each key."""
         self._clock.pass_by(self._seconds.pop(0))
         return await super().jobs(keys)

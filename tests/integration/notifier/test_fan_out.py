@@ -10,6 +10,7 @@ from sqlalchemy import Connection, event, text
 from services.notifier.application import webhook_creation
 from services.notifier.application.webhook_requests import NewWebhook
 from services.notifier.domain.deliveries import DeliveryState
+from services.notifier.domain.endpoints import CLOCK_TOLERANCE
 from services.notifier.domain.events import CANCELED, FAILED, SETTLED
 from services.notifier.store import cursor, fan_out, retention
 from tests.support.notifier.scripted_store import Tables, job_event, key_of
@@ -29,9 +30,28 @@ def test_each_endpoint_of_the_tenant_gets_the_types_that_it_lists(store: Tables)
 
 def test_an_endpoint_gets_what_occurred_since_it_was_created(store: Tables) -> None:
     endpoint = store.endpoint()
-    before = endpoint.created_at - timedelta(microseconds=1)
-    store.fan_out(job_event("job_1", occurred_at=before), job_event("job_2", occurred_at=endpoint.created_at))
+    first = endpoint.created_at - CLOCK_TOLERANCE
+    before = first - timedelta(microseconds=1)
+    store.fan_out(job_event("job_1", occurred_at=before), job_event("job_2", occurred_at=first))
     assert set(store.states()) == {("job_2", 1)}
+
+
+@pytest.mark.parametrize("minutes", [-5, 5], ids=["behind", "ahead"])
+def test_where_the_clock_of_job_service_differs_no_event_is_lost_and_the_order_stays(
+    store: Tables, minutes: int
+) -> None:
+    endpoint = store.endpoint()
+    now = endpoint.created_at + timedelta(minutes=minutes)
+    store.fan_out(job_event("job_1", 3, FAILED, occurred_at=now))
+    # Job-service's clock was set back, so that the later event has the earlier time.
+    store.fan_out(job_event("job_1", 6, CANCELED, occurred_at=now - timedelta(minutes=4)))
+    store.fan_out(job_event("job_1", 7, SETTLED, occurred_at=now - timedelta(minutes=3)))
+    assert store.states(endpoint) == {
+        ("job_1", 3): DeliveryState.SUPERSEDED,
+        ("job_1", 6): PENDING,
+        ("job_1", 7): DeliveryState.WAITING,
+    }
+    assert [claim.delivery.sequence for claim in store.claim()] == [6]
 
 
 def test_a_disabled_endpoint_holds_its_events_and_a_deleted_one_gets_none(store: Tables) -> None:

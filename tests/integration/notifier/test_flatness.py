@@ -128,7 +128,7 @@ FILTERS = [
     for tenant, webhook_id in [("tenant-1", f"wh_{HOT.hex}"), ("tenant-1000", "")]
     for state in (None, DeliveryState.PENDING, DeliveryState.FAILED, DeliveryState.HELD)
     for event_type in ("", "job.canceled", FAILED)
-]
+] + [DeliveryFilters(tenant="tenant-1", job_id="job_5"), DeliveryFilters(tenant="tenant-1000", job_id="job_1")]
 
 
 @pytest.mark.parametrize(

@@ -251,6 +251,7 @@ OUT_OF_BOUNDS: dict[str, tuple[str, dict[str, Any], str]] = {
     "a token of another list": ("ListDeliveries", {"page_token": "AAAA"}, "page_token"),
     "a state that there is not": ("ListDeliveries", {"state": 99}, "state"),
     "a type of deliveries that there is not": ("ListDeliveries", {"event_type": "job.moved"}, "event_type"),
+    "a job with an event type": ("ListDeliveries", {"job_id": "job_1", "event_type": "job.failed"}, "job_id"),
     "a grace below zero": ("RotateSecret", {"grace_seconds": -1}, "grace_seconds"),
     "a grace of more than a week": ("RotateSecret", {"grace_seconds": 604_801}, "grace_seconds"),
 }
@@ -478,6 +479,18 @@ async def test_deliveries_to_callback_urls_are_listed_for_their_tenant(api: Api,
 
     assert (delivery.webhook_id, delivery.url, delivery.job_id) == ("", callback, "job_1")
     assert [webhook.url for webhook in (await api.ask("ListWebhooks")).webhooks] == [URL]
+
+
+async def test_the_deliveries_of_a_job_are_listed_of_every_endpoint(api: Api, store: Tables) -> None:
+    first, second = (await api.create()).webhook, (await api.create()).webhook
+    store.fan_out(job_event(callback_url="https://callback.example/"), job_event("job_2"), job_event(tenant="rival"))
+    newest = await api.ask("ListDeliveries", job_id="job_1", page_size=2)
+    rest = await api.ask("ListDeliveries", job_id="job_1", page_size=2, page_token=newest.next_page_token)
+    found = [*newest.deliveries, *rest.deliveries]
+
+    assert sorted(delivery.webhook_id for delivery in found) == sorted(["", first.id, second.id])
+    assert {delivery.job_id for delivery in found} == {"job_1"}
+    assert (len(newest.deliveries), rest.next_page_token) == (2, "")
 
 
 async def test_a_range_of_held_deliveries_is_counted_and_made_due(api: Api, store: Tables) -> None:

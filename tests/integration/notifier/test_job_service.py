@@ -13,13 +13,18 @@ from calotype import size_limits, streams
 from common.errors import ServiceError
 from common.grpc_client import channel
 from common.jetstream import JetStream
+from common.postgres import Database
 from services.notifier.adapters import grpc_job_service
 from services.notifier.adapters.grpc_job_service import GrpcJobService
 from services.notifier.adapters.job_json import JobJson
 from services.notifier.adapters.nats_wakeups import EventWakeUps
+from services.notifier.loops.event_feed import EventFeed
+from services.notifier.ports import ResumeTokenRefused
+from services.notifier.store import cursor
 from tests.support.brokers.facts import broker_at
 from tests.support.job_service.real_job_service import job_service
 from tests.support.job_service.use_cases import JobUseCases, stored, use_cases_at
+from tests.support.notifier.scripted_store import Tables, job_event, key_of
 from tests.support.patience import PATIENCE, pause
 from tests.support.servers import embedded_servers as servers
 
@@ -85,10 +90,52 @@ async def test_without_a_token_what_occurred_before_is_left_out(adapter: GrpcJob
 
 
 async def test_a_token_of_nobody_is_an_error_that_can_be_told_from_an_outage(adapter: GrpcJobService) -> None:
-    with pytest.raises(ServiceError) as refused:
+    with pytest.raises(ResumeTokenRefused):
         await adapter.final_events(resume_token="x", since=LONG_AGO, limit=10)
+    with pytest.raises(ServiceError) as refused:
+        await adapter.final_events(resume_token=None, since=LONG_AGO, limit=-1)
 
     assert (refused.value.status, refused.value.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_INPUT")
+
+
+async def test_when_job_service_knows_a_token_no_more_the_feed_goes_on_and_repeats_nothing(
+    adapter: GrpcJobService, desk: JobUseCases, database: Database, store: Tables, caplog: pytest.LogCaptureFixture
+) -> None:
+    endpoint = store.endpoint()
+    read, unread = [desk.create().job.id for _ in range(3)], desk.create().job.id
+    feed = EventFeed(database, adapter, delivered=lambda: None, new_key=key_of)
+    for job_id in read:
+        desk.cancel(job_id)
+    assert (await feed.run_once())["deliveries"] == 3
+    desk.cancel(unread)
+    # As after a restore into another database, or an upgrade to another format.
+    desk.sql("UPDATE secrets SET value = sha256('another') WHERE name = 'page_tokens'")
+
+    assert await feed.run_once() == {"events": 4, "deliveries": 1}
+    assert {job_id for job_id, _ in store.states(endpoint)} == {*read, unread}
+    assert await feed.run_once() == {"events": 0, "deliveries": 0}
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
+        "event_feed.token_refused"
+    ]
+
+
+async def test_only_the_newest_part_of_the_feed_is_read_again(store: Tables) -> None:
+    store.endpoint()
+    store.fan_out(job_event("job_1"))
+    [(newest,)] = store.sql("SELECT max(occurred_at) FROM webhook_deliveries")
+    before = store.run(cursor.read).since
+    store.run(cursor.restart)
+    assert store.run(cursor.read) == cursor.Cursor(resume_token=None, since=max(before, newest - timedelta(days=1)))
+    store.sql("UPDATE event_cursor SET since = now() - interval '30 days', resume_token = 'x'")
+    store.run(cursor.restart)
+    assert store.run(cursor.read) == cursor.Cursor(resume_token=None, since=newest - timedelta(days=1))
+
+
+async def test_without_deliveries_the_feed_is_read_from_where_it_began(store: Tables) -> None:
+    before = store.run(cursor.read).since
+    store.run(lambda c: cursor.move(c, "x"))
+    store.run(cursor.restart)
+    assert store.run(cursor.read) == cursor.Cursor(resume_token=None, since=before)
 
 
 async def test_a_job_is_written_as_the_http_api_shows_it(adapter: GrpcJobService, desk: JobUseCases) -> None:
@@ -97,9 +144,10 @@ async def test_a_job_is_written_as_the_http_api_shows_it(adapter: GrpcJobService
     ended = desk.job(job.id)
     key = (ended.id, ended.sequence)
     written = await adapter.jobs([key, key, ("job_none", 1)])
-    shown = json.loads(written[key])
+    shown = json.loads(written[key].json)
 
     assert written.keys() == {key}
+    assert written[key].traceparent == desk.job(job.id).traceparent
     assert (shown["id"], shown["status"], shown["sequence"]) == (ended.id, "completed", ended.sequence)
     assert (shown["request"]["prompt"], shown["metadata"], shown["end_user"]) == (
         "a lighthouse",
@@ -113,7 +161,7 @@ async def test_a_job_is_written_as_the_http_api_shows_it(adapter: GrpcJobService
 async def test_a_deleted_job_is_written_without_what_was_its_users(adapter: GrpcJobService, desk: JobUseCases) -> None:
     ended = desk.cancel(desk.create(prompt="a secret", end_user="somebody", metadata={"a": "b"}).job.id).job
     desk.delete(ended.id)
-    written = (await adapter.jobs([(ended.id, ended.sequence)]))[ended.id, ended.sequence]
+    written = (await adapter.jobs([(ended.id, ended.sequence)]))[ended.id, ended.sequence].json
     shown = json.loads(written)
 
     assert (shown["status"], shown["request"], shown["metadata"], shown["end_user"]) == ("canceled", None, {}, None)
@@ -127,7 +175,7 @@ async def test_more_jobs_than_fit_into_a_call_are_read_in_several(
     ended = [desk.cancel(desk.create().job.id).job for _ in range(5)]
     written = await adapter.jobs({(job.id, job.sequence) for job in ended})
 
-    assert {json.loads(text)["id"] for text in written.values()} == {job.id for job in ended}
+    assert {json.loads(payload.json)["id"] for payload in written.values()} == {job.id for job in ended}
 
 
 async def test_no_keys_are_no_call(adapter: GrpcJobService) -> None:

@@ -3,32 +3,37 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import grpc
+import psycopg2
 import pytest
 from calotype.notifier.v1 import webhook_service_pb2 as pb
 from calotype.notifier.v1 import webhook_service_pb2_grpc
 from calotype.ops.v1 import operations_service_pb2 as ops
 from calotype.ops.v1 import operations_service_pb2_grpc
+from psycopg2 import sql
 from standardwebhooks import Webhook
 
 from cli.stack.child import Child
 from cli.stack.ports import free_port
 from common.errors import ServiceError
 from common.grpc_client import ClientSettings, call, channel
+from services.job.application import user_actions
 from tests.support.job_service.real_job_service import job_service
 from tests.support.job_service.use_cases import JobUseCases, use_cases_at
 from tests.support.notifier.processes import Received, Receiver, notifier, receiver
+from tests.support.pages.examples import ROOT, running, written
 from tests.support.patience import PATIENCE, pause
 from tests.support.security.identities import OPERATOR, entry, security_for, write
 from tests.support.servers import embedded_servers as servers
 from tests.support.servers.embedded_servers import nats_settings
 
 API = "https://images.example"
+OPERATIONS = ROOT / "docs" / "operations.md"
 
 
 @dataclass(kw_only=True)
@@ -191,12 +196,56 @@ async def test_operators_see_its_state_and_can_drain_it(world: World) -> None:
     assert child.exit_status == 0
 
 
+async def test_an_operator_deletes_all_of_a_tenant_as_the_page_says(
+    world: World, database_url: str, tmp_path: Path
+) -> None:
+    world.start()
+    for tenant in ("acme", "other"):
+        await world.ask("CreateWebhook", tenant=tenant, url=world.receiver.url, idempotency_key="key")
+        await world.ask("CreateWebhook", tenant=tenant, url="http://127.0.0.1:9/never")
+        await world.ask("GetSigningSecret", tenant=tenant)
+        job_id = world.desk.create(tenant=tenant, callback_url=f"{world.receiver.url}/{tenant}").job.id
+        world.desk.run(lambda c, tenant=tenant, job_id=job_id: user_actions.cancel_job(c, tenant, job_id))
+    for _ in range(4):
+        await world.receiver.next()
+    file = written(OPERATIONS, "delete_tenant.py", tmp_path)
+    address, ends = world.settings["GRPC_LISTEN"], []
+    for token in ("notifier", OPERATOR, OPERATOR):
+        environment = {"CALOTYPE_NOTIFIER_ADDRESS": address, "CALOTYPE_GRPC_TOKEN": token}
+        async with running(file, environment, "acme") as example:
+            ends.append(await example.end())
+
+    assert (ends[0][0], "PERMISSION_DENIED" in ends[0][1]) == (1, True)
+    assert ends[1:] == [(0, "2 webhooks deleted\n"), (0, "0 webhooks deleted\n")]
+    async with asyncio.timeout(PATIENCE):
+        while any(rows_that_name(database_url, "acme").values()):
+            await pause()
+    assert {name for name, count in rows_that_name(database_url, "other").items() if count} >= {
+        "webhook_endpoints", "webhook_secrets", "webhook_deliveries", "webhook_requests"
+    }  # fmt: skip
+
+
+def rows_that_name(database_url: str, tenant: str) -> dict[str, int]:
+    """Rows by table in which the tenant's name occurs anywhere."""
+    with closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()")
+        tables = [name for (name,) in cursor.fetchall()]
+        counts = {}
+        for table in tables:
+            query = sql.SQL("SELECT count(*) FROM {table} AS one WHERE to_jsonb(one)::text LIKE %s")
+            cursor.execute(query.format(table=sql.Identifier(table)), (f"%{tenant}%",))
+            counts[table] = cursor.fetchone()[0]
+        return counts
+
+
 @pytest.mark.parametrize(
     ("settings", "word"),
     [
         ({"API_BASE_URL": "images"}, "CALOTYPE_API_BASE_URL"),
         ({"WEBHOOK_PORTS": "http"}, "CALOTYPE_WEBHOOK_PORTS"),
         ({"WEBHOOK_PROXY_URL": "ftp://user:hidden@proxy"}, "CALOTYPE_WEBHOOK_PROXY_URL"),
+        ({"WEBHOOK_CA_FILE": __file__}, "CALOTYPE_WEBHOOK_CA_FILE"),
+        ({"WEBHOOK_CA_FILE": "/none.pem"}, "CALOTYPE_WEBHOOK_CA_FILE"),
         ({"GRPC_IDENTITIES_FILE": ""}, "CALOTYPE_GRPC_IDENTITIES_FILE"),
         ({"NOTIFIER_SLOTS": "3"}, "CALOTYPE_NOTIFIER_SLOTS"),
     ],

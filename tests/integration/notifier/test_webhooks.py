@@ -446,12 +446,24 @@ async def test_nothing_of_a_deleted_tenant_is_left(
         await new(webhooks, tenant=tenant, idempotency_key="key")
         store.fan_out(job_event(tenant=tenant, callback_url=URL))
     store.record(next(claim for claim in store.claim() if claim.delivery.tenant == "acme"))
+    store.sql(
+        """INSERT INTO webhook_notices (id, tenant, endpoint_id, type, data)
+        SELECT gen_random_uuid(), tenant, id, 'webhook.degraded', '{}' FROM webhook_endpoints WHERE kind = 'endpoint'"""
+    )
+    store.sql(
+        """INSERT INTO webhook_redeliveries (id, endpoint_id, created_after, created_before)
+        SELECT gen_random_uuid(), id, now(), now() FROM webhook_endpoints WHERE kind = 'endpoint' AND tenant = 'acme'"""
+    )
     assert await webhooks.delete_tenant("acme") == 1
     assert await webhooks.delete_tenant("acme") == 0
     assert await webhooks.list("acme", page_size=0, page_token="") == ([], "")
     assert await webhooks.list_deliveries(DeliveryFilters(tenant="acme"), page_size=0, page_token="") == ([], "")
     await housekeeping.run_once()
-    for table in ("webhook_endpoints", "webhook_secrets", "webhook_deliveries", "webhook_requests"):
+    tables = (
+        "webhook_endpoints", "webhook_secrets", "webhook_deliveries", "webhook_requests", "webhook_notices",
+    )  # fmt: skip
+    assert store.sql("SELECT 1 FROM webhook_redeliveries") == []
+    for table in tables:
         assert {row.tenant for row in store.sql(f"SELECT tenant FROM {table}")} == {"other"}
     assert (await webhooks.create(NewWebhook(tenant="acme", url=URL, idempotency_key="key"))).replayed is False
 

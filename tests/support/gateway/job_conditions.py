@@ -6,7 +6,7 @@ from typing import get_args
 from calotype.error_reasons import Reason
 
 from gateway.problems.reasons import REASONS
-from gateway.schemas.jobs import ProviderCancel, Stage, Status
+from gateway.schemas.jobs import ProviderCancel, Stage, Status, WaitReason
 from gateway.views.display import JobCondition
 
 #: With what a job can fail, by the stage that it says.
@@ -106,6 +106,7 @@ def job_conditions() -> list[JobCondition]:
     """
     return [
         *(JobCondition(status=status, images_missing=True) for status in _UNDER_WAY),
+        *(JobCondition(status="queued", images_missing=True, wait=wait) for wait in get_args(WaitReason)),
         *(JobCondition(status="completed", images_missing=missing) for missing in (False, True)),
         *(
             JobCondition(status="canceled", provider_cancel=cancel, images_missing=True)

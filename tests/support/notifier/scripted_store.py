@@ -23,7 +23,7 @@ from services.notifier.domain.attempts import AttemptError, AttemptOutcome
 from services.notifier.domain.deliveries import DeliveryState
 from services.notifier.domain.endpoints import Endpoint, Secret, SignatureScheme, SlotShare
 from services.notifier.domain.events import COMPLETED, JobEvent
-from services.notifier.ports import EventKey, FinalEvents
+from services.notifier.ports import EventKey, FinalEvents, JobPayload
 from services.notifier.store import claims, fan_out, listing, readiness
 from services.notifier.store.claims import DeliveryClaim
 
@@ -223,13 +223,13 @@ class ScriptedJobService:
         self.meanwhile()
         return FinalEvents(events=page, resume_token=str(last), is_end=last >= len(self.events))
 
-    async def jobs(self, keys: Collection[EventKey]) -> Mapping[EventKey, str]:
+    async def jobs(self, keys: Collection[EventKey]) -> Mapping[EventKey, JobPayload]:
         """Return a job for each key."""
         self._respond()
         self.requested.append(set(keys))
         if self.broken & set(keys):
             raise RuntimeError("unreadable")
-        return {key: f'{{"id":"{key[0]}"}}' for key in keys if key not in self.missing}
+        return {key: JobPayload(json=f'{{"id":"{key[0]}"}}') for key in keys if key not in self.missing}
 
     def _respond(self) -> None:
         if self.is_away:

@@ -25,7 +25,7 @@ _SUBJECTS = (
 READER = User(name="analytics", account="ANALYTICS", publish=_SUBJECTS, subscribe=(f"{inbox_prefix('analytics')}.>",))
 #: Variable of the broker's environment with the password, as in deploy/k8s.
 PASSWORD = "$NATS_ANALYTICS_PASSWORD"
-_MESSAGE = re.compile(r"((?://.*\n)+)message JobEvent \{\n(.*?)\n\}", re.DOTALL)
+_MESSAGE = re.compile(r"((?://[^\n]*\n)+)message JobEvent \{\n(.*?)\n\}", re.DOTALL)
 _FIELD = re.compile(r"((?:  //.*\n)+)  ([\w.]+) (\w+) = (\d+);")
 
 

@@ -46,13 +46,14 @@ class Example:
 
 @asynccontextmanager
 async def running(
-    file: Path, environment: Mapping[str, str], *, program: str = sys.executable
+    file: Path, environment: Mapping[str, str], *arguments: str, program: str = sys.executable
 ) -> AsyncIterator[Example]:
     """Runs a file until the end of the block; errors are in its output."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CALOTYPE_", "OTEL_"))}
     process = await asyncio.create_subprocess_exec(
         program,
         str(file),
+        *arguments,
         env=inherited | {"PYTHONPATH": str(ROOT / "proto")} | dict(environment),
         cwd=file.parent,
         stdin=asyncio.subprocess.DEVNULL,

@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 from calotype.environment import SETTINGS
 
+from common.admin_port import AdminSettings
 from common.broker_settings import BrokerSettings
 from common.config import PREFIX
 from common.grpc_access import ServerSettings
 from common.grpc_client import ClientSettings
 from common.grpc_tls import TlsSettings
-from common.telemetry.admin_port import AdminSettings
 from gateway.settings import Settings as GatewaySettings
 from services.generator.settings import Settings as GeneratorSettings
 from services.job.settings import Settings as JobSettings
@@ -40,7 +40,7 @@ SHARED: dict[str, Any] = {
     "Admin port": AdminSettings,
 }
 #: Settings of the `calotype` command, which has options for them: the page describes them by hand.
-OF_THE_COMMAND = frozenset({"API_KEY", "URL"})
+OF_THE_COMMAND = frozenset({"API_KEY", "OPERATOR_KEY", "URL"})
 _TABLES = re.compile(r"(<!-- settings: [^\n]*-->\n).*(<!-- end of settings -->)", re.DOTALL)
 _COMMENTED = re.compile(r"((?:^    #: .*\n)+)    (\w+): ", re.MULTILINE)
 _UNITS = {"_seconds": "seconds", "_days": "days"}

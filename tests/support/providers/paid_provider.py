@@ -61,6 +61,10 @@ class Books:
         if "hangs" in prompt:
             self._hanging.wait(PATIENCE)
 
+    def hold_hanging(self) -> None:
+        """Holds further responses to prompts with `hangs`, also after `release_hanging`."""
+        self._hanging.clear()
+
     def release_hanging(self) -> None:
         """Releases requests that hang."""
         self._hanging.set()

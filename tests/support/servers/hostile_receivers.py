@@ -14,9 +14,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 
+from services.notifier.adapters.connections import trusted_certificates
 from tests.support.patience import PATIENCE
 from tests.support.security.certificates import Authority, Leaf
-from tests.support.servers.tcp_servers import LAST_TURNS
+from tests.support.servers.tcp_servers import tcp_server
 
 #: SO_LINGER with no time to linger: closing sends RST in place of FIN.
 _RESET = struct.pack("ii", 1, 0)
@@ -49,35 +50,13 @@ async def receiver(
 ) -> AsyncIterator[Receiver]:
     """A receiver; at the end nothing of it is left. Raises `OSError` for a host that this machine has not."""
     running = Receiver()
-    tasks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, EOFError):
-            await behave(running, reader, writer)
-        if not writer.transport.is_closing():
-            writer.close()
-
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         running.connections += 1
-        tasks[asyncio.create_task(serve(reader, writer))] = writer
+        await behave(running, reader, writer)
 
-    server = await asyncio.start_server(accept, host, 0, ssl=tls)
-    running.port = server.sockets[0].getsockname()[1]
-    try:
+    async with tcp_server(serve, host=host, tls=tls) as running.port:
         yield running
-    finally:
-        server.close()
-        for _ in range(LAST_TURNS):
-            for task, writer in tasks.items():
-                task.cancel()
-                if not writer.transport.is_closing():
-                    writer.transport.abort()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await asyncio.sleep(0)
-        await server.wait_closed()
-    for task in tasks:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            raise error
 
 
 async def _request(running: Receiver, reader: asyncio.StreamReader) -> None:
@@ -307,8 +286,8 @@ def served_with(leaf: Leaf) -> ssl.SSLContext:
 
 
 def trusting(authority: Authority) -> ssl.SSLContext:
-    """The TLS of a sender that trusts an authority."""
-    return ssl.create_default_context(cafile=authority.file)
+    """The TLS of the notifier with an authority of one's own."""
+    return trusted_certificates(authority.file)
 
 
 def expired(authority: Authority, leaf: Leaf, name: str) -> Leaf:

@@ -1,6 +1,7 @@
 """TCP servers of tests and connections that they open: nothing of them outlives the `async with`."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -10,11 +11,14 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def tcp_server(serve: Serve, *, limit: int = 2**16) -> AsyncIterator[int]:
-    """The port, on 127.0.0.1, of a server that runs `serve` for each connection and closes it afterwards.
+async def tcp_server(
+    serve: Serve, *, limit: int = 2**16, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
+    """The port of a server that runs `serve` for each connection, after its TLS handshake, and closes it afterwards.
 
     At the end calls of `serve` that have not returned are canceled, and open connections are reset. What `serve` raised
-    is raised then; not the errors that a client brings about by going.
+    is raised then; not the errors that a client brings about by going. Raises `OSError` for a host that this machine
+    has not.
     """
     tasks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
     failures: list[BaseException] = []
@@ -30,7 +34,7 @@ async def tcp_server(serve: Serve, *, limit: int = 2**16) -> AsyncIterator[int]:
         tasks[task] = writer
         task.add_done_callback(ended)
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=limit)
+    server = await asyncio.start_server(accept, host, 0, limit=limit, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from calotype.broker_users import USERS
 from calotype.environment import SETTINGS
+from calotype.size_limits import MAX_IMAGES
 
 import gateway.settings
 import services.generator.settings
@@ -23,7 +24,6 @@ from cli.stack import nats_accounts
 from common import config, grpc_server
 from services.generator.__main__ import MAX_BYTES_IN_MEMORY
 from services.generator.adapters.providers.http import responses
-from services.generator.adapters.providers.openai import provider
 from tests.support.deploy.manifests import ALL, K8S, NAME, ROOT, containers, environment, named, of_kind, pod
 
 SERVICES: dict[str, Any] = {
@@ -96,7 +96,7 @@ def test_job_service_and_generators_agree_on_the_longest_generation() -> None:
 def test_what_generators_read_leaves_room_for_themselves_and_the_largest_answer_has_room() -> None:
     [container] = containers(named("Deployment", "generator"))
     limit = container["resources"]["limits"]["memory"]
-    largest = responses.COPIES * (provider.MAX_RESPONSE_BYTES + 10 * provider.MAX_BYTES_PER_IMAGE)
+    largest = responses.COPIES * responses.max_bytes(MAX_IMAGES)
 
     assert limit.endswith("Gi")
     assert largest <= MAX_BYTES_IN_MEMORY <= int(limit.removesuffix("Gi")) * 1024**3 / 2

@@ -17,6 +17,13 @@ def test_every_part_of_the_page_is_filled() -> None:
     assert [name for name, part in events.parts().items() if part not in page] == []
 
 
+def test_the_message_is_described_by_its_comment_alone() -> None:
+    text = events.parts()["message"]
+
+    assert text.startswith("JobEvent states that a job changed.")
+    assert "syntax" not in text
+
+
 def test_every_field_of_the_message_is_listed() -> None:
     rows = [line for line in events.parts()["fields"].splitlines()[2:] if line.endswith(". |")]
 

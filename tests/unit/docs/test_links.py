@@ -38,12 +38,13 @@ def test_paths_that_a_page_names_exist(page: Path) -> None:
     assert [path for path in named if not PLACEHOLDER.search(path) and not (ROOT / path).exists()] == []
 
 
-def test_the_nineteen_questions_are_there_and_seventeen_name_a_path() -> None:
+def test_each_question_names_a_path_or_says_that_it_is_not_built() -> None:
     page = (ROOT / "docs" / "finding-things.md").read_text(encoding="utf-8").partition("\n## ")[0]
     rows = re.findall(r"^\| ([^|]+\?) \| ([^|]+) \|$", page, re.MULTILINE)
     answered = [question for question, answer in rows if re.match(rf"`{SOURCES}/", answer)]
 
-    assert (len(rows), len(answered)) == (19, 17)
+    assert len(rows) >= 21
+    assert len(answered) >= len(rows) - 2
     assert all("not built yet" in answer for question, answer in rows if question not in answered)
 
 

@@ -54,7 +54,7 @@ class Operator:
         one = queue_service_pb2.TenantQueue(tenant="acme", jobs=counts, oldest_queued_at=Timestamp(seconds=1))
         return queue_service_pb2.GetQueueResponse(jobs=counts, tenants=[one], open_settlements=3)
 
-    async def job(self, job_id: str) -> queue_service_pb2.GetAnyJobResponse:
+    async def job(self, job_id: str, *, events_before: int = 0) -> queue_service_pb2.GetAnyJobResponse:
         """A job of a tenant's, whose vendor has said something."""
         self.asked.append(job_id)
         said = job_pb2.ProviderError(http_status=429, code="slow", message="org-8KX is out of credit", request_id="r")

@@ -83,7 +83,10 @@ async def test_the_trace_goes_through_to_job_service_and_back_to_the_client(
     span = _server_span(spans)
     assert answer.json()["trace_id"] == TRACE
     assert answer.headers["traceparent"].split("-")[1] == TRACE
-    assert (service.parents[0] or "").split("-")[1:3] == answer.headers["traceparent"].split("-")[1:3]
+    [client] = [one for one in spans.get_finished_spans() if one.kind is trace.SpanKind.CLIENT]
+    assert (service.parents[0] or "").split("-")[1:3] == [TRACE, f"{client.context.span_id:016x}"]
+    assert client.parent is not None
+    assert f"{client.parent.span_id:016x}" == answer.headers["traceparent"].split("-")[2]
     assert (span.name, span.kind) == ("GET /v1/jobs/{job_id}", trace.SpanKind.SERVER)
     assert (span.attributes or {})["http.response.status_code"] == 404
     assert span.status.status_code is trace.StatusCode.UNSET

@@ -22,6 +22,8 @@ def _job_at(standing: JobCondition) -> dict[str, Any]:
         told["failure"] = failure(standing.code, standing.reason, standing.failure_stage.upper())
     if standing.provider_cancel:
         told["provider_cancel"] = job_pb2.ProviderCancel.Value(f"PROVIDER_CANCEL_{standing.provider_cancel.upper()}")
+    if standing.wait:
+        told["wait"] = job_pb2.Wait(reason=job_pb2.WaitReason.Value(f"WAIT_REASON_{standing.wait.upper()}"))
     pictures = [] if standing.images_missing else [job_pb2.PublicArtifact(id="img_1")]
     return {**told, "artifacts": pictures, "retry_needs_consent": standing.retry_needs_consent}
 

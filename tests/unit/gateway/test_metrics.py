@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from common.telemetry.admin_port import MetricsApp
+from common.admin_port import MetricsApp
 from common.telemetry.metrics import PROCESS
 from gateway.app import create_app
 from gateway.dependencies import Dependencies

@@ -66,7 +66,6 @@ def _nodes(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, .
 @pytest.mark.parametrize(
     ("component", "field"),
     [
-        ("LinksView", "trace"),
         ("ProgressView", "step"),
         ("ProgressView", "steps"),
         ("ProgressView", "message"),

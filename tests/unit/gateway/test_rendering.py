@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -120,3 +121,14 @@ def test_progress_stays_between_nothing_and_all() -> None:
         "steps": None,
         "message": None,
     }
+
+
+def test_a_job_has_the_address_of_its_trace_where_there_is_one() -> None:
+    job = _job()
+    job.trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    traced = replace(RENDER, trace_url="https://traces.example/{trace_id}?tab=all")
+    job_without_trace = _job()
+    job_without_trace.trace_id = ""
+
+    assert traced.job(job).links.trace == f"https://traces.example/{job.trace_id}?tab=all"
+    assert (traced.job(job_without_trace).links.trace, RENDER.job(job).links.trace) == (None, None)

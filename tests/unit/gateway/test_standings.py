@@ -24,7 +24,7 @@ from tests.unit.services.job.domain.test_transitions import NOW, job_in
 SERVICES = Path(__file__).resolve().parents[3] / "services"
 TREES = {file: ast.parse(file.read_text(encoding="utf-8")) for file in SERVICES.rglob("*.py")}
 #: What answers a caller, or warns of one picture of a job that goes on, fails no job.
-NO_FAILURES = ("Refusal", "ServiceError", "JobWarning")
+NO_FAILURES = ("Refusal", "ServiceError", "JobWarning", "_cause")
 #: Where a reason is only asked about.
 QUESTIONS = (ast.Compare, ast.MatchValue, ast.Set)
 MUCH_LATER = NOW + timedelta(days=2)

@@ -159,6 +159,58 @@ PROVIDER_CANCEL_TOO_LATE: ProviderCancel.ValueType  # 5
 """The call had ended before the cancel request reached the provider."""
 Global___ProviderCancel: _TypeAlias = ProviderCancel  # noqa: Y015
 
+class _WaitReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WaitReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WaitReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WAIT_REASON_UNSPECIFIED: _WaitReason.ValueType  # 0
+    """Not set."""
+    WAIT_REASON_RETRY: _WaitReason.ValueType  # 1
+    """Its next try, after a failure that may pass."""
+    WAIT_REASON_PROVIDER_LIMIT: _WaitReason.ValueType  # 2
+    """A limit of the provider: the provider named it, or the provider's `max_concurrency` is used up."""
+    WAIT_REASON_PROVIDER_RATE: _WaitReason.ValueType  # 3
+    """The provider's `requests_per_minute` are used up."""
+    WAIT_REASON_PROVIDER_DOWN: _WaitReason.ValueType  # 4
+    """The circuit breakers of all its routes are open."""
+    WAIT_REASON_TENANT_LIMIT: _WaitReason.ValueType  # 5
+    """The tenant's jobs at generators have reached `max_in_flight`."""
+    WAIT_REASON_NO_GENERATOR: _WaitReason.ValueType  # 6
+    """No running generator offers its provider."""
+    WAIT_REASON_WORKER: _WaitReason.ValueType  # 7
+    """Nothing but a free worker and its turn."""
+    WAIT_REASON_WORKER_LOST: _WaitReason.ValueType  # 8
+    """The stale-job monitor, as the lease of its worker has expired."""
+    WAIT_REASON_PAUSED: _WaitReason.ValueType  # 9
+    """The end of an operator's pause of its provider, its tenant or the queue."""
+
+class WaitReason(_WaitReason, metaclass=_WaitReasonEnumTypeWrapper):
+    """WaitReason is what a job waits for that is not final and that no worker holds."""
+
+WAIT_REASON_UNSPECIFIED: WaitReason.ValueType  # 0
+"""Not set."""
+WAIT_REASON_RETRY: WaitReason.ValueType  # 1
+"""Its next try, after a failure that may pass."""
+WAIT_REASON_PROVIDER_LIMIT: WaitReason.ValueType  # 2
+"""A limit of the provider: the provider named it, or the provider's `max_concurrency` is used up."""
+WAIT_REASON_PROVIDER_RATE: WaitReason.ValueType  # 3
+"""The provider's `requests_per_minute` are used up."""
+WAIT_REASON_PROVIDER_DOWN: WaitReason.ValueType  # 4
+"""The circuit breakers of all its routes are open."""
+WAIT_REASON_TENANT_LIMIT: WaitReason.ValueType  # 5
+"""The tenant's jobs at generators have reached `max_in_flight`."""
+WAIT_REASON_NO_GENERATOR: WaitReason.ValueType  # 6
+"""No running generator offers its provider."""
+WAIT_REASON_WORKER: WaitReason.ValueType  # 7
+"""Nothing but a free worker and its turn."""
+WAIT_REASON_WORKER_LOST: WaitReason.ValueType  # 8
+"""The stale-job monitor, as the lease of its worker has expired."""
+WAIT_REASON_PAUSED: WaitReason.ValueType  # 9
+"""The end of an operator's pause of its provider, its tenant or the queue."""
+Global___WaitReason: _TypeAlias = WaitReason  # noqa: Y015
+
 class _CallPhase:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -603,6 +655,50 @@ class Warning(_message.Message):
 Global___Warning: _TypeAlias = Warning  # noqa: Y015
 
 @_typing.final
+class Wait(_message.Message):
+    """Wait is why a job waits, as of the time of the response."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    NEXT_TRY_AT_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    reason: Global___WaitReason.ValueType
+    """What the job waits for."""
+    provider: _builtins.str
+    """Provider that is limited, down or not offered; empty when the reason is about none."""
+    limit: _builtins.int
+    """Limit that is reached; 0 when the reason is no limit, or the provider's own."""
+    @_builtins.property
+    def next_try_at(self) -> _timestamp_pb2.Timestamp:
+        """Time of the next try; absent when no time is known, as it depends on other jobs or on a worker."""
+
+    @_builtins.property
+    def failure(self) -> _error_pb2.Failure:
+        """Failure after which it waits (of its last attempt, or of the open circuit breaker), or the limit that it waits for.
+        Absent when it waits for nothing but a worker.
+        """
+
+    def __init__(
+        self,
+        *,
+        reason: Global___WaitReason.ValueType = ...,
+        next_try_at: _timestamp_pb2.Timestamp | None = ...,
+        provider: _builtins.str = ...,
+        limit: _builtins.int = ...,
+        failure: _error_pb2.Failure | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "next_try_at", b"next_try_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "limit", b"limit", "next_try_at", b"next_try_at", "provider", b"provider", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Wait: _TypeAlias = Wait  # noqa: Y015
+
+@_typing.final
 class Job(_message.Message):
     """Job is one request and its state as of `sequence`."""
 
@@ -653,6 +749,7 @@ class Job(_message.Message):
     IMAGE_COUNT_FIELD_NUMBER: _builtins.int
     RETRY_NEEDS_CONSENT_FIELD_NUMBER: _builtins.int
     RUN_AT_FIELD_NUMBER: _builtins.int
+    WAIT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """`job_...`; opaque."""
     tenant: _builtins.str
@@ -729,6 +826,12 @@ class Job(_message.Message):
     def run_at(self) -> _timestamp_pb2.Timestamp:
         """Earliest time of the next claim; absent unless status is QUEUED."""
 
+    @_builtins.property
+    def wait(self) -> Global___Wait:
+        """Why the job waits. Set in the responses of GetJob and GetAnyJob and in the current job of WatchJob, for a job that
+        is not final and that no worker holds; absent otherwise.
+        """
+
     def __init__(
         self,
         *,
@@ -757,10 +860,11 @@ class Job(_message.Message):
         image_count: _builtins.int = ...,
         retry_needs_consent: _builtins.bool = ...,
         run_at: _timestamp_pb2.Timestamp | None = ...,
+        wait: Global___Wait | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_user", b"_end_user", "_queue_position", b"_queue_position", "completed_at", b"completed_at", "cost", b"cost", "created_at", b"created_at", "end_user", b"end_user", "failure", b"failure", "queue_position", b"queue_position", "request", b"request", "run_at", b"run_at", "started_at", b"started_at", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_user", b"_end_user", "_queue_position", b"_queue_position", "completed_at", b"completed_at", "cost", b"cost", "created_at", b"created_at", "end_user", b"end_user", "failure", b"failure", "queue_position", b"queue_position", "request", b"request", "run_at", b"run_at", "started_at", b"started_at", "updated_at", b"updated_at", "wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_user", b"_end_user", "_queue_position", b"_queue_position", "artifacts", b"artifacts", "attempt_count", b"attempt_count", "completed_at", b"completed_at", "cost", b"cost", "created_at", b"created_at", "end_user", b"end_user", "failure", b"failure", "id", b"id", "image_count", b"image_count", "metadata", b"metadata", "model", b"model", "provider", b"provider", "provider_cancel", b"provider_cancel", "queue_position", b"queue_position", "request", b"request", "retry_count", b"retry_count", "retry_needs_consent", b"retry_needs_consent", "run_at", b"run_at", "sequence", b"sequence", "started_at", b"started_at", "status", b"status", "tenant", b"tenant", "trace_id", b"trace_id", "updated_at", b"updated_at", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_user", b"_end_user", "_queue_position", b"_queue_position", "artifacts", b"artifacts", "attempt_count", b"attempt_count", "completed_at", b"completed_at", "cost", b"cost", "created_at", b"created_at", "end_user", b"end_user", "failure", b"failure", "id", b"id", "image_count", b"image_count", "metadata", b"metadata", "model", b"model", "provider", b"provider", "provider_cancel", b"provider_cancel", "queue_position", b"queue_position", "request", b"request", "retry_count", b"retry_count", "retry_needs_consent", b"retry_needs_consent", "run_at", b"run_at", "sequence", b"sequence", "started_at", b"started_at", "status", b"status", "tenant", b"tenant", "trace_id", b"trace_id", "updated_at", b"updated_at", "wait", b"wait", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__end_user: _TypeAlias = _typing.Literal["end_user"]  # noqa: Y015
     _WhichOneofArgType__end_user: _TypeAlias = _typing.Literal["_end_user", b"_end_user"]  # noqa: Y015

@@ -360,12 +360,15 @@ class ClaimedUpload(_message.Message):
     IMAGES_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     MAX_UPLOADING_SECONDS_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
     lease_seconds: _builtins.float
     """Duration of the lease in seconds, from the time at which the worker sent the claim request."""
     traceparent: _builtins.str
     """W3C traceparent of the job's creation; empty without tracing."""
     max_uploading_seconds: _builtins.float
     """Longest duration of the claim in seconds, from the time at which the worker sent the claim request."""
+    tenant: _builtins.str
+    """Tenant of the job, for the worker's logs; empty from an older job-service."""
     @_builtins.property
     def lease(self) -> Global___Lease:
         """Lease of the claim."""
@@ -382,10 +385,11 @@ class ClaimedUpload(_message.Message):
         images: _abc.Iterable[_artifact_pb2.ImageArtifact] | None = ...,
         traceparent: _builtins.str = ...,
         max_uploading_seconds: _builtins.float = ...,
+        tenant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images", "lease", b"lease", "lease_seconds", b"lease_seconds", "max_uploading_seconds", b"max_uploading_seconds", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images", "lease", b"lease", "lease_seconds", b"lease_seconds", "max_uploading_seconds", b"max_uploading_seconds", "tenant", b"tenant", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -464,6 +468,7 @@ class Settlement(_message.Message):
     PROVIDER_CANCEL_FIELD_NUMBER: _builtins.int
     KEEP_FIELD_NUMBER: _builtins.int
     CALL_TOKEN_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
     lease_token: _builtins.str
     """Token that holds the call."""
     lease_seconds: _builtins.float
@@ -480,6 +485,8 @@ class Settlement(_message.Message):
     """True when the job failed and can be retried: the worker stages the call's images."""
     call_token: _builtins.bytes
     """Token of the call, for CallSettled; the same as in BeginProviderCallResponse."""
+    tenant: _builtins.str
+    """Tenant of the job, for the worker's logs; empty from an older job-service."""
     @_builtins.property
     def call(self) -> _job_pb2.ProviderCall:
         """The open call."""
@@ -496,10 +503,11 @@ class Settlement(_message.Message):
         provider_cancel: _job_pb2.ProviderCancel.ValueType = ...,
         keep: _builtins.bool = ...,
         call_token: _builtins.bytes = ...,
+        tenant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "call_token", b"call_token", "cancel", b"cancel", "keep", b"keep", "lease_seconds", b"lease_seconds", "lease_token", b"lease_token", "provider_cancel", b"provider_cancel", "seconds_left", b"seconds_left", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "call_token", b"call_token", "cancel", b"cancel", "keep", b"keep", "lease_seconds", b"lease_seconds", "lease_token", b"lease_token", "provider_cancel", b"provider_cancel", "seconds_left", b"seconds_left", "tenant", b"tenant", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

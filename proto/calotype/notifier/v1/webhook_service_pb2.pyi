@@ -1024,6 +1024,7 @@ class ListDeliveriesRequest(_message.Message):
     EVENT_TYPE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     """Owner."""
     webhook_id: _builtins.str
@@ -1036,6 +1037,10 @@ class ListDeliveriesRequest(_message.Message):
     """1 to 100; 0 is 20."""
     page_token: _builtins.str
     """Token of the previous page; empty for the first."""
+    job_id: _builtins.str
+    """Only deliveries about this job, to every endpoint and to its callback URL; excludes `webhook_id`, `state` and
+    `event_type`. Empty for all jobs.
+    """
     def __init__(
         self,
         *,
@@ -1045,10 +1050,11 @@ class ListDeliveriesRequest(_message.Message):
         event_type: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        job_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_type", b"event_type", "page_size", b"page_size", "page_token", b"page_token", "state", b"state", "tenant", b"tenant", "webhook_id", b"webhook_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_type", b"event_type", "job_id", b"job_id", "page_size", b"page_size", "page_token", b"page_token", "state", b"state", "tenant", b"tenant", "webhook_id", b"webhook_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

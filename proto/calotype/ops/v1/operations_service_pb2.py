@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(calotype/ops/v1/operations_service.proto\x12\x0f\x63\x61lotype.ops.v1\"\x12\n\x10GetStatusRequest\"\xfb\x01\n\x11GetStatusResponse\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\r\n\x05ready\x18\x03 \x01(\x08\x12.\n\nconditions\x18\x04 \x03(\x0b\x32\x1a.calotype.ops.v1.Condition\x12\x10\n\x08\x64raining\x18\x05 \x01(\x08\x12\x42\n\x08\x63ounters\x18\x06 \x03(\x0b\x32\x30.calotype.ops.v1.GetStatusResponse.CountersEntry\x1a/\n\rCountersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"6\n\tCondition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\n\n\x02ok\x18\x02 \x01(\x08\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x0e\n\x0c\x44rainRequest\"\x0f\n\rDrainResponse\"#\n\x12SetLogLevelRequest\x12\r\n\x05level\x18\x01 \x01(\t\"-\n\x13SetLogLevelResponse\x12\x16\n\x0eprevious_level\x18\x01 \x01(\t2\x89\x02\n\x11OperationsService\x12R\n\tGetStatus\x12!.calotype.ops.v1.GetStatusRequest\x1a\".calotype.ops.v1.GetStatusResponse\x12\x46\n\x05\x44rain\x12\x1d.calotype.ops.v1.DrainRequest\x1a\x1e.calotype.ops.v1.DrainResponse\x12X\n\x0bSetLogLevel\x12#.calotype.ops.v1.SetLogLevelRequest\x1a$.calotype.ops.v1.SetLogLevelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(calotype/ops/v1/operations_service.proto\x12\x0f\x63\x61lotype.ops.v1\"\x12\n\x10GetStatusRequest\"\xb7\x02\n\x11GetStatusResponse\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\r\n\x05ready\x18\x03 \x01(\x08\x12.\n\nconditions\x18\x04 \x03(\x0b\x32\x1a.calotype.ops.v1.Condition\x12\x10\n\x08\x64raining\x18\x05 \x01(\x08\x12\x42\n\x08\x63ounters\x18\x06 \x03(\x0b\x32\x30.calotype.ops.v1.GetStatusResponse.CountersEntry\x12\x11\n\tlog_level\x18\x07 \x01(\t\x12\x19\n\x11log_level_seconds\x18\x08 \x01(\x01\x12\x0c\n\x04held\x18\t \x01(\x05\x1a/\n\rCountersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"6\n\tCondition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\n\n\x02ok\x18\x02 \x01(\x08\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x0e\n\x0c\x44rainRequest\"/\n\rDrainResponse\x12\x0c\n\x04held\x18\x01 \x01(\x05\x12\x10\n\x08held_ids\x18\x02 \x03(\t\"4\n\x12SetLogLevelRequest\x12\r\n\x05level\x18\x01 \x01(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\x05\"-\n\x13SetLogLevelResponse\x12\x16\n\x0eprevious_level\x18\x01 \x01(\t2\x89\x02\n\x11OperationsService\x12R\n\tGetStatus\x12!.calotype.ops.v1.GetStatusRequest\x1a\".calotype.ops.v1.GetStatusResponse\x12\x46\n\x05\x44rain\x12\x1d.calotype.ops.v1.DrainRequest\x1a\x1e.calotype.ops.v1.DrainResponse\x12X\n\x0bSetLogLevel\x12#.calotype.ops.v1.SetLogLevelRequest\x1a$.calotype.ops.v1.SetLogLevelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,19 +36,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATUSREQUEST']._serialized_start=61
   _globals['_GETSTATUSREQUEST']._serialized_end=79
   _globals['_GETSTATUSRESPONSE']._serialized_start=82
-  _globals['_GETSTATUSRESPONSE']._serialized_end=333
-  _globals['_GETSTATUSRESPONSE_COUNTERSENTRY']._serialized_start=286
-  _globals['_GETSTATUSRESPONSE_COUNTERSENTRY']._serialized_end=333
-  _globals['_CONDITION']._serialized_start=335
-  _globals['_CONDITION']._serialized_end=389
-  _globals['_DRAINREQUEST']._serialized_start=391
-  _globals['_DRAINREQUEST']._serialized_end=405
-  _globals['_DRAINRESPONSE']._serialized_start=407
-  _globals['_DRAINRESPONSE']._serialized_end=422
-  _globals['_SETLOGLEVELREQUEST']._serialized_start=424
-  _globals['_SETLOGLEVELREQUEST']._serialized_end=459
-  _globals['_SETLOGLEVELRESPONSE']._serialized_start=461
-  _globals['_SETLOGLEVELRESPONSE']._serialized_end=506
-  _globals['_OPERATIONSSERVICE']._serialized_start=509
-  _globals['_OPERATIONSSERVICE']._serialized_end=774
+  _globals['_GETSTATUSRESPONSE']._serialized_end=393
+  _globals['_GETSTATUSRESPONSE_COUNTERSENTRY']._serialized_start=346
+  _globals['_GETSTATUSRESPONSE_COUNTERSENTRY']._serialized_end=393
+  _globals['_CONDITION']._serialized_start=395
+  _globals['_CONDITION']._serialized_end=449
+  _globals['_DRAINREQUEST']._serialized_start=451
+  _globals['_DRAINREQUEST']._serialized_end=465
+  _globals['_DRAINRESPONSE']._serialized_start=467
+  _globals['_DRAINRESPONSE']._serialized_end=514
+  _globals['_SETLOGLEVELREQUEST']._serialized_start=516
+  _globals['_SETLOGLEVELREQUEST']._serialized_end=568
+  _globals['_SETLOGLEVELRESPONSE']._serialized_start=570
+  _globals['_SETLOGLEVELRESPONSE']._serialized_end=615
+  _globals['_OPERATIONSSERVICE']._serialized_start=618
+  _globals['_OPERATIONSSERVICE']._serialized_end=883
 # @@protoc_insertion_point(module_scope)

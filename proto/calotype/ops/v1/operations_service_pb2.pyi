@@ -67,6 +67,9 @@ class GetStatusResponse(_message.Message):
     CONDITIONS_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
     COUNTERS_FIELD_NUMBER: _builtins.int
+    LOG_LEVEL_FIELD_NUMBER: _builtins.int
+    LOG_LEVEL_SECONDS_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
     service: _builtins.str
     """Service name, such as `job` or `generator`."""
     version: _builtins.str
@@ -75,6 +78,12 @@ class GetStatusResponse(_message.Message):
     """True when every condition holds."""
     draining: _builtins.bool
     """True after Drain."""
+    log_level: _builtins.str
+    """Log level in force."""
+    log_level_seconds: _builtins.float
+    """Seconds after which the log level returns to what it was; 0 when it stays."""
+    held: _builtins.int
+    """Jobs, open calls or deliveries that the process works on."""
     @_builtins.property
     def conditions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Condition]:
         """Conditions of readiness."""
@@ -92,10 +101,13 @@ class GetStatusResponse(_message.Message):
         conditions: _abc.Iterable[Global___Condition] | None = ...,
         draining: _builtins.bool = ...,
         counters: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        log_level: _builtins.str = ...,
+        log_level_seconds: _builtins.float = ...,
+        held: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conditions", b"conditions", "counters", b"counters", "draining", b"draining", "ready", b"ready", "service", b"service", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conditions", b"conditions", "counters", b"counters", "draining", b"draining", "held", b"held", "log_level", b"log_level", "log_level_seconds", b"log_level_seconds", "ready", b"ready", "service", b"service", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -154,12 +166,23 @@ class DrainResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    HELD_FIELD_NUMBER: _builtins.int
+    HELD_IDS_FIELD_NUMBER: _builtins.int
+    held: _builtins.int
+    """Work that the process still holds."""
+    @_builtins.property
+    def held_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of the jobs or deliveries of that work, up to 100."""
+
     def __init__(
         self,
+        *,
+        held: _builtins.int = ...,
+        held_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held", b"held", "held_ids", b"held_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -172,16 +195,20 @@ class SetLogLevelRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LEVEL_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
     level: _builtins.str
     """`debug`, `info`, `warning` or `error`."""
+    seconds: _builtins.int
+    """Seconds after which the level returns to what it was, at most 86,400; 0: it stays until the process ends."""
     def __init__(
         self,
         *,
         level: _builtins.str = ...,
+        seconds: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["level", b"level"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["level", b"level", "seconds", b"seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

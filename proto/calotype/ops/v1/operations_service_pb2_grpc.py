@@ -74,7 +74,8 @@ class OperationsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetLogLevel(self, request, context):
-        """SetLogLevel changes the log level until the process ends. INVALID_ARGUMENT / INVALID_INPUT for an unknown level.
+        """SetLogLevel changes the log level until the process ends, or for some seconds. INVALID_ARGUMENT / INVALID_INPUT for
+        an unknown level, or seconds out of range.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

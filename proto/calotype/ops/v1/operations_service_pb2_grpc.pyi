@@ -42,7 +42,9 @@ class OperationsServiceStub:
     effect on a process that claims nothing.
     """
     SetLogLevel: _grpc.UnaryUnaryMultiCallable[_operations_service_pb2.SetLogLevelRequest, _operations_service_pb2.SetLogLevelResponse]
-    """SetLogLevel changes the log level until the process ends. INVALID_ARGUMENT / INVALID_INPUT for an unknown level."""
+    """SetLogLevel changes the log level until the process ends, or for some seconds. INVALID_ARGUMENT / INVALID_INPUT for
+    an unknown level, or seconds out of range.
+    """
 
 @_typing.type_check_only
 class OperationsServiceAsyncStub(OperationsServiceStub):
@@ -58,7 +60,9 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     effect on a process that claims nothing.
     """
     SetLogLevel: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.SetLogLevelRequest, _operations_service_pb2.SetLogLevelResponse]  # type: ignore[assignment]
-    """SetLogLevel changes the log level until the process ends. INVALID_ARGUMENT / INVALID_INPUT for an unknown level."""
+    """SetLogLevel changes the log level until the process ends, or for some seconds. INVALID_ARGUMENT / INVALID_INPUT for
+    an unknown level, or seconds out of range.
+    """
 
 class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
     """OperationsService is served by every Calotype process that serves gRPC, beside its own services. Errors are
@@ -89,6 +93,8 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operations_service_pb2.SetLogLevelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operations_service_pb2.SetLogLevelResponse, _abc.Awaitable[_operations_service_pb2.SetLogLevelResponse]]:
-        """SetLogLevel changes the log level until the process ends. INVALID_ARGUMENT / INVALID_INPUT for an unknown level."""
+        """SetLogLevel changes the log level until the process ends, or for some seconds. INVALID_ARGUMENT / INVALID_INPUT for
+        an unknown level, or seconds out of range.
+        """
 
 def add_OperationsServiceServicer_to_server(servicer: OperationsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

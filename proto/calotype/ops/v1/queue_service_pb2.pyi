@@ -260,32 +260,115 @@ class GetAnyJobRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     JOB_ID_FIELD_NUMBER: _builtins.int
+    EVENTS_BEFORE_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """Id of the job, `job_...`."""
+    events_before: _builtins.int
+    """Events before this sequence are returned; 0: the newest ones."""
     def __init__(
         self,
         *,
         job_id: _builtins.str = ...,
+        events_before: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events_before", b"events_before", "job_id", b"job_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetAnyJobRequest: _TypeAlias = GetAnyJobRequest  # noqa: Y015
 
 @_typing.final
+class JobLease(_message.Message):
+    """JobLease is the claim by which a worker holds a job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_FIELD_NUMBER: _builtins.int
+    CLAIM_NUMBER_FIELD_NUMBER: _builtins.int
+    LOCKED_AT_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    worker: _builtins.str
+    """Name of the worker."""
+    claim_number: _builtins.int
+    """Number of the claim."""
+    @_builtins.property
+    def locked_at(self) -> _timestamp_pb2.Timestamp:
+        """Time of the claim."""
+
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """Time after which the stale-job monitor may take the job back."""
+
+    def __init__(
+        self,
+        *,
+        worker: _builtins.str = ...,
+        claim_number: _builtins.int = ...,
+        locked_at: _timestamp_pb2.Timestamp | None = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "locked_at", b"locked_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_number", b"claim_number", "expires_at", b"expires_at", "locked_at", b"locked_at", "worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JobLease: _TypeAlias = JobLease  # noqa: Y015
+
+@_typing.final
+class JobEvent(_message.Message):
+    """JobEvent is one change of a job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    OCCURRED_AT_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """Number of the change, from 1."""
+    type: _builtins.str
+    """Name of the transition, such as `claim`, as in docs/state-machine.md."""
+    status: _job_pb2.Status.ValueType
+    """Status after the change."""
+    @_builtins.property
+    def occurred_at(self) -> _timestamp_pb2.Timestamp:
+        """Time of the change."""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        type: _builtins.str = ...,
+        status: _job_pb2.Status.ValueType = ...,
+        occurred_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["occurred_at", b"occurred_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["occurred_at", b"occurred_at", "sequence", b"sequence", "status", b"status", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JobEvent: _TypeAlias = JobEvent  # noqa: Y015
+
+@_typing.final
 class GetAnyJobResponse(_message.Message):
-    """GetAnyJobResponse is the job with its tenant and attempts."""
+    """GetAnyJobResponse is the job with its tenant, attempts and events."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TENANT_FIELD_NUMBER: _builtins.int
     JOB_FIELD_NUMBER: _builtins.int
     ATTEMPTS_FIELD_NUMBER: _builtins.int
+    LEASE_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    HAS_OLDER_EVENTS_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     """Tenant that owns the job."""
+    has_older_events: _builtins.bool
+    """True when there are older changes: request them with the lowest sequence as `events_before`."""
     @_builtins.property
     def job(self) -> _job_pb2.Job:
         """The current job."""
@@ -294,16 +377,27 @@ class GetAnyJobResponse(_message.Message):
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.Attempt]:
         """Every claim, oldest first, with complete provider errors."""
 
+    @_builtins.property
+    def lease(self) -> Global___JobLease:
+        """Lease of the worker that holds the job; absent without one."""
+
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___JobEvent]:
+        """Up to 100 changes, newest first."""
+
     def __init__(
         self,
         *,
         tenant: _builtins.str = ...,
         job: _job_pb2.Job | None = ...,
         attempts: _abc.Iterable[_job_pb2.Attempt] | None = ...,
+        lease: Global___JobLease | None = ...,
+        events: _abc.Iterable[Global___JobEvent] | None = ...,
+        has_older_events: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "lease", b"lease"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "job", b"job", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "events", b"events", "has_older_events", b"has_older_events", "job", b"job", "lease", b"lease", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

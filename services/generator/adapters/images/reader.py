@@ -91,7 +91,7 @@ class GuardedImageReader:
         """Decodes an image and returns its properties."""
         inspection = await self._decoder.inspect(data, lane=RESULTS)
         if inspection.blurhash is None:
-            event(_LOG, logging.WARNING, "image.without_preview", content_type=inspection.content_type)
+            event(_LOG, logging.WARNING, "preview.not_made", content_type=inspection.content_type)
         sha256, c2pa = await asyncio.to_thread(_digest_and_c2pa, data)
         return Inspected(
             content_type=inspection.content_type,

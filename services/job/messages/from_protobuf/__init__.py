@@ -10,6 +10,7 @@ from services.job.messages.from_protobuf.facts import (
     provider_cancel,
     worker_report,
 )
+from services.job.messages.from_protobuf.filters import job_filter
 from services.job.messages.from_protobuf.providers import provider
 from services.job.messages.from_protobuf.requests import input_bytes, input_image, quota, request
 from services.job.messages.from_protobuf.values import Undecodable, fence, moment, token
@@ -24,6 +25,7 @@ __all__ = [
     "input_image",
     "is_known",
     "job_fact",
+    "job_filter",
     "moment",
     "outcome",
     "provider",

@@ -15,6 +15,7 @@ from services.job.domain.jobs import Artifact, Attempt, Snapshot
 from services.job.domain.quotas import Rate
 from services.job.domain.requests import InputImage, JobRequest, Priority
 from services.job.domain.states import State
+from services.job.domain.wait_reasons import Wait
 from services.job.messages.enums import PRIORITY_OUT, number
 from services.job.messages.to_protobuf.values import failure, timestamp, warning
 
@@ -51,6 +52,18 @@ def job(snapshot: Snapshot, *, public_base_url: str) -> job_pb2.Job:
         image_count=row.image_count,
         retry_needs_consent=snapshot.retry_needs_consent,
         run_at=timestamp(row.run_at) if row.state is State.QUEUED else None,
+        wait=None if snapshot.wait is None else wait(snapshot.wait),
+    )
+
+
+def wait(value: Wait) -> job_pb2.Wait:
+    """Returns why a job waits."""
+    return job_pb2.Wait(
+        reason=number(job_pb2.WaitReason, "WAIT_REASON", value.reason),
+        next_try_at=timestamp(value.next_try_at),
+        provider=value.provider,
+        limit=value.limit,
+        failure=failure(value.failure),
     )
 
 

@@ -51,6 +51,7 @@ def claimed_upload(claimed: Claimed, limits: StageTimeouts) -> worker_service_pb
         images=[image(artifact) for artifact in claimed.images],
         traceparent=claimed.job.traceparent or "",
         max_uploading_seconds=limits.max_uploading_seconds,
+        tenant=claimed.job.tenant,
     )
 
 
@@ -75,4 +76,5 @@ def settlement(value: Settlement, limits: StageTimeouts, *, token: bytes) -> wor
         traceparent=value.traceparent or "",
         seconds_left=value.seconds_left,
         provider_cancel=number(job_pb2.ProviderCancel, "PROVIDER_CANCEL", value.cancel_outcome),
+        tenant=value.tenant,
     )

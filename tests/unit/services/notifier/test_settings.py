@@ -1,11 +1,14 @@
 """What notifier-service is told."""
 
+from pathlib import Path
+
 import pytest
 from calotype.environment import SETTINGS
 
 from common import config
 from common.network.guarded_connect import DEFAULT_PORTS
 from services.notifier.settings import Settings
+from tests.support.security.certificates import Authority
 
 TOLD = {
     "CALOTYPE_DATABASE_URL": "postgresql://notifier:secret@database/calotype",
@@ -65,6 +68,23 @@ def test_what_is_no_port_is_refused_in_one_line(ports: str) -> None:
         config.ConfigError, match=r"^CALOTYPE_WEBHOOK_PORTS: '.{1,80}' is no port; it must be 1 to 65535\.$"
     ):
         settings(WEBHOOK_PORTS=ports).address_policy  # noqa: B018
+
+
+def test_authorities_of_ones_own_are_added_to_the_public_ones(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    public = settings().receiver_tls().get_ca_certs(binary_form=True)
+    both = settings(WEBHOOK_CA_FILE=str(authority.file)).receiver_tls().get_ca_certs(binary_form=True)
+
+    assert len(public) > 50
+    assert [len(both) - len(public), set(public) <= set(both)] == [1, True]
+
+
+def test_a_file_without_a_certificate_is_refused_in_one_line(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.pem"
+    empty.write_text("none", encoding="utf-8")
+    for file in (empty, tmp_path / "missing.pem"):
+        with pytest.raises(config.ConfigError, match=r"^CALOTYPE_WEBHOOK_CA_FILE: .* holds no certificate\.$"):
+            settings(WEBHOOK_CA_FILE=str(file)).receiver_tls()
 
 
 def test_no_secret_is_in_what_is_printed() -> None:

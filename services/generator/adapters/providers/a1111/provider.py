@@ -18,7 +18,7 @@ from services.generator.adapters.images.size import size_of
 from services.generator.adapters.providers import input_images, options
 from services.generator.adapters.providers.a1111 import errors, result
 from services.generator.adapters.providers.a1111.entry import A1111Entry
-from services.generator.adapters.providers.http import operation_errors
+from services.generator.adapters.providers.http import operation_errors, responses
 from services.generator.adapters.providers.http.errors import read_json
 from services.generator.adapters.providers.http.provider import RemoteProvider
 from services.generator.adapters.providers.seeds import seed_of
@@ -29,8 +29,6 @@ from services.generator.domain.provider_results import CancelOutcome, Generated,
 from services.generator.ports import ProviderRequest
 
 BASE_URL = "http://127.0.0.1:7860"
-#: Bounds of a response, which has its images as base64: for one, and in addition for each.
-MAX_RESPONSE_BYTES, MAX_BYTES_PER_IMAGE = 80 * 1024 * 1024, 12 * 1024 * 1024
 #: Number of seeds that every sampler supports.
 SEEDS = 2**32
 #: A task that ends sooner is not stopped: the next task, of another client, might have begun by then.
@@ -83,7 +81,7 @@ class A1111Provider(RemoteProvider):
         """Requests images, reports the progress, and waits for them."""
         fields = await self._fields(provider_request)
         url = f"{self.base_url}/sdapi/v1/{'img2img' if provider_request.inputs else 'txt2img'}"
-        limit = MAX_RESPONSE_BYTES + MAX_BYTES_PER_IMAGE * provider_request.count
+        limit = responses.max_bytes(provider_request.count)
         # In its own context, so that its reads have their own share of memory.
         watching = asyncio.create_task(
             self._report_progress(provider_request.call_id, provider_request.report), context=Context()

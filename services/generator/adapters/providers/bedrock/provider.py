@@ -14,7 +14,7 @@ from calotype.provider.v1 import provider_pb2
 from services.generator.adapters.providers.bedrock import errors, models
 from services.generator.adapters.providers.bedrock.aws_signing import Signer
 from services.generator.adapters.providers.bedrock.entry import FAMILIES, BedrockEntry
-from services.generator.adapters.providers.http import credentials, model_names
+from services.generator.adapters.providers.http import credentials, model_names, responses
 from services.generator.adapters.providers.http.credentials import KeyOfEntry
 from services.generator.adapters.providers.http.errors import read_json
 from services.generator.adapters.providers.http.provider import RemoteProvider
@@ -23,8 +23,6 @@ from services.generator.domain.earlier_calls import Traits
 from services.generator.domain.provider_results import Generated
 from services.generator.ports import ProviderRequest
 
-#: Bounds of a response, which has its images as base64: for one, and in addition for each.
-MAX_RESPONSE_BYTES, MAX_BYTES_PER_IMAGE = 80 * 1024 * 1024, 12 * 1024 * 1024
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
@@ -88,9 +86,7 @@ class BedrockProvider(RemoteProvider):
         family = self._entry.family
         seed = models.seed_for(family, provider_request)
         body = json.dumps(models.body_of(family, provider_request, request, seed=seed)).encode()
-        response = await self._invoke(
-            provider_request.model, body, limit=MAX_RESPONSE_BYTES + MAX_BYTES_PER_IMAGE * provider_request.count
-        )
+        response = await self._invoke(provider_request.model, body, limit=responses.max_bytes(provider_request.count))
         if not response.is_success:
             raise errors.refusal_of(self.name, response)
         content = read_json(self.name, response)

@@ -21,6 +21,7 @@ from services.generator.adapters.providers.http import (
     model_inputs,
     model_names,
     operation_errors,
+    responses,
     uploads,
 )
 from services.generator.adapters.providers.http.errors import read_json
@@ -43,8 +44,6 @@ from services.generator.ports import ProviderRequest
 BASE_URL = "https://queue.fal.run"
 ADDRESSES = ("status_url", "response_url", "cancel_url")
 LONGEST_ID, MAX_ADDRESS_CHARACTERS = 200, 2000
-#: Bounds of a result, which may have its images as data URIs: for one, and in addition for each.
-MAX_RESULT_BYTES, MAX_BYTES_PER_IMAGE = 80 * 1024 * 1024, 12 * 1024 * 1024
 MAX_SEED = 2**63 - 1
 #: Every model reads a URL; data URIs are for small files: https://fal.ai/docs/documentation/model-apis/fal-cdn
 MAX_INLINE_BYTES = 1024 * 1024
@@ -185,7 +184,7 @@ class FalProvider(RemoteProvider):
 
     async def _result(self, operation: Operation, failure: str | None) -> Generated:
         """Fetches the result of a completed request; `failure` is the error in its status, None for a success."""
-        limit = MAX_RESULT_BYTES + MAX_BYTES_PER_IMAGE * self.max_images_per_call
+        limit = responses.max_bytes(self.max_images_per_call)
         if failure == errors.CANCELED:
             raise operation_errors.stopped(self.name)
         response = await self._send_free("GET", self._address(operation, "response_url"), limit=limit)

@@ -14,7 +14,7 @@ from calotype.provider.v1 import provider_pb2
 from services.generator.adapters.providers import options
 from services.generator.adapters.providers.gemini import errors, usage
 from services.generator.adapters.providers.gemini.entry import GeminiEntry
-from services.generator.adapters.providers.http import costs, model_names
+from services.generator.adapters.providers.http import costs, model_names, responses
 from services.generator.adapters.providers.http.errors import read_json
 from services.generator.adapters.providers.http.provider import RemoteProvider
 from services.generator.domain.earlier_calls import Traits
@@ -23,8 +23,6 @@ from services.generator.domain.provider_results import Generated, ImageSource
 from services.generator.ports import ProviderRequest
 
 BASE_URL = "https://generativelanguage.googleapis.com/v1beta"
-#: Bound of a response, which has its image as base64.
-MAX_RESPONSE_BYTES = 80 * 1024 * 1024
 #: The largest seed: the API's field is a signed integer of 32 bits.
 MAX_SEED = 2**31 - 1
 _SIGNATURES = ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"RIFF", "image/webp"))
@@ -63,7 +61,7 @@ class GeminiProvider(RemoteProvider):
         url = f"{self.base_url}/models/{model}:generateContent"
         request = self._entry.request_for(provider_request.model, provider_request.request)
         response = await self._send_paid(
-            "POST", url, limit=MAX_RESPONSE_BYTES, json=self._content(provider_request, request)
+            "POST", url, limit=responses.max_bytes(), json=self._content(provider_request, request)
         )
         if not response.is_success:
             raise errors.refusal_of(self.name, response)

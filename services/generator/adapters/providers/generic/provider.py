@@ -14,7 +14,7 @@ from calotype.provider.v1 import provider_pb2
 from services.generator.adapters.providers.generic import body, dotted_paths
 from services.generator.adapters.providers.generic.entry import GenericEntry
 from services.generator.adapters.providers.generic.errors import ErrorMap
-from services.generator.adapters.providers.http import listed_images, model_names, operation_errors
+from services.generator.adapters.providers.http import listed_images, model_names, operation_errors, responses
 from services.generator.adapters.providers.http.errors import read_json
 from services.generator.adapters.providers.http.provider import RESPONSE_SECONDS, RemoteProvider
 from services.generator.adapters.providers.http.responses import ProviderResponse
@@ -32,8 +32,6 @@ from services.generator.domain.provider_results import (
 )
 from services.generator.ports import ProviderRequest
 
-#: Bounds of a response, which may have its images as base64: for one, and in addition for each.
-MAX_RESPONSE_BYTES, MAX_BYTES_PER_IMAGE = 80 * 1024 * 1024, 12 * 1024 * 1024
 #: Images of a response beyond this are ignored; no call can request more.
 MAX_IMAGES = 16
 MAX_SEED = 2**63 - 1
@@ -61,7 +59,7 @@ class GenericProvider(RemoteProvider):
         self._entry = entry
         self._settings = settings
         self._errors = ErrorMap(entry.name, settings)
-        self._max_response_bytes = MAX_RESPONSE_BYTES + MAX_BYTES_PER_IMAGE * settings.max_images_per_call
+        self._max_response_bytes = responses.max_bytes(settings.max_images_per_call)
 
     def _capabilities(self) -> provider_pb2.Capabilities:
         settings, fields = self._settings, self._settings.submit.fields

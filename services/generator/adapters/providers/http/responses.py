@@ -16,10 +16,18 @@ from services.generator.domain.provider_results import VendorError
 
 #: Bound of responses without images, in bytes.
 MAX_BODY_BYTES = 4 * 1024 * 1024
+#: Bytes of the first and each further image in the bound of a response that has its images as base64. One image of
+#: `MAX_IMAGE_BYTES` fits, with what surrounds it; of several, as many on average as the memory of a generator allows.
+_FIRST_IMAGE_BYTES, _FURTHER_IMAGE_BYTES = 92 * 1024 * 1024, 12 * 1024 * 1024
 #: A response is in memory three times: as bytes, text and strings while it is parsed; after that as base64, the decoded
 #: images, and the images that are being staged.
 COPIES = 3
 _NOT_ASCII = re.compile(rb"[\x80-\xff]+")
+
+
+def max_bytes(images: int = 1) -> int:
+    """Returns the bound of a response with this many images, in bytes."""
+    return _FIRST_IMAGE_BYTES + _FURTHER_IMAGE_BYTES * (images - 1)
 
 
 @dataclass(frozen=True, kw_only=True)

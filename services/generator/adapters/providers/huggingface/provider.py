@@ -11,6 +11,7 @@ import httpx
 from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.providers import input_images
+from services.generator.adapters.providers.http import responses
 from services.generator.adapters.providers.http.provider import RemoteProvider
 from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.adapters.providers.huggingface import errors, requests
@@ -20,8 +21,6 @@ from services.generator.domain.provider_results import Generated, ImageSource
 from services.generator.ports import ProviderRequest
 
 BASE_URL = "https://router.huggingface.co"
-#: Bound of a response, which is its image or has it as base64.
-MAX_RESPONSE_BYTES = 80 * 1024 * 1024
 
 
 class HuggingFaceProvider(RemoteProvider):
@@ -60,7 +59,7 @@ class HuggingFaceProvider(RemoteProvider):
         request = self._entry.request_for(provider_request.model, provider_request.request)
         path, body, headers = requests.request_of(self._entry.settings.provider, self.name, provider_request, request)
         response = await self._send_paid(
-            "POST", f"{self.base_url}{path}", limit=MAX_RESPONSE_BYTES, json=body, headers=headers
+            "POST", f"{self.base_url}{path}", limit=responses.max_bytes(), json=body, headers=headers
         )
         if response.status_code not in (200, 201):
             raise errors.refusal_of(self.name, response)

@@ -11,7 +11,7 @@ import httpx
 from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.providers import options
-from services.generator.adapters.providers.http import costs, listed_images
+from services.generator.adapters.providers.http import costs, listed_images, responses
 from services.generator.adapters.providers.http.errors import classify, read_json
 from services.generator.adapters.providers.http.provider import RemoteProvider
 from services.generator.adapters.providers.http.responses import ProviderResponse
@@ -24,8 +24,6 @@ from services.generator.ports import ProviderRequest
 
 BASE_URL = "https://api.openai.com/v1"
 MAX_PROMPT_CHARACTERS = 32_000
-#: Bounds of a response, which has its images as base64: for one, and in addition for each.
-MAX_RESPONSE_BYTES, MAX_BYTES_PER_IMAGE = 80 * 1024 * 1024, 12 * 1024 * 1024
 #: Options that would turn the response into a stream.
 _STREAMING = ("stream", "partial_images")
 
@@ -89,7 +87,7 @@ class OpenAIProvider(RemoteProvider):
         request = self._entry.request_for(provider_request.model, provider_request.request)
         body = requests.body(provider_request, self._fields(provider_request, request), settings.edits)
         path = settings.edits.path if provider_request.inputs else settings.path
-        limit = MAX_RESPONSE_BYTES + MAX_BYTES_PER_IMAGE * provider_request.count
+        limit = responses.max_bytes(provider_request.count)
         response = await self._send_paid("POST", f"{self.base_url}/{path}", limit=limit, **body)
         if not response.is_success:
             raise classify(self.name, response, errors.RULES, retry_after=errors.retry_after(response))

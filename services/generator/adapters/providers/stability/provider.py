@@ -12,7 +12,7 @@ from calotype.error_reasons import Reason
 from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.providers import input_images, options
-from services.generator.adapters.providers.http import forms, model_names, operation_errors
+from services.generator.adapters.providers.http import forms, model_names, operation_errors, responses
 from services.generator.adapters.providers.http.errors import read_json
 from services.generator.adapters.providers.http.provider import RemoteProvider
 from services.generator.adapters.providers.http.responses import ProviderResponse
@@ -34,8 +34,6 @@ BASE_URL = "https://api.stability.ai/v2beta"
 MAX_PROMPT_CHARACTERS = 10_000
 #: The largest seed; to the API, 0 means a random seed.
 MAX_SEED = 2**32 - 2
-#: Bound of a response, which has its image as base64.
-MAX_RESPONSE_BYTES = 80 * 1024 * 1024
 #: The API may refuse to be polled at shorter intervals.
 MIN_POLL_SECONDS = 10.0
 
@@ -83,7 +81,7 @@ class StabilityProvider(RemoteProvider):
             raise model_names.unknown(self.name, provider_request.model)
         form = {**self._fields(provider_request, endpoint, variant), **self._files(provider_request, endpoint)}
         response = await self._send_paid(
-            "POST", f"{self.base_url}/stable-image/{path}", limit=MAX_RESPONSE_BYTES, files=form
+            "POST", f"{self.base_url}/stable-image/{path}", limit=responses.max_bytes(), files=form
         )
         if not response.is_success:
             raise errors.refusal_of(self.name, response)
@@ -96,7 +94,7 @@ class StabilityProvider(RemoteProvider):
     async def poll(self, operation: Operation) -> Generated | Pending:
         """Fetches the image if it is ready."""
         url = f"{self.base_url}/results/{quote(operation.id, safe='')}"
-        response = await self._send_free("GET", url, limit=MAX_RESPONSE_BYTES)
+        response = await self._send_free("GET", url, limit=responses.max_bytes())
         if response.status_code == 202:
             return Pending()
         if response.status_code in (404, 410):

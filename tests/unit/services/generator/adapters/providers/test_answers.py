@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -9,12 +10,14 @@ from typing import Any
 
 import httpx
 import pytest
+from calotype.size_limits import MAX_IMAGE_BYTES
 
 from services.generator.adapters.providers.a1111 import errors
 from services.generator.adapters.providers.bfl import errors as bfl_errors
 from services.generator.adapters.providers.comfyui import errors as comfyui_errors
 from services.generator.adapters.providers.fal import errors as fal_errors
 from services.generator.adapters.providers.gemini import errors as gemini_errors
+from services.generator.adapters.providers.http import responses
 from services.generator.adapters.providers.http.errors import classify
 from services.generator.adapters.providers.http.responses import ProviderResponse, exchange
 from services.generator.adapters.providers.openai import errors as openai_errors
@@ -147,3 +150,9 @@ def test_a_date_that_has_passed_is_no_time_to_wait() -> None:
     past = format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True)
 
     assert classify("openai", answer(429, retry_after=past), RULES["openai"]).retry_after_seconds == 0.0
+
+
+def test_the_largest_image_fits_into_a_response_as_base64() -> None:
+    around = 1024 * 1024
+
+    assert responses.max_bytes() > math.ceil(MAX_IMAGE_BYTES / 3) * 4 + around

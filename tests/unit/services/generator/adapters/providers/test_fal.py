@@ -10,6 +10,7 @@ from services.generator.adapters.providers.entry_fields import ModelEntry
 from services.generator.adapters.providers.fal import provider as fal
 from services.generator.adapters.providers.fal.entry import FalEntry, FalSettings
 from services.generator.adapters.providers.fal.provider import FalProvider
+from services.generator.adapters.providers.http import responses
 from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import Acceptance, Generated, Operation, ProviderError
 from services.generator.ports import ProviderRequest
@@ -118,8 +119,7 @@ async def test_an_address_elsewhere_in_the_ledger_is_not_asked() -> None:
 
 
 async def test_a_result_has_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fal, "MAX_RESULT_BYTES", 10)
-    monkeypatch.setattr(fal, "MAX_BYTES_PER_IMAGE", 10)
+    monkeypatch.setattr(responses, "max_bytes", lambda images: 10 * images)
     done = httpx.Response(200, json={"status": "COMPLETED"})
     big = httpx.Response(200, json={"images": [{"url": "https://a.test/0"}]})
     with pytest.raises(ProviderError) as caught:

@@ -7,11 +7,10 @@ import httpx
 import pytest
 
 from cli.stack.ports import free_port
-from common import http_server
+from common import admin_port, http_server
+from common.admin_port import AdminConnection, AdminSettings
 from common.config import ConfigError
 from common.lifecycle import StartError
-from common.telemetry import admin_port
-from common.telemetry.admin_port import AdminConnection, AdminSettings
 from tests.support.patience import PATIENCE
 
 

@@ -1,0 +1,1 @@
+"""Commands for operators that call OperationsService of running processes."""

@@ -1,0 +1,23 @@
+"""Actions that follow a transaction: they run once it is committed, and never if it is rolled back."""
+
+from collections.abc import Callable
+
+from sqlalchemy import Connection
+
+_KEY = "after_commit"
+
+
+def begin(connection: Connection) -> None:
+    """Forgets the actions of an earlier transaction of the connection, which was rolled back."""
+    connection.info[_KEY] = []
+
+
+def after_commit(connection: Connection, action: Callable[[], object]) -> None:
+    """Has `Database.run` call `action` after COMMIT, in the thread of the transaction; it must not raise."""
+    connection.info.setdefault(_KEY, []).append(action)
+
+
+def take(connection: Connection) -> list[Callable[[], object]]:
+    """Returns the actions of the transaction, to be called after its COMMIT."""
+    actions: list[Callable[[], object]] = connection.info.pop(_KEY, [])
+    return actions
