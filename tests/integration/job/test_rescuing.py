@@ -206,7 +206,7 @@ def test_a_job_that_moved_since_it_was_noted_is_left_alone(desk: JobUseCases) ->
     desk.begin(job)
     desk.sql(EXPIRE)
 
-    assert desk.run(lambda c: stale_jobs.rescue(c, noted, limits=desk.limits)) == {}
+    assert desk.run(lambda c: stale_jobs.rescue(c, noted, limits=desk.limits)) == []
     assert desk.job(job.id).state is State.GENERATING
 
 
@@ -216,7 +216,7 @@ def test_a_job_whose_worker_renewed_after_all_is_left_alone(desk: JobUseCases) -
     noted = desk.run(lambda c: stale_jobs.candidates(c, desk.limits))
     desk.sql("UPDATE jobs SET lease_expires_at = clock_timestamp() + interval '30 s'")
 
-    assert desk.run(lambda c: stale_jobs.rescue(c, noted, limits=desk.limits)) == {}
+    assert desk.run(lambda c: stale_jobs.rescue(c, noted, limits=desk.limits)) == []
 
 
 def test_two_monitors_act_once(desk: JobUseCases) -> None:
@@ -225,7 +225,7 @@ def test_two_monitors_act_once(desk: JobUseCases) -> None:
     noted = desk.run(lambda c: stale_jobs.candidates(c, desk.limits))
     acted = [desk.run(lambda c: stale_jobs.rescue(c, noted, limits=desk.limits)) for _ in range(2)]
 
-    assert acted == [{"job.requeued": 1}, {}]
+    assert [[change.transition for change in changes] for changes in acted] == [["job.requeued"], []]
     assert desk.job(job.id).sequence == 3
 
 
