@@ -75,6 +75,8 @@ async def test_one_lookup_per_host_is_under_way_even_if_its_callers_gave_up(look
             async with asyncio.timeout(0):
                 await resolver.resolve("held.test", 80)
     last = asyncio.create_task(resolver.resolve("held.test", 80))
+    # Until it has joined the lookup.
+    await asyncio.sleep(0)
     await lookups.wait_for(1)
     lookups.release()
 
