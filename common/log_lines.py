@@ -91,7 +91,9 @@ def as_text(line: Mapping[str, Any], *, colour: bool = False, service: str = "")
     if not _EVENT.fullmatch(message):
         message = f"{line.get('logger', '')}: {message}"
     fields = {key: value for key, value in line.items() if key not in (*RESERVED, "trace_id", "span_id", "exception")}
-    written = " ".join(_painted(f"{_escape(key)}=", _DIM if colour else "") + _word(value) for key, value in fields.items())
+    written = " ".join(
+        _painted(f"{_escape(key)}=", _DIM if colour else "") + _word(value) for key, value in fields.items()
+    )
     head = [
         _escape(str(line.get("time", ""))[11:23]),
         _painted(f"{_escape(level):<7}", _COLOURS.get(level, "") if colour else ""),

@@ -67,7 +67,10 @@ def _address_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @data_option
 @_address_option
 def log_level(service: str, level: str, seconds: int, data: Path, addresses: tuple[str, ...]) -> int:
-    """Change the log level of SERVICE at once, in all its processes; all: of every service but the gateway."""
+    """Change the log level of running processes.
+
+    It changes at once, in all processes of SERVICE; `all` stands for every service but the gateway.
+    """
     if service == "gateway":
         raise CommandFailed(_NO_GATEWAY, ExitCode.USAGE)
     processes = processes_of(service, data=data, addresses=addresses, among=SERVED)

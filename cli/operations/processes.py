@@ -90,7 +90,7 @@ async def _call(process: OperatedProcess, service: str, call: Callable[[Any], Aw
 
 
 @asynccontextmanager
-async def _stub(process: OperatedProcess) -> AsyncIterator[operations_service_pb2_grpc.OperationsServiceAsyncStub]:
+async def _stub(process: OperatedProcess) -> "AsyncIterator[operations_service_pb2_grpc.OperationsServiceAsyncStub]":
     async with grpc_client.channel(process.address, settings=process.settings) as channel:
         yield operations_service_pb2_grpc.OperationsServiceStub(channel)
 

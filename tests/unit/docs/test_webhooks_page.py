@@ -51,7 +51,7 @@ def test_every_state_of_health_is_explained() -> None:
 
 def test_every_event_of_the_log_is_listed_and_no_other() -> None:
     code = "\n".join(file.read_text(encoding="utf-8") for file in NOTIFIER.rglob("*.py"))
-    logged = set(re.findall(r'(?:logging\.(?:INFO|WARNING|ERROR), |_LOG\.exception\()"([\w.]+)"', code))
+    logged = set(re.findall(r'(?:logging\.(?:INFO|WARNING|ERROR),\s+|_LOG\.exception\()"([\w.]+)"', code))
     table = PAGE.partition("| log event |")[2].partition("\n\n")[0]
     rows = [line.split("|")[1] for line in table.splitlines()[2:]]
 
