@@ -26,9 +26,9 @@ MAX_LINES = 10_000
 @click.option("--json", "as_json", is_flag=True, help="Print the lines as they are in the files.")
 @data_option
 def logs(job: str | None, last: int, as_json: bool, data: Path) -> int:
-    """Show what the services logged about JOB, or the newest lines of all, by time.
+    """Show log lines of all services, about JOB or the newest.
 
-    Reads the files in the folder of the stack, which may run or not. Lines in text form are left out.
+    They are sorted by time. Reads the files in the folder of the stack, which may run or not. Lines in text form are left out.
     """
     folder = data / "logs"
     files = sorted(folder.glob("*.log*"))

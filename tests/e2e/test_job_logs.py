@@ -79,14 +79,14 @@ def test_a_job_that_fails_says_where_and_why(client: Client, stack: StackState, 
     [call] = [line for line in lines if line["message"] == "call.ended"]
     [failed] = [line for line in lines if line.get("transition") == "job.failed"]
 
-    assert (call["outcome"], call["reason"], call["provider"]) == ("refused", "CONTENT_REJECTED", "strict")
+    assert (call["outcome"], call["reason"], call["provider"]) == ("refused", "CONTENT_POLICY", "strict")
     assert (failed["stage"], failed["reason"]) == ("generating", call["reason"])
     assert failed["code"] == call["code"]
 
 
 def test_no_line_has_a_secret_of_the_request(client: Client, stack: StackState, server_folder: Path) -> None:
     image = f"https://pictures.invalid/in.png?signature={SECRET}"
-    body = {"prompt": SECRET, "provider": "edits", "inputs": [{"url": image}], "metadata": {"note": SECRET}}
+    body = {"prompt": SECRET, "provider": "edits", "input_images": [image], "metadata": {"note": SECRET}}
     submitted = client.http.post("/v1/jobs", json=body).json()
     client.follow(submitted["id"])
     lines_of(server_folder / "stack", submitted["id"], until=lambda line: line.get("to") == "failed")

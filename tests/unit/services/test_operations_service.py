@@ -13,6 +13,7 @@ from common import logs
 from common.errors import ServiceError
 from common.health import Readiness
 from services.operations_service import OperationsService
+from tests.support.patience import PATIENCE, pause
 
 
 @pytest.fixture(autouse=True)
@@ -29,13 +30,19 @@ async def set_level(service: OperationsService, level: str, seconds: int = 0) ->
     return response.previous_level
 
 
+async def level_becomes(level: str) -> None:
+    """Waits until the process has a level."""
+    async with asyncio.timeout(PATIENCE):
+        while logs.current_level() != level:
+            await pause()
+
+
 async def test_a_level_for_a_time_returns_by_itself() -> None:
     service = OperationsService("job", Readiness())
     assert await set_level(service, "debug", 1) == "info"
     status = await service.GetStatus(ops.GetStatusRequest(), None)
     assert (status.log_level, 0 < status.log_level_seconds <= 1) == ("debug", True)
-    while logs.current_level() != "info":
-        await asyncio.sleep(0.02)
+    await level_becomes("info")
     status = await service.GetStatus(ops.GetStatusRequest(), None)
 
     assert (status.log_level, status.log_level_seconds) == ("info", 0)
@@ -45,10 +52,8 @@ async def test_after_two_levels_for_a_time_the_one_before_both_returns() -> None
     service = OperationsService("job", Readiness())
     await set_level(service, "debug", 600)
     await set_level(service, "error", 1)
-    while logs.current_level() == "error":
-        await asyncio.sleep(0.02)
 
-    assert logs.current_level() == "info"
+    await level_becomes("info")
 
 
 async def test_a_level_without_a_time_stays() -> None:
