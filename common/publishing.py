@@ -33,7 +33,7 @@ async def publish_until_confirmed(publish: Publish, *, until: asyncio.Event, fac
         try:
             await publish(fact_id)
         except (MessageTooLarge, ValueError) as error:
-            event(_LOG, logging.ERROR, "fact.unpublishable", fact_id=fact_id, reason=str(error))
+            event(_LOG, logging.ERROR, "fact.rejected", fact_id=fact_id, reason=str(error))
             return True
         except BrokerUnavailable as error:
             event(_LOG, logging.WARNING, "fact.not_published", reason=str(error))

@@ -36,7 +36,7 @@ class UnreadResponses:
             return None
         images = await self._reader.images_in(body, limit=len(call.image_indexes))
         if images:
-            event(_LOG, logging.WARNING, "response.of_another_form", provider=provider.name, call_id=call.id)
+            event(_LOG, logging.WARNING, "response.not_understood", provider=provider.name, call_id=call.id)
             return Generated(images=tuple(images), cost_micros=provider.price(call.model, len(images)))
         # Each poll of an operation may return the same response.
         if call.id in self._kept:

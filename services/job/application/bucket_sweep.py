@@ -67,7 +67,7 @@ def compare(connection: Connection, bucket: str, token: UUID, *, names: Sequence
     compared = [name for name in names if reached is None or name <= reached]
     to_delete = _delete_leftovers(connection, bucket, compared)
     if missing:
-        event(_LOG, logging.ERROR, "objects.missing", count=len(missing), names=missing[:MAX_NAMED_OBJECTS])
+        event(_LOG, logging.ERROR, "objects.not_found", count=len(missing), names=missing[:MAX_NAMED_OBJECTS])
     pause = PASS_PAUSE if reached is None else PAGE_PAUSE
     sweeps.turn_page(connection, bucket, reached=reached, missing=len(missing), pause=pause)
     return SweepResult(to_delete=to_delete, missing=len(missing))
@@ -97,7 +97,7 @@ def _delete_leftovers(connection: Connection, bucket: str, names: Sequence[str])
     over = [job for job, (state, is_deleted) in known.items() if is_deleted or state in _OVER[bucket]]
     unknown = folders - set(known)
     if unknown:
-        event(_LOG, logging.ERROR, "objects.of_no_job", bucket=bucket, count=len(unknown), job_id=min(unknown))
+        event(_LOG, logging.ERROR, "objects.not_owned", bucket=bucket, count=len(unknown), job_id=min(unknown))
     deletions.add_leftovers(connection, bucket, unknown, delay=UNKNOWN_FOLDER_SECONDS)
     to_delete = deletions.add_leftovers(connection, bucket, over, delay=0.0)
     if to_delete:

@@ -210,7 +210,7 @@ class FactConsumer:
         applied = apply_facts.apply_facts(connection, facts, limits=self._limits)
         self._frees_slot |= applied.frees_slot
         if applied.late or applied.unknown:
-            event(_LOG, logging.INFO, "facts.late", late=applied.late, unknown=applied.unknown)
+            event(_LOG, logging.INFO, "facts.ignored", late=applied.late, unknown=applied.unknown)
 
     async def watch_database(self, ready: Readiness) -> None:
         """Checks whether the database is available with a current schema; sets readiness and `may_fetch`."""

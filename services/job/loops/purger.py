@@ -46,7 +46,7 @@ class Purger:
         """Purges once; returns counts of settled calls, deleted jobs, keys, tombstones, pauses and sums."""
         waits = await self._database.run(deletions.oldest_waits)
         if waits > LONGEST_WAIT_SECONDS:
-            event(_LOG, logging.ERROR, "deletions.behind", seconds=round(waits))
+            event(_LOG, logging.ERROR, "deletions.delayed", seconds=round(waits))
         await self._repeat(lambda c: idempotency.replace_keys(c, limit=BATCH))
         return {
             "calls": await self._repeat(lambda c: settle_abandoned_calls(c, limits=self._limits, limit=BATCH)),

@@ -13,9 +13,11 @@ from calotype.job.v1 import job_pb2, job_service_pb2
 from calotype.job.v1 import worker_service_pb2 as worker
 from calotype.ops.v1 import operations_service_pb2 as ops
 from calotype.ops.v1 import operations_service_pb2_grpc
+from click.testing import CliRunner, Result
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
 
+from cli.__main__ import main
 from common.grpc_client import ClientSettings, channel
 from services.job.application import bucket_sweep, provider_calls
 from services.job.domain.calls import ProviderCall
@@ -230,6 +232,32 @@ async def test_operators_see_its_state_and_can_drain_it(process: World) -> None:
     assert (before.service, before.ready, before.draining) == ("generator", True, False)
     assert dict(before.counters) == {"slots_busy": 0, "bytes_held": 0}
     assert after.draining
+
+
+async def test_operators_change_its_log_level_and_drain_it_by_command(
+    process: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CALOTYPE_GRPC_TOKEN", OPERATOR)
+    process.start()
+    await process.desk.until(lambda: bool(process.desk.requests_of(REGISTER)) and bool(process.desk.requests_of(CLAIM)))
+
+    async def run(*arguments: str) -> Result:
+        return await asyncio.to_thread(CliRunner().invoke, main, [*arguments, "--address", process.listens])
+
+    level = await run("log-level", "generator", "debug", "--for", "10m")
+    other = await run("log-level", "uploader", "debug")
+    async with channel(process.listens, settings=ClientSettings(grpc_token=OPERATOR)) as opened:
+        operations = operations_service_pb2_grpc.OperationsServiceStub(opened)
+        status = await operations.GetStatus(ops.GetStatusRequest(), timeout=PATIENCE)
+    drained = await run("drain", "generator")
+    monkeypatch.setenv("CALOTYPE_GRPC_TOKEN", "wrong")
+    refused = await run("drain", "generator")
+
+    assert (level.exit_code, level.stdout) == (0, f"{process.listens}  info -> debug for 600 s\n")
+    assert (other.exit_code, "is generator, not uploader" in other.stderr) == (2, True)
+    assert (status.log_level, 0 < status.log_level_seconds <= 600) == ("debug", True)
+    assert (drained.exit_code, "claims nothing more; holds nothing" in drained.stdout) == (0, True)
+    assert refused.exit_code == 4
 
 
 @pytest.mark.parametrize(

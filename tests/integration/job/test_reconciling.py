@@ -108,7 +108,7 @@ def test_what_belongs_to_no_job_is_an_alarm_and_goes_after_a_week(
     )
 
     assert (at_once, to_go(desk)) == ([], [f"jobs/{UNKNOWN}/"])
-    assert "objects.of_no_job" in [one.message for one in caplog.records if one.levelno == logging.ERROR]
+    assert "objects.not_owned" in [one.message for one in caplog.records if one.levelno == logging.ERROR]
 
 
 def test_what_is_not_called_as_our_objects_are_is_none_of_ours(desk: JobUseCases) -> None:
@@ -134,7 +134,7 @@ def test_a_picture_that_is_missing_is_an_alarm_and_changes_nothing(
     seen = compare(desk, public(here.id))
 
     assert seen == SweepResult(missing=1)
-    [alarm] = [one for one in caplog.records if one.message == "objects.missing"]
+    [alarm] = [one for one in caplog.records if one.message == "objects.not_found"]
     assert (alarm.levelno, vars(alarm)["names"]) == (logging.ERROR, [public(gone.id)])
     assert desk.run(queue.count).missing_objects == 1
     assert desk.get(gone.id) == before

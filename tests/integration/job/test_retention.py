@@ -222,4 +222,4 @@ async def test_folders_that_nobody_empties_are_an_alarm(
     desk.sql("UPDATE deletions SET asked_at = asked_at - make_interval(secs => :waited)", waited=waited)
     await purging.run_once()
 
-    assert caplog.messages.count("deletions.behind") == alarms
+    assert caplog.messages.count("deletions.delayed") == alarms

@@ -102,4 +102,4 @@ async def test_what_can_never_be_told_is_tried_once_and_said_to_be_lost(
         await publish_until_confirmed(publish, until=asyncio.Event())
 
     assert len(tries) == 1
-    assert "fact.unpublishable" in caplog.messages
+    assert "fact.rejected" in caplog.messages

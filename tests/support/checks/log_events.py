@@ -1,0 +1,67 @@
+"""Events that the code logs, found in its syntax."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+#: Folders whose code logs, by the service that the table names.
+FOLDERS = {
+    "common": "every",
+    "gateway": "gateway",
+    "services/job": "job",
+    "services/generator": "generator",
+    "services/uploader": "uploader",
+    "services/notifier": "notifier",
+    "services/operations_service.py": "every",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggedEvent:
+    """One place that logs an event."""
+
+    #: Name; a part that is known only when it runs is `*`.
+    name: str
+    #: Service whose code it is; `every` for shared code.
+    service: str
+    #: File and line.
+    place: str
+
+
+def logged_events() -> list[LoggedEvent]:
+    """Returns all places that log an event with its name."""
+    found = []
+    for folder, service in FOLDERS.items():
+        path = ROOT / folder
+        for file in sorted([path] if path.suffix else path.rglob("*.py")):
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+            for line, name in _names(tree):
+                found.append(LoggedEvent(name=name, service=service, place=f"{file.relative_to(ROOT)}:{line}"))
+    return found
+
+
+def _names(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        called = node.func
+        if isinstance(called, ast.Name) and called.id == "event" and len(node.args) > 2:
+            yield node.lineno, _text(node.args[2])
+        elif (
+            isinstance(called, ast.Attribute)
+            and isinstance(called.value, ast.Name)
+            and called.value.id == "_LOG"
+            and called.attr in ("debug", "info", "warning", "error", "exception")
+        ):
+            yield node.lineno, _text(node.args[0])
+
+
+def _text(node: ast.expr) -> str:
+    """Returns a name as the code writes it, with `*` for what is filled in; the source of any other expression."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value.replace("%s", "*")
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "*" for part in node.values)
+    return f"<{ast.unparse(node)}>"
