@@ -1,7 +1,6 @@
-"""Ten faults, each named: the operator's view of a job and `calotype trace` say what is wrong and what is next."""
+"""Nine faults, each named: the operator's view of a job and `calotype trace` say what is wrong and what is next."""
 
 import json
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -233,28 +232,6 @@ def test_generator_is_killed_in_a_call(
     assert view["attempts"][0]["outcome"] == "rescued"
 
 
-def test_storage_refuses(client: Client, operator: Operator, server_folder: Path) -> None:
-    folder = server_folder / "stack"
-    with frozen(folder, "uploader"):
-        job = client.follow(client.submit("made, and not stored", size="64x64")["id"], until=("uploading",))
-        locked = sqlite3.connect(folder / "storage" / "index.db", isolation_level=None)
-        locked.execute("BEGIN IMMEDIATE")
-    expected = Expected(
-        stage="uploading",
-        code="TEMPORARY",
-        reason="STORAGE_UNAVAILABLE",
-        phase="succeeded",
-        next_step="The job is tried again by itself",
-        wait="retry",
-    )
-    try:
-        check(operator, job["id"], expected)
-    finally:
-        locked.execute("ROLLBACK")
-        locked.close()
-    assert client.follow(job["id"])["status"] == "completed"
-
-
 def test_tenant_limit_and_then_a_budget_that_is_used_up(
     operator: Operator, books: Books, stack: StackState, server_folder: Path
 ) -> None:
@@ -330,7 +307,7 @@ def test_webhook_receiver_is_down(client: Client, operator: Operator, closed_por
     expected = Expected(
         stage="webhook",
         code="TEMPORARY",
-        reason="connection",
+        reason="connect",
         phase="succeeded",
         next_step="The event is sent again by itself",
     )

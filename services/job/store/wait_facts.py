@@ -15,14 +15,18 @@ from services.job.store import breakers, due_jobs, provider_usage, rows
 from services.job.store.provider_usage import WINDOW, Load
 
 # Made of the statements of claims, each limited to the providers that the job names.
-READ_LIVE = """
-SELECT coalesce(array_agg(DISTINCT name), '{}') FROM registrations
-WHERE name = ANY(:providers) AND registered_at > clock_timestamp() - make_interval(secs => :live_seconds)
+READ_NAMES = """
+SELECT
+    (SELECT coalesce(array_agg(DISTINCT name), '{}') FROM registrations
+        WHERE name = ANY(:names) AND registered_at > clock_timestamp() - make_interval(secs => :live_seconds)) AS live,
+    (SELECT coalesce(array_agg(name), '{}') FROM providers WHERE name = ANY(:names) AND (
+        CAST(description ->> 'max_concurrency' AS integer) > 0
+        OR CAST(description ->> 'requests_per_minute' AS integer) > 0)) AS limited
 """
 READ_FACTS = f"""
 SELECT clock_timestamp() AS now,
-    (SELECT jsonb_agg(description) FROM providers WHERE name = ANY(:providers)) AS catalogue,
-    (SELECT jsonb_agg(to_jsonb(breaker)) FROM ({breakers.READ}) AS breaker WHERE provider = ANY(:providers))
+    (SELECT jsonb_agg(description) FROM providers WHERE name = ANY(:names)) AS catalogue,
+    (SELECT jsonb_agg(to_jsonb(breaker)) FROM ({breakers.READ}) AS breaker WHERE provider = ANY(:names))
         AS breakers,
     (SELECT jsonb_object_agg(provider, count) FROM ({provider_usage.IN_USE}) AS used (provider, count)) AS in_use,
     (SELECT jsonb_object_agg(provider, count) FROM ({provider_usage.BEGUN}) AS begun (provider, count)) AS begun,
@@ -36,9 +40,10 @@ SELECT clock_timestamp() AS now,
 
 def read(connection: Connection, job: Job) -> WaitFacts:
     """Returns the facts for one job; reads a few rows of its providers, and the jobs at generators now."""
-    providers = sorted({job.provider, *job.fallback})
-    live = connection.execute(text(READ_LIVE), {"providers": providers, "live_seconds": LIVE_SECONDS}).scalar_one()
-    parameters = {"providers": providers, "served_by": live, "window": WINDOW, "tenant": job.tenant, "job_id": job.id}
+    of_providers = {"names": sorted({job.provider, *job.fallback}), "live_seconds": LIVE_SECONDS}
+    live, limited = connection.execute(text(READ_NAMES), of_providers).one()
+    parameters = {"names": of_providers["names"], "providers": limited, "served_by": live, "window": WINDOW}
+    parameters |= {"tenant": job.tenant, "job_id": job.id}
     row = connection.execute(text(READ_FACTS), parameters).mappings().one()
     load = Load(in_use=row["in_use"] or {}, begun=row["begun"] or {})
     known = [rows.from_json(Provider, description) for description in row["catalogue"] or ()]

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 from calotype.error_reasons import Code, Reason
+from calotype.job.v1 import job_pb2
 from calotype.ops.v1 import queue_service_pb2 as queue
 from calotype.ops.v1 import queue_service_pb2_grpc
 
+from common.errors import ServiceError
 from common.grpc_client import call, channel
 from common.grpc_server import serve
 from common.health import Readiness
@@ -90,3 +92,37 @@ async def test_providers_are_told_with_what_is_in_use_of_them(desk: JobUseCases,
     assert (by_name["procedural"].in_use, by_name["procedural"].calls_in_last_minute) == (0, 0)
     assert by_name["paid"].registered_by == "worker"
     assert by_name["paid"].registered_at.seconds > 0
+
+
+async def test_a_job_of_any_tenant_has_its_changes_its_lease_and_its_wait(desk: JobUseCases, service: Any) -> None:
+    job, _ = desk.generate(tenant="other")
+    held = await call(service.GetAnyJob, queue.GetAnyJobRequest(job_id=job.id), timeout=PATIENCE)
+    older = await call(service.GetAnyJob, queue.GetAnyJobRequest(job_id=job.id, events_before=3), timeout=PATIENCE)
+    desk.apply(failed(job, retry_after_seconds=20))
+    waits = await call(service.GetAnyJob, queue.GetAnyJobRequest(job_id=job.id), timeout=PATIENCE)
+
+    assert (held.tenant, held.lease.worker, held.lease.claim_number) == ("other", "w", 1)
+    assert [event.type for event in held.events] == ["job.generating", "job.claimed", "job.submitted"]
+    assert ([event.sequence for event in older.events], older.has_older_events) == ([2, 1], False)
+    assert not held.job.HasField("wait")
+    assert not waits.HasField("lease")
+    assert waits.job.wait.reason == job_pb2.WAIT_REASON_RETRY
+    assert waits.job.wait.next_try_at == waits.job.run_at
+    with pytest.raises(ServiceError, match="INVALID_INPUT"):
+        await call(service.GetAnyJob, queue.GetAnyJobRequest(job_id=job.id, events_before=-1), timeout=PATIENCE)
+
+
+async def test_changes_are_told_a_page_at_a_time(desk: JobUseCases, service: Any) -> None:
+    job = desk.create().job
+    desk.sql(
+        """INSERT INTO job_events (job_id, sequence, type, state, occurred_at, snapshot)
+        SELECT job_id, number, 'job.settled', state, occurred_at, snapshot
+        FROM job_events, generate_series(2, 150) AS number WHERE job_id = :id""",
+        id=job.id,
+    )
+    newest = await call(service.GetAnyJob, queue.GetAnyJobRequest(job_id=job.id), timeout=PATIENCE)
+    request = queue.GetAnyJobRequest(job_id=job.id, events_before=newest.events[-1].sequence)
+    rest = await call(service.GetAnyJob, request, timeout=PATIENCE)
+
+    assert [event.sequence for page in (newest, rest) for event in page.events] == [*range(150, 0, -1)]
+    assert (newest.has_older_events, rest.has_older_events) == (True, False)

@@ -29,7 +29,8 @@ FROM jobs, generate_series(1, 10000) AS n WHERE id = :id
 """
 COPY_CALLS = """
 INSERT INTO provider_calls SELECT (jsonb_populate_record(provider_calls, jsonb_build_object(
-    'id', 'call_' || lpad(to_hex(n), 32, '0'), 'job_id', 'job_' || lpad(to_hex(n), 32, '0'), 'phase', 'failed',
+    'id', 'call_' || lpad(to_hex(n), 32, '0'), 'idempotency_key', 'key_' || n, 'phase', 'failed',
+    'job_id', 'job_' || lpad(to_hex(n), 32, '0'),
     'created_at', clock_timestamp() - interval '1 day', 'settled_at', clock_timestamp()))).*
 FROM provider_calls, generate_series(1, 10000) AS n WHERE job_id = :id
 """
@@ -213,7 +214,7 @@ def test_an_upload_waits_for_its_worker_or_its_next_try(desk: JobUseCases) -> No
     desk.apply(generated(job, call))
     assert wait_of(desk, job).reason is WaitReason.WORKER
     [claimed] = desk.claim_uploads()
-    desk.apply(failed(claimed.job, stage=Stage.UPLOADING, reason=Reason.STORAGE_UNAVAILABLE))
+    desk.apply(failed(claimed.job, stage=Stage.UPLOADING, reason=Reason.STORAGE_UNAVAILABLE, retry_after_seconds=20))
     wait = wait_of(desk, job)
 
     assert (wait.reason, wait.next_try_at) == (WaitReason.RETRY, desk.job(job.id).run_at)

@@ -201,4 +201,22 @@ async def test_an_operator_sees_a_job_of_any_tenant_with_the_words_of_its_vendor
         "message": "org-8KX is out of credit",
         "request_id": "r",
     }
+    assert (told["summary"]["provider_call"]["id"], told["lease"], told["events"]) == (call["id"], None, [])
     assert (await http.get("/v1/admin/jobs/job_1", headers=TENANT)).status_code == 403
+
+
+async def test_a_job_is_shown_without_a_notifier_and_with_the_address_of_its_board(operator: Operator) -> None:
+    authenticator = Authenticator(KEYS, free_use=free_use())
+    async with (
+        serving(FakeJobService()) as address,
+        assembled(address, authenticator=authenticator, operator=operator, board_url="https://board/{job_id}") as (
+            app,
+            _,
+        ),
+        in_process(app) as http,
+    ):
+        told = (await http.get("/v1/admin/jobs/job_1", headers=OPERATOR)).json()
+
+    assert told["deliveries"]["available"] is False
+    assert told["deliveries"]["problem"]
+    assert told["links"] == {"trace": None, "board": "https://board/job_1"}
