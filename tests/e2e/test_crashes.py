@@ -1,31 +1,21 @@
 """Whatever is killed or wiped, an accepted job comes to its end, and is paid for once."""
 
-import os
-import signal
 import threading
 import time
 from pathlib import Path
 
 import nats
-import psutil
 import pytest
 
 from cli.stack.state import StackState, read_state
 from tests.support.patience import PATIENCE
 from tests.support.providers.paid_provider import Books
 from tests.support.stacks.frozen_servers import frozen
+from tests.support.stacks.killed_servers import kill
 from tests.support.stacks.stack_clients import Client, expire_lease, let_time_pass
 
 #: So often somebody looks at a job; as often it would be put back, and then given up, if that were a try.
 LOOKS = 3
-
-
-def kill(stack: StackState, name: str) -> None:
-    """End a process as a crash would; the stack starts it again."""
-    for pid in stack.pids[name]:
-        process = psutil.Process(pid)
-        os.kill(pid, signal.SIGKILL)
-        psutil.wait_procs([process], timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("victim", ["job", "generator", "postgres", "nats", "storage"])
