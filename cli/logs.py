@@ -28,7 +28,8 @@ MAX_LINES = 10_000
 def logs(job: str | None, last: int, as_json: bool, data: Path) -> int:
     """Show log lines of all services, about JOB or the newest.
 
-    They are sorted by time. Reads the files in the folder of the stack, which may run or not. Lines in text form are left out.
+    They are sorted by time. Reads the files in the folder of the stack, which may run or not. Lines in text form are
+    left out.
     """
     folder = data / "logs"
     files = sorted(folder.glob("*.log*"))

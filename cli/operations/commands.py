@@ -17,7 +17,7 @@ from cli.operations.processes import (
     CLAIMING,
     SERVED,
     OperatedProcess,
-    Response,
+    ProcessResponse,
     call_all,
     exit_code,
     processes_of,
@@ -101,7 +101,7 @@ def drain(service: str, timeout: int, data: Path, addresses: tuple[str, ...]) ->
 async def _drain(processes: Sequence[OperatedProcess], service: str, until: float) -> ExitCode:
     request = ops.DrainRequest()
 
-    async def stop_claiming() -> list[Response]:
+    async def stop_claiming() -> list[ProcessResponse]:
         return await call_all(
             processes, service, lambda stub: grpc_client.call(stub.Drain, request, timeout=CALL_SECONDS)
         )
@@ -138,7 +138,7 @@ def _held(response: ops.DrainResponse) -> str:
     return f"{response.held}: {named}" if named else str(response.held)
 
 
-def _report(responses: Sequence[Response], line: Callable[[Response], str]) -> None:
+def _report(responses: Sequence[ProcessResponse], line: Callable[[ProcessResponse], str]) -> None:
     width = max((len(response.process.name) for response in responses), default=0)
     for response in responses:
         error = response.error

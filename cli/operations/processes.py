@@ -39,12 +39,12 @@ class OperatedProcess:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Response:
+class ProcessResponse:
     """How one process answered a call; one of message and error is None."""
 
     #: The process.
     process: OperatedProcess
-    #: Response of the method.
+    #: ProcessResponse of the method.
     message: Any = None
     #: Why there is none.
     error: ServiceError | None = None
@@ -70,21 +70,21 @@ def processes_of(service: str, *, data: Path, addresses: Sequence[str], among: S
 
 async def call_all(
     processes: Sequence[OperatedProcess], service: str, call: Callable[[Any], Awaitable[Any]]
-) -> list[Response]:
+) -> list[ProcessResponse]:
     """Calls each process at once, unless it is one of another service; `call` gets the stub."""
     return list(await asyncio.gather(*(_call(process, service, call) for process in processes)))
 
 
-async def _call(process: OperatedProcess, service: str, call: Callable[[Any], Awaitable[Any]]) -> Response:
+async def _call(process: OperatedProcess, service: str, call: Callable[[Any], Awaitable[Any]]) -> ProcessResponse:
     try:
         async with _stub(process) as stub:
             status = await grpc_client.call(stub.GetStatus, ops.GetStatusRequest(), timeout=CALL_SECONDS)
             if service not in (status.service, ALL):
                 message = f"At {process.address} is {status.service}, not {service}; nothing was done there."
                 raise CommandFailed(message, ExitCode.USAGE)
-            return Response(process=process, message=await call(stub))
+            return ProcessResponse(process=process, message=await call(stub))
     except ServiceError as error:
-        return Response(process=process, error=error)
+        return ProcessResponse(process=process, error=error)
     except ConfigError as error:
         raise CommandFailed(str(error), ExitCode.USAGE) from error
 
@@ -95,7 +95,7 @@ async def _stub(process: OperatedProcess) -> "AsyncIterator[operations_service_p
         yield operations_service_pb2_grpc.OperationsServiceStub(channel)
 
 
-def exit_code(responses: Sequence[Response]) -> ExitCode:
+def exit_code(responses: Sequence[ProcessResponse]) -> ExitCode:
     """Returns the exit code of a command: that of the first process that did not do what it should."""
     for error in (response.error for response in responses):
         if error is not None:
