@@ -86,7 +86,7 @@ def test_a_job_that_fails_says_where_and_why(client: Client, stack: StackState, 
 
 def test_no_line_has_a_secret_of_the_request(client: Client, stack: StackState, server_folder: Path) -> None:
     image = f"https://pictures.invalid/in.png?signature={SECRET}"
-    body = {"prompt": SECRET, "provider": "edits", "input_images": [image], "metadata": {"note": SECRET}}
+    body = {"prompt": SECRET, "provider": "edits", "input_images": [{"url": image}], "metadata": {"note": SECRET}}
     submitted = client.http.post("/v1/jobs", json=body).json()
     client.follow(submitted["id"])
     lines_of(server_folder / "stack", submitted["id"], until=lambda line: line.get("to") == "failed")

@@ -66,7 +66,7 @@ def test_a_full_pipe_holds_nobody_up_and_the_loss_is_counted(pipe: Pipe) -> None
         pipe.handler.emit(record("x" * 999))
         slowest = max(slowest, time.monotonic() - before)
     taken = time.monotonic() - began
-    # Bounds far above what was measured: 6 microseconds for a line.
+    # Far above what a machine needs, however busy it is.
     assert (taken < 10, slowest < 1) == (True, True)
     pipe.handler.emit(record("audit", name="calotype.audit"))
     pipe.handler.emit(record("end", level=logging.ERROR))
