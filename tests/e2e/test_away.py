@@ -19,6 +19,7 @@ from tests.support.gateway.api_calls import CALLS
 from tests.support.patience import PATIENCE
 from tests.support.providers.paid_provider import Books
 from tests.support.stacks.frozen_servers import frozen
+from tests.support.stacks.pauses import end_pauses
 from tests.support.stacks.stack_clients import Client, caller
 
 #: What needs nothing of anybody, and what needs the one server that is named.
@@ -97,6 +98,7 @@ def test_every_call_answers_meanwhile_streams_stay_and_all_goes_on_afterwards(
                     assert _reason(answer) == "SERVICE_UNAVAILABLE"
                     assert answer.headers["Retry-After"]
             assert not following.done()
+        end_pauses(stack.http, stack.operator_key)
         books.finish.set()
         told = following.result(timeout=PATIENCE)
     assert not wrong

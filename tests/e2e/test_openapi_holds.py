@@ -37,6 +37,7 @@ from tests.support.gateway.api_calls import CALLS, DELIVERY, WEBHOOK
 from tests.support.patience import PATIENCE
 from tests.support.providers.paid_provider import KEY, Books, paid_provider, png
 from tests.support.stacks.frozen_servers import frozen
+from tests.support.stacks.pauses import end_pauses
 from tests.support.stacks.tenants import set_tenant
 
 ROOT = Path(__file__).parents[2]
@@ -402,6 +403,8 @@ def test_every_operation_answers_as_its_document_says(quick: StackState, books: 
     for operation in operations.values():
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
             asking.generated(operation, mode)
+            if "pause" in operation.path:
+                end_pauses(quick.http, quick.operator_key)
             if "{job_id}" in operation.path:
                 for status, prompt in (("completed", "good"), ("failed", "failed")):
                     job = asking.ended(status, prompt=prompt)
@@ -413,6 +416,7 @@ def test_every_operation_answers_as_its_document_says(quick: StackState, books: 
     asking.directed(operations["replayDeadLetter"], 204, path=f"/v1/admin/dead/{letter}/replay")
     asking.directed(operations["replayDeadLetter"], 404, path="/v1/admin/dead/999999999/replay")
     _refusals_of_all(asking, operations, asking.ended("completed"))
+    end_pauses(quick.http, quick.operator_key)
     _answers_about_jobs(asking, operations)
     _answers_about_webhooks(asking, operations)
     _answers_with_pictures(asking, operations, books)
