@@ -108,7 +108,7 @@ async def pause_queue(request: Request, deps: DependenciesOf, operator: Operator
     summary="Resume the queue",
     description="Ends the pause of the queue, and wakes generators. Paused providers and tenants stay paused.",
     response_model=ResumedView,
-    responses=_RESUMED,
+    responses={200: openapi.success("Whether it was paused."), **openapi.problems()},
 )
 async def resume_queue(request: Request, deps: DependenciesOf, operator: OperatorOf) -> Response:
     """Ends the pause of all claims."""

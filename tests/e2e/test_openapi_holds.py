@@ -72,6 +72,7 @@ BEYOND_SCHEMA = frozenset(
         *("aspect_ratio", "output_format", "page_token", "provider", "provider_options", "quality"),
         *("background", "input_fidelity", "moderation", "output_compression", "response_format", "seed", "size"),
         *("before", "url"),
+        *("code", "created_after", "created_before", "name", "reason"),
     )
 )
 SPENT = "a-key-of-a-tenant-that-may-not-ask"
@@ -416,6 +417,7 @@ def test_every_operation_answers_as_its_document_says(quick: StackState, books: 
     asking.directed(operations["replayDeadLetter"], 204, path=f"/v1/admin/dead/{letter}/replay")
     asking.directed(operations["replayDeadLetter"], 404, path="/v1/admin/dead/999999999/replay")
     _refusals_of_all(asking, operations, asking.ended("completed"))
+    asking.directed(operations["pauseProvider"], 200, path="/v1/admin/providers/paid:pause", json={"note": "n"})
     end_pauses(quick.http, quick.operator_key)
     _answers_about_jobs(asking, operations)
     _answers_about_webhooks(asking, operations)
