@@ -13,7 +13,7 @@ def begin(connection: Connection) -> None:
 
 
 def after_commit(connection: Connection, action: Callable[[], object]) -> None:
-    """Has `Database.run` call `action` after COMMIT, in the thread of the transaction; it must not raise."""
+    """Has `Database.run` call `action` after COMMIT, in the thread of the transaction; its errors are logged."""
     connection.info.setdefault(_KEY, []).append(action)
 
 

@@ -144,7 +144,10 @@ class Database:
             result = work(connection)
             actions = after_commit.take(connection)
         for action in actions:
-            action()
+            try:
+                action()
+            except Exception:  # noqa: BLE001 - what is committed must not be reported as failed
+                _LOG.exception("action.failed")
         return result
 
     def _transact(self, work: Callable[[Connection], T], attempts: int) -> T:

@@ -30,9 +30,6 @@ BRANCH = "(SELECT * FROM jobs WHERE {conditions} ORDER BY created_at DESC, id DE
 WALK = """
 SELECT * FROM ({branches}) AS candidate ORDER BY created_at DESC, id DESC
 """
-MATCHING = """
-SELECT id FROM jobs WHERE id = ANY(:ids) AND deleted_at IS NULL {conditions}
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +79,6 @@ def find(connection: Connection, wanted: JobFilter, *, after: Position | None, s
     last = LAST_EXAMINED.format(walk=walk)
     row = connection.execute(text(last), parameters | {"before_last": MAX_EXAMINED - 1}).first()
     return SearchResult(found=found, next=None if row is None else (row.created_at, row.id))
-
-
-def matching(connection: Connection, wanted: JobFilter, ids: list[str]) -> set[str]:
-    """Returns those of the jobs that match now."""
-    statement = MATCHING.format(conditions=_conditions(wanted))
-    return set(connection.execute(text(statement), _parameters(wanted, None) | {"ids": ids}).scalars())
 
 
 def _walk(wanted: JobFilter, after: Position | None) -> str:

@@ -105,14 +105,6 @@ def test_a_token_of_other_filters_or_of_a_tenants_list_is_refused(desk: JobUseCa
         search(desk, token=token, tenant="acme")
 
 
-def test_a_job_that_no_longer_matches_is_left_out(desk: JobUseCases) -> None:
-    kept, canceled = (desk.create().job.id for _ in range(2))
-    desk.cancel(canceled)
-    wanted = JobFilter(states=(State.QUEUED,))
-
-    assert desk.run(lambda c: store.matching(c, wanted, [kept, canceled])) == {kept}
-
-
 @pytest.fixture(scope="module")
 def full(module_database: str) -> Iterator[tuple[JobUseCases, Job]]:
     """30,000 jobs of others, most of them completed, and an old failed job of a tenant."""
