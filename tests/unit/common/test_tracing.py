@@ -28,13 +28,13 @@ AT_MOST = 10.0
 
 
 @pytest.fixture
-def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+def spans() -> Iterator[InMemorySpanExporter]:
     """Spans of this test alone."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(trace, "get_tracer", lambda name: provider.get_tracer(name))
-    return exporter
+    with tracing.using(provider):
+        yield exporter
 
 
 @pytest.fixture
@@ -45,10 +45,8 @@ def otlp() -> Iterator[Collector]:
 
 @pytest.fixture
 def own_provider(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets each `tracing` of the test set the process's provider, which goes only once."""
-    current: list[Any] = []
-    monkeypatch.setattr(trace, "set_tracer_provider", current.append)
-    monkeypatch.setattr(trace, "get_tracer", lambda name: current[-1].get_tracer(name))
+    """Keeps the process's provider as it is: it can be set only once."""
+    monkeypatch.setattr(trace, "set_tracer_provider", lambda provider: None)
 
 
 def ended(spans: InMemorySpanExporter, error: BaseException, **options: Any) -> ReadableSpan:
