@@ -56,7 +56,7 @@ class ServerSpan:
         self._method = method.lstrip("/")
         self._began_at, self._began_ns = time.perf_counter(), time.time_ns()
         self._status = grpc.StatusCode.CANCELLED
-        self._span = trace.INVALID_SPAN
+        self._span: Span = trace.INVALID_SPAN
         if parent or self._method not in PERIODIC_CALLS:
             context = tracing.context_from(parent)
             self._span = tracing.open_span(registry.RPC_SERVER, self._attributes, context=context)
@@ -167,7 +167,7 @@ class _ClientCall:
         self._method = method.lstrip("/")
         self._attributes: Attributes = {**_attributes(method), **server}
         self._began_at, self._began_ns = time.perf_counter(), time.time_ns()
-        self._span = trace.INVALID_SPAN
+        self._span: Span = trace.INVALID_SPAN
         if self._method not in PERIODIC_CALLS or trace.get_current_span().get_span_context().is_valid:
             self._span = tracing.open_span(registry.RPC_CLIENT, self._attributes)
         #: What the next interceptor gets: with the span's context, if there is one.

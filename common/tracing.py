@@ -15,13 +15,11 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from common.logs import event
 from common.telemetry import registry
 from common.telemetry.kinds import Attribute, SpanType
-from common.telemetry.otlp import TRACES_VARIABLES, is_sent, resource
+from common.telemetry.otlp import LAST_SECONDS, TRACES_VARIABLES, is_sent, resource
 from common.telemetry.span_queue import QueueLimits, SpanQueue
 
 _LOG = logging.getLogger(__name__)
 _PROPAGATOR = TraceContextTextMapPropagator()
-#: Seconds for the last spans of a process that stops; a request waits as long for its response.
-LAST_SECONDS = 2.0
 #: Exceptions that end work without a failure: it was given up.
 _INTERRUPTIONS = (asyncio.CancelledError, GeneratorExit)
 #: Values of attributes, as OpenTelemetry takes them. Those that are None or "" are left out.

@@ -8,6 +8,10 @@ from opentelemetry.sdk.resources import Resource
 
 from common.lifecycle import process_name
 
+#: Seconds for the last spans, and for the last metrics, of a process that stops; a request waits as long for its
+#: response.
+LAST_SECONDS = 2.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class SignalVariables:
@@ -37,3 +41,12 @@ def resource(service: str) -> Resource:
     """
     instance = Resource({"service.instance.id": process_name(service)})
     return instance.merge(Resource.create({"service.name": f"calotype-{service}"}))
+
+
+def positive(text: str | None, default: float) -> float:
+    """Returns the number of a variable; the default if it is missing, or no number of at least 1."""
+    try:
+        value = float(text or default)
+    except ValueError:
+        return default
+    return value if 1 <= value < float("inf") else default

@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from common.telemetry import metrics, registry
+from common.telemetry.otlp import positive
 
 TRACES, SENT, FAILED, QUEUE_FULL, STOPPED = "traces", "sent", "failed", "queue_full", "stopped"
 
@@ -29,11 +30,11 @@ class QueueLimits:
     @classmethod
     def of(cls, environ: Mapping[str, str] = os.environ) -> "QueueLimits":
         """Reads the variables `OTEL_BSP_...` of OpenTelemetry; a value that is no positive number is ignored."""
-        spans = int(_positive(environ.get("OTEL_BSP_MAX_QUEUE_SIZE"), cls.spans))
+        spans = int(positive(environ.get("OTEL_BSP_MAX_QUEUE_SIZE"), cls.spans))
         return cls(
             spans=spans,
-            batch=min(int(_positive(environ.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE"), cls.batch)), spans),
-            delay_seconds=_positive(environ.get("OTEL_BSP_SCHEDULE_DELAY"), cls.delay_seconds * 1000) / 1000,
+            batch=min(int(positive(environ.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE"), cls.batch)), spans),
+            delay_seconds=positive(environ.get("OTEL_BSP_SCHEDULE_DELAY"), cls.delay_seconds * 1000) / 1000,
         )
 
 
@@ -92,11 +93,3 @@ class SpanQueue(SpanProcessor):
         outcome = SENT if is_sent else FAILED
         metrics.count(registry.TELEMETRY_SPANS, outcome, by=len(batch))
         metrics.count(registry.TELEMETRY_REQUESTS, TRACES, outcome)
-
-
-def _positive(text: str | None, default: float) -> float:
-    try:
-        value = float(text or default)
-    except ValueError:
-        return default
-    return value if 1 <= value < float("inf") else default
