@@ -91,8 +91,8 @@ class _UnarySpans(grpc.aio.UnaryUnaryClientInterceptor):
         except grpc.aio.AioRpcError as error:
             _end(span, error.code())
             raise
-        except BaseException:
-            _end(span, grpc.StatusCode.CANCELLED)
+        except BaseException as error:
+            _end_without_status(span, error)
             raise
         _end(span, grpc.StatusCode.OK)
         return call
@@ -109,8 +109,8 @@ class _StreamSpans(grpc.aio.UnaryStreamClientInterceptor):
         span = _client_span(client_call_details, self._server)
         try:
             call = await continuation(_with_span(client_call_details, span), request)
-        except BaseException:
-            _end(span, grpc.StatusCode.CANCELLED)
+        except BaseException as error:
+            _end_without_status(span, error)
             raise
 
         def end(_: Any) -> None:
@@ -131,6 +131,15 @@ def _end(span: Span, code: grpc.StatusCode) -> None:
     if code is not grpc.StatusCode.OK:
         tracing.fail(code.name, span=span)
     span.end()
+
+
+def _end_without_status(span: Span, error: BaseException) -> None:
+    """Ends the span of a call that was canceled here, or could not be made."""
+    if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        _end(span, grpc.StatusCode.CANCELLED)
+    else:
+        tracing.fail(type(error).__name__, span=span)
+        span.end()
 
 
 def _client_span(details: Any, server: Attributes) -> Span:

@@ -4,19 +4,39 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psutil
+import psycopg2
 
 from cli.stack.state import StackState, read_state
-from tests.support.notifier.scripted_receiver import ERROR, MAKE_DUE, OK, scripted, sql
+from tests.support.notifier.scripted_receiver import ERROR, OK, scripted
 from tests.support.patience import PATIENCE, pause
 from tests.support.stacks.frozen_servers import frozen
 from tests.support.stacks.stack_clients import Client
 
 # The process is dead: its lease may end at once, as one of a minute does by itself.
 END_LEASE = "UPDATE webhook_deliveries SET leased_until = now() WHERE url = %(url)s AND state = 'sending'"
+MAKE_DUE = """
+WITH due AS (
+    UPDATE webhook_deliveries SET due_at = now() WHERE url = %(url)s AND state = 'pending' RETURNING endpoint_id
+)
+UPDATE webhook_endpoints SET ready_at = now() FROM due WHERE id = due.endpoint_id
+"""
 DELIVERY = "SELECT state, attempt_count, attempts_made FROM webhook_deliveries WHERE url = %(url)s"
+
+
+def sql(stack: StackState, statement: str, url: str) -> list[tuple[Any, ...]]:
+    """Run a statement as the notifier; its rows, where it has some."""
+    with (
+        closing(psycopg2.connect(stack.notifier_database_url)) as connection,
+        connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(statement, {"url": url})
+        return list(cursor.fetchall()) if cursor.description else []
 
 
 async def wait_until(is_so: Callable[[], bool], what: str) -> None:

@@ -1,25 +1,15 @@
-"""A receiver of webhooks that gives prepared responses, and how a delivery of it is made due at once."""
+"""A receiver of webhooks that gives prepared responses."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
-import psycopg2
-
-from cli.stack.state import StackState
 from tests.support.notifier.processes import Received, Receiver
 from tests.support.servers.tcp_servers import tcp_server
 
 OK = b"HTTP/1.1 204 No Content\r\n\r\n"
 ERROR = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n"
-MAKE_DUE = """
-WITH due AS (
-    UPDATE webhook_deliveries SET due_at = now() WHERE url = %(url)s AND state = 'pending' RETURNING endpoint_id
-)
-UPDATE webhook_endpoints SET ready_at = now() FROM due WHERE id = due.endpoint_id
-"""
 
 
 @dataclass
@@ -49,14 +39,3 @@ async def scripted(*responses: bytes | None) -> AsyncIterator[Scripted]:
     async with tcp_server(found.serve) as port:
         found.url = f"http://127.0.0.1:{port}/hooks"
         yield found
-
-
-def sql(stack: StackState, statement: str, url: str) -> list[tuple[Any, ...]]:
-    """Run a statement as the notifier; its rows, where it has some."""
-    with (
-        closing(psycopg2.connect(stack.notifier_database_url)) as connection,
-        connection,
-        connection.cursor() as cursor,
-    ):
-        cursor.execute(statement, {"url": url})
-        return list(cursor.fetchall()) if cursor.description else []
