@@ -271,6 +271,44 @@ SCRAPE_SECONDS: Final = Metric(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25),
 )
 
+TELEMETRY_REQUESTS: Final = Metric(
+    name="calotype_telemetry_requests_total",
+    meaning="Requests in which this process sent telemetry to the OTLP collector.",
+    kind="counter",
+    unit="{request}",
+    services=ALL_SERVICES,
+    labels=(
+        Attribute("signal", "Kind of telemetry.", values=("traces", "metrics")),
+        Attribute(
+            "outcome", "`failed`: an error, or no response in time; nothing is sent again.", values=("sent", "failed")
+        ),
+    ),
+)
+TELEMETRY_SPANS: Final = Metric(
+    name="calotype_telemetry_spans_total",
+    meaning="Spans that were to be sent to the OTLP collector.",
+    kind="counter",
+    unit="{span}",
+    services=ALL_SERVICES,
+    labels=(
+        Attribute(
+            "outcome",
+            (
+                "Lost are all but `sent`: `failed` with their request, `queue_full` while too many waited, `stopped`"
+                " with the process."
+            ),
+            values=("sent", "failed", "queue_full", "stopped"),
+        ),
+    ),
+)
+TELEMETRY_WAITING_SPANS: Final = Metric(
+    name="calotype_telemetry_waiting_spans",
+    meaning="Spans that wait to be sent.",
+    kind="gauge",
+    unit="{span}",
+    services=ALL_SERVICES,
+)
+
 LOOP: Final = Attribute("loop", "Name of the loop, as in its log events.")
 LOOP_OUTCOME: Final = Attribute(
     "outcome",
@@ -311,7 +349,7 @@ RPC_SERVER_SECONDS: Final = Metric(
 )
 RPC_CLIENT_SECONDS: Final = Metric(
     name="calotype_rpc_client_duration_seconds",
-    meaning="Seconds of gRPC calls of this process, each try counted; without streams.",
+    meaning="Seconds of gRPC calls of this process, each try counted; without streams, health and reflection.",
     kind="histogram",
     unit="s",
     services=("gateway", "generator", "uploader", "notifier"),

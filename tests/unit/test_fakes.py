@@ -79,6 +79,7 @@ FAKES = {
     "support/providers/paid_server.py Shop": "tests/conformance/providers/goldens/openai.yaml",
     "support/providers/provider_fixtures.py DescribedProvider": "services/generator/ports.py",
     "support/providers/faulty_provider.py FaultyProvider": SCRIPTED,
+    "support/servers/failing_collector.py _Refuses": SCRIPTED,
     "support/servers/otlp_collector.py Collector": SCRIPTED,
     "unit/common/test_tracing.py _Hanging": SCRIPTED,
     "unit/services/generator/application/test_generation.py Hanging": SCRIPTED,

@@ -4,7 +4,7 @@ A server's span is an error only for a fault of the server; to a client, every s
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -14,12 +14,12 @@ from calotype.error_reasons import Reason
 from calotype.job.v1 import job_service_pb2, job_service_pb2_grpc
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
-from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from common import tracing
 from common.errors import ServiceError
 from common.grpc_client import channel
 from common.grpc_server import GrpcService, serve
@@ -112,13 +112,13 @@ class Spans(InMemorySpanExporter):
 
 
 @pytest.fixture
-def spans(monkeypatch: pytest.MonkeyPatch) -> Spans:
+def spans() -> Iterator[Spans]:
     """Spans of this test alone."""
     exporter = Spans()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(trace, "get_tracer", lambda name: provider.get_tracer(name))
-    return exporter
+    with tracing.using(provider):
+        yield exporter
 
 
 @pytest.fixture

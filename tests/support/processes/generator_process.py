@@ -51,7 +51,7 @@ def generator(folder: Path, settings: dict[str, str], *, storage_url: str, numbe
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CALOTYPE_", "OTEL_"))}
     path = f"{ROOT}{os.pathsep}{ROOT / 'proto'}"
     extra = {"STORAGE_EMULATOR_HOST": storage_url, "PYTHONPATH": path, "PAID_API_KEY": KEY}
-    extra |= {"OTEL_EXPORTER_OTLP_ENDPOINT": otlp_url} if otlp_url else {}
+    extra |= {"OTEL_EXPORTER_OTLP_ENDPOINT": otlp_url, "OTEL_BSP_SCHEDULE_DELAY": "200"} if otlp_url else {}
     program = Program(
         name="generator",
         command=(sys.executable, "-m", "services.generator"),
