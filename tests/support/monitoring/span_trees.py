@@ -86,7 +86,7 @@ def normalized(expected: str) -> str:
 
 def _text(collector: Collector, spans: Sequence[SeenSpan]) -> str:
     nodes = {span.span_id: _Node(_line(collector, span)) for span in spans}
-    roots = []
+    roots: list[_Node] = []
     for span in spans:
         parent = nodes.get(span.parent_id)
         (roots if parent is None else parent.children).append(nodes[span.span_id])
