@@ -120,7 +120,7 @@ class _UnarySpans(grpc.aio.UnaryUnaryClientInterceptor):
 
     async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         sent = _ClientCall(client_call_details, self._server)
-        status = grpc.StatusCode.CANCELLED
+        status, error_type = grpc.StatusCode.CANCELLED, ""
         try:
             call = await continuation(sent.details, request)
             # Awaited here, so that a cancellation reaches the call.
@@ -129,8 +129,11 @@ class _UnarySpans(grpc.aio.UnaryUnaryClientInterceptor):
         except grpc.aio.AioRpcError as error:
             status = error.code()
             raise
+        except Exception as error:
+            error_type = type(error).__name__
+            raise
         finally:
-            sent.ended(status)
+            sent.ended(status, error_type=error_type)
             sent.measured(status)
         return call
 
@@ -146,8 +149,9 @@ class _StreamSpans(grpc.aio.UnaryStreamClientInterceptor):
         sent = _ClientCall(client_call_details, self._server)
         try:
             call = await continuation(sent.details, request)
-        except BaseException:
-            sent.ended(grpc.StatusCode.CANCELLED)
+        except BaseException as error:
+            error_type = type(error).__name__ if isinstance(error, Exception) else ""
+            sent.ended(grpc.StatusCode.CANCELLED, error_type=error_type)
             raise
 
         def end(_: Any) -> None:
@@ -173,14 +177,18 @@ class _ClientCall:
         #: What the next interceptor gets: with the span's context, if there is one.
         self.details = _with_span(details, self._span)
 
-    def ended(self, status: grpc.StatusCode) -> None:
-        """Ends the span; a periodic call that failed gets one now."""
+    def ended(self, status: grpc.StatusCode, *, error_type: str = "") -> None:
+        """Ends the span; a periodic call that failed gets one now.
+
+        `error_type` is the class of the error of a call that could not be made, which has no status; "" for others.
+        """
         is_failed = status is not grpc.StatusCode.OK
         if is_failed and self._span is trace.INVALID_SPAN:
             self._span = tracing.open_span(registry.RPC_CLIENT, self._attributes, began_ns=self._began_ns)
-        self._span.set_attribute(registry.RPC_STATUS, status.name)
+        if not error_type:
+            self._span.set_attribute(registry.RPC_STATUS, status.name)
         if is_failed:
-            tracing.fail(status.name, span=self._span)
+            tracing.fail(error_type or status.name, span=self._span)
         self._span.end()
 
     def measured(self, status: grpc.StatusCode) -> None:

@@ -5,6 +5,7 @@ and the server returns the same work.
 """
 
 import asyncio
+import contextvars
 import logging
 import random
 import time
@@ -28,6 +29,10 @@ POLL_SECONDS = 2.0
 IDLE_LEASE = 0.5
 #: A shorter wait (seconds) is not worth a request to the broker.
 SHORTEST_WAIT = 0.1
+
+
+async def _no_check() -> None:
+    """Changes nothing: for a slot that no `LeasedWork` renews."""
 
 
 class Renewal(StrEnum):
@@ -59,6 +64,8 @@ class Slot(Generic[W]):
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     #: Set when the process stops.
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    #: Renews the lease at once, and sets `outcome` if it has ended; changes nothing if the call fails.
+    check: Callable[[], Awaitable[None]] = _no_check
 
     @property
     def is_held(self) -> bool:
@@ -173,7 +180,7 @@ class LeasedWork(Generic[W]):
         self._unanswered = []
         for token, work in claims:
             if token not in self._busy:
-                self._start(Slot(token=token, work=work, claimed_at=claimed_at))
+                self._start(Slot(token=token, work=work, claimed_at=claimed_at, check=self._check))
         return len(claims) == len(tokens)
 
     async def renew(self) -> None:
@@ -192,6 +199,10 @@ class LeasedWork(Generic[W]):
                 slot.outcome = outcome
                 metrics.count(registry.WORK_LEASES_ENDED, self._name, outcome.value)
                 slot.ended.set()
+
+    async def _check(self) -> None:
+        # In a context of its own: a call for all slots belongs to no job's trace.
+        await asyncio.create_task(self.renew(), context=contextvars.Context())
 
     def _renewal_pause(self) -> float:
         """Returns a third of the shortest lease in seconds: two renewals may fail."""

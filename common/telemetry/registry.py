@@ -189,9 +189,9 @@ USER_ACTION: Final = SpanType(
 )
 RESCUE: Final = SpanType(
     name="rescue job",
-    meaning="The stale-job monitor moved the job, as its worker or its time had gone.",
+    meaning="The stale-job monitor moved the job, as its worker or its time had gone; an error if that ended the job.",
     services=("job",),
-    attributes=(JOB_ID, TRANSITION, CLAIM_NUMBER),
+    attributes=(JOB_ID, TRANSITION, CLAIM_NUMBER, ERROR_TYPE, ERROR_STAGE),
 )
 GENERATE: Final = SpanType(
     name="generate images",
@@ -213,7 +213,7 @@ PROVIDER_CALL: Final = SpanType(
 )
 STAGE_IMAGE: Final = SpanType(
     name="stage image",
-    meaning="An image is written to the staging bucket.",
+    meaning="An image is fetched if it is elsewhere, verified, and written to the staging bucket.",
     services=("generator",),
     attributes=(JOB_ID, CALL_ID, IMAGE_INDEX, ERROR_TYPE, INTERRUPTED),
 )

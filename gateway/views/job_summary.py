@@ -41,6 +41,10 @@ _FAILURE_STEPS: Mapping[str, str] = MappingProxyType(
         Reason.WORKER_LOST: "Check why the worker stopped, then retry the job.",
     }
 )
+#: Statuses of a job that a worker may hold.
+_AT_A_WORKER = ("processing", "generating", "uploading")
+#: Attempts of a job whose current one has an earlier one.
+_WITH_EARLIER = 2
 _UNDELIVERED = ("pending", "failed", "held")
 
 
@@ -51,6 +55,9 @@ def summary(job: JobView, attempts: Sequence[AttemptView], deliveries: Sequence[
         return _of_error(job.error, job.failure_stage or job.status, call, next_step=_after_failure(job.error))
     if job.wait is not None:
         return _of_wait(job, job.wait, call)
+    if (failed := _failed_before(job, attempts)) is not None and failed.error is not None:
+        step = f"The job is tried again by a worker now. If that fails: {_after_failure(failed.error)}"
+        return _of_error(failed.error, failed.failure_stage or job.status, call, next_step=step)
     failing = next((delivery for delivery in deliveries if delivery.state in _UNDELIVERED), None)
     if failing is not None:
         return _of_delivery(failing, call)
@@ -61,6 +68,13 @@ def summary(job: JobView, attempts: Sequence[AttemptView], deliveries: Sequence[
     return JobSummaryView(
         stage=job.status, code=None, reason=None, message=None, provider_call=call, next_step=next_step
     )
+
+
+def _failed_before(job: JobView, attempts: Sequence[AttemptView]) -> AttemptView | None:
+    """Returns the failed attempt that the current one repeats; None without one, or for a job that no worker holds."""
+    if len(attempts) < _WITH_EARLIER or job.status not in _AT_A_WORKER or attempts[-1].ended_at is not None:
+        return None
+    return attempts[-2] if attempts[-2].stage == attempts[-1].stage else None
 
 
 def _last_call(attempts: Sequence[AttemptView]) -> ProviderCallView | None:
@@ -86,6 +100,8 @@ def _of_wait(job: JobView, wait: WaitView, call: ProviderCallView | None) -> Job
     step = _WAIT_STEPS[wait.reason].format(provider=wait.provider or job.provider)
     if wait.error is not None and wait.reason in ("retry", "provider_down") and wait.error.code == Code.AUTH_ERROR:
         step = _FAILURE_STEPS[Reason.PROVIDER_AUTH]
+    elif wait.error is not None and wait.reason == "retry" and (helps := _FAILURE_STEPS.get(wait.error.reason)):
+        step += f" If that fails: {helps}"
     if wait.next_try_at is not None:
         step += f" Next try: {rfc3339(wait.next_try_at)}."
     if wait.error is None:

@@ -83,6 +83,7 @@ TIMING = {
     "CALOTYPE_LEASE_SECONDS": "15",
     "CALOTYPE_MONITOR_INTERVAL_SECONDS": "0.5",
     "CALOTYPE_MAX_GENERATING_SECONDS": "600",
+    "CALOTYPE_MAX_UPLOADING_SECONDS": "15",
     "CALOTYPE_GRACE_SECONDS": "2",
     "CALOTYPE_LOG_FORMAT": "json",
 }
@@ -122,7 +123,7 @@ def stack(server_folder: Path, spans: Collector, books: Books, closed_port: int)
         "PAID_API_KEY": KEY,
         "WRONG_API_KEY": "wrong",
         "OTEL_EXPORTER_OTLP_ENDPOINT": spans.url,
-        "OTEL_BSP_SCHEDULE_DELAY": "500",
+        "OTEL_BSP_SCHEDULE_DELAY": "200",
         "OTEL_METRIC_EXPORT_INTERVAL": "5000",
         # Receivers of tests are on this machine.
         "CALOTYPE_WEBHOOK_ALLOW_PRIVATE": "true",

@@ -1,4 +1,4 @@
-"""Nine faults, each named: the operator's view of a job and `calotype trace` say what is wrong and what is next."""
+"""Ten faults, each named: the operator's view of a job and `calotype trace` say what is wrong and what is next."""
 
 import json
 import subprocess
@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import pytest
 from cli.stack.state import StackState, read_state
 from tests.support.patience import PATIENCE
 from tests.support.providers.paid_provider import Books
+from tests.support.stacks import storage_faults
 from tests.support.stacks.frozen_servers import frozen
 from tests.support.stacks.killed_servers import kill
 from tests.support.stacks.stack_clients import Client, RetryingTransport, expire_lease
@@ -26,6 +27,7 @@ from tests.support.stacks.tenants import set_tenant
 
 ROOT = Path(__file__).parents[2]
 PRICE = 40_000
+ANY = "any"
 #: A provider that was registered, and that no generator offers any more.
 ADD_VANISHED = """
 INSERT INTO providers (name, description, is_default, registered_by, registered_at)
@@ -48,7 +50,7 @@ class Expected:
     phase: str | None
     #: Words of the next step.
     next_step: str
-    #: Why the job waits; None if it does not.
+    #: Why the job waits; None if it does not, `ANY` if that does not matter.
     wait: str | None = None
     #: Key of what its user sees.
     display: str | None = None
@@ -91,7 +93,7 @@ def _says(view: dict[str, Any], expected: Expected) -> bool:
         (summary["stage"], summary["code"], summary["reason"]) == (expected.stage, expected.code, expected.reason)
         and (None if call is None else call["phase"]) == expected.phase
         and expected.next_step in summary["next_step"]
-        and (None if job["wait"] is None else job["wait"]["reason"]) == expected.wait
+        and expected.wait in (ANY, None if job["wait"] is None else job["wait"]["reason"])
         and expected.display in (None, job["display"]["key"])
     )
 
@@ -298,6 +300,40 @@ def test_no_generator_offers_the_provider(client: Client, operator: OperatorTerm
     finally:
         client.http.post(f"/v1/jobs/{job['id']}/cancel")
         execute(stack, REMOVE_VANISHED)
+
+
+def test_storage_refuses_writes(client: Client, operator: OperatorTerminal, server_folder: Path) -> None:
+    with storage_faults.refusing_writes(server_folder / "stack"):
+        job = client.submit("drawn, and kept nowhere", size="64x64")
+        expected = Expected(
+            stage="generating",
+            code="AUTH_ERROR",
+            reason="STORAGE_DENIED",
+            phase="failed",
+            next_step="Check the credential and the permissions of the object store",
+        )
+        check(operator, job["id"], expected)
+
+
+def test_storage_is_away(client: Client, operator: OperatorTerminal, server_folder: Path) -> None:
+    folder = server_folder / "stack"
+    with ExitStack() as storage:
+        with frozen(folder, "uploader"):
+            job = client.submit("drawn, and not to be copied", size="64x64")
+            client.follow(job["id"], until=("uploading",))
+            storage.enter_context(storage_faults.away(folder))
+        # Also while it waits for another try, or has it.
+        expected = Expected(
+            stage="uploading",
+            code="TEMPORARY",
+            reason="STORAGE_UNAVAILABLE",
+            phase="succeeded",
+            next_step="Check the object store",
+            wait=ANY,
+        )
+        check(operator, job["id"], expected)
+
+    client.follow(job["id"])
 
 
 def test_webhook_receiver_is_down(

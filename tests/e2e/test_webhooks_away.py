@@ -3,9 +3,8 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,11 @@ import psutil
 import psycopg2
 
 from cli.stack.state import StackState, read_state
-from tests.support.notifier.processes import Received, Receiver
+from tests.support.notifier.scripted_receiver import ERROR, OK, scripted
 from tests.support.patience import PATIENCE, pause
-from tests.support.servers.tcp_servers import tcp_server
 from tests.support.stacks.frozen_servers import frozen
 from tests.support.stacks.stack_clients import Client
 
-OK = b"HTTP/1.1 204 No Content\r\n\r\n"
-ERROR = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n"
 # The process is dead: its lease may end at once, as one of a minute does by itself.
 END_LEASE = "UPDATE webhook_deliveries SET leased_until = now() WHERE url = %(url)s AND state = 'sending'"
 MAKE_DUE = """
@@ -30,35 +26,6 @@ WITH due AS (
 UPDATE webhook_endpoints SET ready_at = now() FROM due WHERE id = due.endpoint_id
 """
 DELIVERY = "SELECT state, attempt_count, attempts_made FROM webhook_deliveries WHERE url = %(url)s"
-
-
-@dataclass
-class Scripted(Receiver):
-    """Gives its responses one after the other, then the last one again; None hangs until the other side goes."""
-
-    responses: list[bytes | None] = field(default_factory=lambda: [OK])
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Read one request and answer it."""
-        line, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().rstrip().split("\r\n")
-        headers = {name.lower(): value for name, _, value in (entry.partition(": ") for entry in lines)}
-        body = await reader.readexactly(int(headers["content-length"]))
-        response = self.responses.pop(0) if len(self.responses) > 1 else self.responses[0]
-        self.received.put_nowait(Received(line=line, headers=headers, body=body))
-        if response is None:
-            await reader.read()
-        else:
-            writer.write(response)
-            await writer.drain()
-
-
-@asynccontextmanager
-async def scripted(*responses: bytes | None) -> AsyncIterator[Scripted]:
-    """A receiver on a port of 127.0.0.1."""
-    found = Scripted(responses=list(responses))
-    async with tcp_server(found.serve) as port:
-        found.url = f"http://127.0.0.1:{port}/hooks"
-        yield found
 
 
 def sql(stack: StackState, statement: str, url: str) -> list[tuple[Any, ...]]:

@@ -56,6 +56,7 @@ FAKES = {
     "integration/generator/test_desk.py WorkerService": SCRIPTED,
     "integration/common/test_grpc.py Service": SCRIPTED,
     "integration/common/test_grpc_access.py Service": SCRIPTED,
+    "integration/common/test_grpc_spans.py Service": SCRIPTED,
     "integration/test_permissions.py Service": SCRIPTED,
     "integration/job/test_rescuing.py FakeBroker": SCRIPTED,
     "support/brokers/recording_broker.py RecordingJetStream": SCRIPTED,

@@ -221,6 +221,7 @@ class ProviderCallRunner:
             if generated is not None:
                 return generated, pause
             if error.acceptance is Acceptance.ACCEPTED:
+                await self._interrupt_if_canceled(call, error)
                 raise self._failed(provider, call, error) from error
             if not error.retryable:
                 # The poll failed for good, which says nothing about the operation: its call stays open.
@@ -245,6 +246,18 @@ class ProviderCallRunner:
         if is_stopped:
             self._claim.end(call, CallPhase.CANCELED)
         return is_stopped
+
+    async def _interrupt_if_canceled(self, call: Call, error: ProviderError) -> None:
+        """Raises `Interrupted` if the operation was canceled because the job was.
+
+        The settlement of the job's calls may have canceled it before a renewal told this process.
+        """
+        if error.reason != Reason.PROVIDER_CANCELED:
+            return
+        await self._slot.check()
+        if self._slot.outcome is Renewal.CANCELED:
+            self._claim.end(call, CallPhase.CANCELED)
+            raise Interrupted
 
     def _failed(self, provider: ImageProvider, call: Call, error: ProviderError) -> StageError:
         """Records the outcome of a failed call; returns the error for the job."""

@@ -125,13 +125,13 @@ class ImageStager:
     async def _stage(
         self, provider: ImageProvider, call: Call, index: int, source: ImageSource, *, count: int
     ) -> StagedImage:
-        data, inspected = await self._verified(provider, call, index, source)
-        image = image_of(self._job_id, call, index, source, inspected, size=len(data))
-        # A paid image that cannot be fetched again must not be lost, so even a refusing store is retried.
-        patient = not (provider.traits.harmless or provider.traits.resumable)
-        put = partial(self._staging.put, image, data, count=count)
         attributes: Attributes = {registry.JOB_ID: self._job_id, registry.CALL_ID: call.id, registry.IMAGE_INDEX: index}
         with span(registry.STAGE_IMAGE, attributes, interruptions=(Interrupted,)):
+            data, inspected = await self._verified(provider, call, index, source)
+            image = image_of(self._job_id, call, index, source, inspected, size=len(data))
+            # A paid image that cannot be fetched again must not be lost, so even a refusing store is retried.
+            patient = not (provider.traits.harmless or provider.traits.resumable)
+            put = partial(self._staging.put, image, data, count=count)
             return await until_stored(put, deadline=self._deadline, patient=patient)
 
     async def _verified(

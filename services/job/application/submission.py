@@ -56,6 +56,8 @@ class ActionResult(NamedTuple):
     replayed: bool = False
     #: The tenant's request rate after the action; None without such a quota.
     rate: Rate | None = None
+    #: Whether the job is as it was, although the action was no repetition: it had been canceled before.
+    is_unchanged: bool = False
 
 
 def create_job(connection: Connection, new: NewJob) -> ActionResult:

@@ -65,7 +65,7 @@ def cancel_job(connection: Connection, tenant: str, job_id: str, *, idempotency_
         if first_use is not None:
             return replay(connection, first_use, "")
     if job.state is State.CANCELED:
-        return ActionResult(job_writer.snapshots(connection, [job])[job.id])
+        return ActionResult(job_writer.snapshots(connection, [job])[job.id], is_unchanged=True)
     if job.state in FINAL:
         raise Refusal(Reason.WRONG_STATE, f"The job is {job.state} already.")
     outcome = cancel_requested(calls.of_jobs(connection, [job.id])[job.id], providers.catalogue(connection))

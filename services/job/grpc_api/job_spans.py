@@ -9,12 +9,12 @@ from services.job.domain.states import Transition
 
 
 def note_user_action(done: ActionResult, transition: Transition) -> None:
-    """Notes a user's action in the trace of the job, unless the request was a repetition.
+    """Notes a user's action in the trace of the job, unless the request changed nothing.
 
     The request has a trace of its own. Its span and that of the action link to each other.
     """
     job, request = done.snapshot.job, trace.get_current_span()
-    if done.replayed or job.traceparent is None:
+    if done.replayed or done.is_unchanged or job.traceparent is None:
         return
     attributes: tracing.Attributes = {registry.JOB_ID: job.id, registry.TRANSITION: transition}
     links = tracing.link_to(tracing.traceparent())

@@ -16,7 +16,7 @@ from common.logs import event
 from common.loops import run_every
 from common.postgres import Database, DatabaseUnavailable
 from common.telemetry import registry
-from common.tracing import Attributes, span
+from common.tracing import Attributes, fail, span
 from services.job.application import stale_jobs
 from services.job.domain.clocks import ClockWatch
 from services.job.domain.timeouts import StageTimeouts
@@ -168,4 +168,5 @@ def _note_rescue(change: Change) -> None:
         registry.CLAIM_NUMBER: job.claim_number,
     }
     with span(registry.RESCUE, attributes, parent=job.traceparent):
-        pass
+        if (failure := change.after.failure) is not None:
+            fail(failure.reason, stage=failure.stage.upper())

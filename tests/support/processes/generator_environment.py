@@ -45,8 +45,8 @@ class World:
         self._facts = Subscription(self.broker, FACTS)
         self.messages: list[Msg] = []
 
-    def start(self, **settings: str) -> Child:
-        """One more generator."""
+    def start(self, *, otlp_url: str = "", **settings: str) -> Child:
+        """One more generator; it sends its spans to `otlp_url`."""
         self.listens = f"127.0.0.1:{free_port()}"
         providers = self.folder / "providers.yaml"
         providers.write_text(PROVIDERS.format(url=self.books.url), encoding="utf-8")
@@ -62,7 +62,8 @@ class World:
             "LOG_FORMAT": "text",
         }
         url = self.proxy.urls["generator"]
-        child = generator(self.folder, defaults | settings, storage_url=url, number=len(self.children))
+        number = len(self.children)
+        child = generator(self.folder, defaults | settings, storage_url=url, number=number, otlp_url=otlp_url)
         child.start()
         self.children.append(child)
         return child

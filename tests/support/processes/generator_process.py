@@ -44,13 +44,14 @@ CATALOGUE = (
 )
 
 
-def generator(folder: Path, settings: dict[str, str], *, storage_url: str, number: int) -> Child:
-    """A process of generator-service; `settings` without their prefix."""
+def generator(folder: Path, settings: dict[str, str], *, storage_url: str, number: int, otlp_url: str = "") -> Child:
+    """A process of generator-service; `settings` without their prefix. Spans go to `otlp_url`; "": nowhere."""
     identities = write(folder / "identities.yaml", entry(OPERATOR, "operator"))
     own = {f"CALOTYPE_{name}": value for name, value in ({"GRPC_IDENTITIES_FILE": str(identities)} | settings).items()}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CALOTYPE_", "OTEL_"))}
     path = f"{ROOT}{os.pathsep}{ROOT / 'proto'}"
     extra = {"STORAGE_EMULATOR_HOST": storage_url, "PYTHONPATH": path, "PAID_API_KEY": KEY}
+    extra |= {"OTEL_EXPORTER_OTLP_ENDPOINT": otlp_url, "OTEL_BSP_SCHEDULE_DELAY": "200"} if otlp_url else {}
     program = Program(
         name="generator",
         command=(sys.executable, "-m", "services.generator"),

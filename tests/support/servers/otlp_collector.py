@@ -84,6 +84,14 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
         with self._changed:
             return [span for span in self._spans if span.trace_id == trace_id]
 
+    def wait_for_more(self, trace_id: str, *, seconds: float) -> None:
+        """Waits until a further span of a trace has come, for a limited time."""
+        with self._changed:
+            before = sum(span.trace_id == trace_id for span in self._spans)
+            self._changed.wait_for(
+                lambda: sum(span.trace_id == trace_id for span in self._spans) > before, timeout=seconds
+            )
+
     def wait_for(self, named: set[tuple[str, str]], *, trace_id: str, seconds: float) -> list[SeenSpan]:
         """The trace's spans, once those of these services and names have come; they come in any order."""
 

@@ -244,6 +244,18 @@ async def test_whoever_lost_his_lease_is_told_and_not_renewed_again(outcome: Ren
     assert desk.renewals == [["a", "b"], ["b"]]
 
 
+async def test_work_can_ask_at_once_whether_its_lease_is_held() -> None:
+    desk, hands = Desk("a"), Hands()
+    work = leased(desk, hands)
+    await work.fill()
+    slot = await hands.next()
+    desk.outcomes = {slot.token: Renewal.CANCELED}
+
+    await slot.check()
+
+    assert (slot.outcome, slot.is_held) == (Renewal.CANCELED, False)
+
+
 async def test_a_renewal_that_nobody_answers_loses_nothing() -> None:
     desk, hands = Desk("a"), Hands()
     desk.renewal_problems = [AWAY]

@@ -8,12 +8,13 @@ from calotype.error_reasons import Reason
 from gateway.api_docs.examples import RESPONSES
 from gateway.problems.reasons import REASONS
 from gateway.schemas.attempts import AttemptView
-from gateway.schemas.jobs import JobView, WaitReason
+from gateway.schemas.jobs import ErrorView, JobView, WaitReason
 from gateway.schemas.webhooks import DeliveryView
 from gateway.views.job_summary import summary
 
 COMPLETED = JobView.model_validate(RESPONSES["getJob", "200"])
 ATTEMPTS = [AttemptView.model_validate(found) for found in RESPONSES["getAnyJob", "200"]["attempts"]]
+STORE = "Check the object store, then retry the job."
 DELIVERY = RESPONSES["listDeliveries", "200"]["deliveries"][0]
 
 
@@ -74,3 +75,27 @@ def test_nothing_is_wrong_with_a_completed_job() -> None:
 
     assert (found.stage, found.code, found.reason) == ("completed", None, None)
     assert found.next_step == "Nothing is wrong: the job is completed."
+
+
+def test_a_job_that_a_worker_tries_again_has_the_error_of_the_try_before() -> None:
+    cause = ErrorView.model_validate(error("STORAGE_UNAVAILABLE"))
+    failed = ATTEMPTS[-1].model_copy(update={"failure_stage": "uploading", "error": cause})
+    begun = failed.model_copy(
+        update={"number": failed.number + 1, "ended_at": None, "outcome": None, "failure_stage": None, "error": None}
+    )
+    job = COMPLETED.model_copy(update={"status": "uploading", "wait": None})
+    again, first = summary(job, [failed, begun], []), summary(job, [begun], [])
+
+    assert (again.stage, again.code, again.reason) == ("uploading", "TEMPORARY", "STORAGE_UNAVAILABLE")
+    assert again.next_step == "The job is tried again by a worker now. If that fails: " + STORE
+    assert (first.code, first.next_step) == (
+        None,
+        "Nothing is wrong: a worker holds the job. Its lease says until when.",
+    )
+    assert summary(COMPLETED, [failed, begun], []).code is None
+
+
+def test_a_job_that_waits_for_its_next_try_says_what_helps_if_it_fails_again() -> None:
+    job = waiting("retry", stage="uploading", error=error("STORAGE_UNAVAILABLE"))
+
+    assert summary(job, [], []).next_step == "The job is tried again by itself. If that fails: " + STORE

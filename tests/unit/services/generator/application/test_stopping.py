@@ -3,16 +3,18 @@
 import asyncio
 
 import pytest
+from calotype.error_reasons import Code, Reason
 
 from common.leased_work import Renewal
 from services.generator.domain.earlier_calls import Traits
 from services.generator.domain.jobs import CallPhase
-from services.generator.domain.provider_results import CancelOutcome, Generated, Operation
+from services.generator.domain.provider_results import Acceptance, CancelOutcome, Generated, Operation
 from services.generator.ports import ProviderRequest
-from tests.support.generator.fakes import Provider, job_of, made
+from tests.support.generator.fakes import Provider, job_of, made, provider_error
 
-from .conftest import World, end, slot_of
+from .conftest import OPERATION, World, end, slot_of
 
+STOPPED = provider_error(Acceptance.ACCEPTED, code=Code.TIMEOUT, reason=Reason.PROVIDER_CANCELED)
 STOPPABLE = Traits(free=True, idempotent=False, resumable=False, stoppable=True)
 
 
@@ -90,3 +92,23 @@ async def test_what_is_done_before_it_could_be_stopped_counts_as_made(said: Canc
 
     assert provider.let_go is False
     assert phases(world) == [CallPhase.SUCCEEDED]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "facts"),
+    [(Renewal.CANCELED, ["ledger_settled"]), (Renewal.RENEWED, ["stage_failed"]), (Renewal.LOST, ["stage_failed"])],
+)
+async def test_an_operation_that_the_provider_canceled_is_no_failure_if_the_job_is_canceled(
+    outcome: Renewal, facts: list[str]
+) -> None:
+    world, slot = World(Provider(OPERATION, STOPPED)), slot_of(job_of())
+
+    async def renew() -> None:
+        """The settlement of the job's calls told the provider before this process was told."""
+        if outcome is not Renewal.RENEWED:
+            end(slot, outcome)
+
+    slot.check = renew
+    await world.run(slot.work, slot)
+
+    assert (world.facts.kinds, world.facts.phases) == (facts, [CallPhase.CANCELED])
