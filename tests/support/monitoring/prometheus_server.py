@@ -40,6 +40,11 @@ class PrometheusServer:
     #: Its HTTP API.
     http: httpx.Client
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it answers queries; it listens before that, and then answers with 503."""
+        return self.http.get("/-/ready").status_code == 200
+
     def query(self, expression: str) -> list[QueriedSample]:
         """Returns the result of an instant query; a scalar is one sample without labels."""
         data = self._get("query", query=expression)
@@ -117,7 +122,9 @@ def prometheus_server(
             found = _ADDRESS.search(log.read_text(encoding="utf-8"))
             assert found is not None
             with httpx.Client(base_url=f"http://{found[1]}", timeout=PATIENCE, trust_env=False) as http:
-                yield PrometheusServer(http)
+                server = PrometheusServer(http)
+                server.wait(lambda opened: opened.is_ready, what="that it has loaded its storage and rules")
+                yield server
         finally:
             child.stop(PATIENCE)
 
