@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections import Counter
 from typing import Any
 
@@ -24,6 +25,13 @@ def test_the_files_are_current() -> None:
     files = {path.stem: path.read_text(encoding="utf-8") for path in boards.board_files()}
 
     assert files == dashboards.dashboards(), "run python -m tests.support.pages.dashboards"
+
+
+def test_every_metric_is_shown_by_a_panel() -> None:
+    asked = {name for panel in PANELS for query in panel.queries for name in re.findall(r"calotype_\w+", query)}
+    shown = {re.sub(r"_(bucket|sum|count)$", "", name) for name in asked} | asked
+
+    assert metrics.DECLARED.keys() - shown == set()
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel.name)
