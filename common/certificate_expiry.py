@@ -22,11 +22,9 @@ _COUNTS: Mapping[str, Callable[[Sequence[datetime]], datetime]] = {
 
 
 class CertificateExpiry:
-    """Shows in how many seconds each certificate file expires; a file that cannot be read keeps what was read before."""
+    """Shows in how many seconds each certificate file expires; an unreadable file keeps what was read before."""
 
-    def __init__(
-        self, files: Mapping[str, Path], *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
+    def __init__(self, files: Mapping[str, Path], *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._files = files
         self._clock = clock
         self._ends: dict[str, datetime] = {}

@@ -116,8 +116,8 @@ class Authenticator:
         if owner.key_sha256 is None:
             raise Problem(
                 reason=Reason.PERMISSION_DENIED,
-                detail="A client token is signed with a key of its tenant, "
-                f"but tenant {principal.tenant} has no valid key. Add one to the file that CALOTYPE_API_KEYS_FILE names.",
+                detail=f"A client token is signed with a key of its tenant, but tenant {principal.tenant} has no valid "
+                "key. Add one to the file that CALOTYPE_API_KEYS_FILE names.",
             )
         return owner.key_sha256
 

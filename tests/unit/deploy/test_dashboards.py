@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+import yaml
 
 from common.telemetry import metrics, registry
 from tests.support.monitoring import boards
@@ -101,3 +102,20 @@ def test_the_board_of_one_job_finds_its_traces_by_the_job_s_id(kind: str) -> Non
     assert registry.JOB_ID in json.dumps(target)
     assert "${job}" in json.dumps(target)
     assert {"traces", "job"} <= variables
+
+
+@pytest.mark.parametrize("kind", dashboards.TRACE_SOURCES)
+def test_an_exemplar_leads_to_its_trace_on_the_board_of_one_job(kind: str) -> None:
+    sources = yaml.safe_load((dashboards.FOLDER / "grafana" / "datasources.yaml").read_text(encoding="utf-8"))
+    by_type = {source["type"]: source for source in sources["datasources"]}
+    [destination] = by_type["prometheus"]["jsonData"]["exemplarTraceIdDestinations"]
+    uid, _, query = destination["url"].removeprefix("/d/").partition("?")
+    board = BOARDS[f"job-{kind}"]
+    [target] = [target for panel in board["panels"] if panel["type"] == "traces" for target in panel["targets"]]
+
+    assert destination["name"] == "trace_id"
+    assert uid in {board["uid"] for board in BOARDS.values()}
+    assert query == "var-trace=$${__value.raw}"
+    assert target["query"] == "${trace}"
+    assert "trace" in {each["name"] for each in board["templating"]["list"]}
+    assert kind in by_type
