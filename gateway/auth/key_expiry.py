@@ -38,6 +38,6 @@ class KeyExpiry:
         near = {principal.tenant: end for principal, end in ends.items() if end - now <= NOTICE}
         for tenant, end in near.items():
             if self._logged.get(tenant) != end:
-                event(_LOG, logging.WARNING, "keys.expiring", tenant=tenant, expires_at=end.isoformat())
+                event(_LOG, logging.WARNING, "keys.expiry_noticed", tenant=tenant, expires_at=end.isoformat())
         self._logged = near
         return None

@@ -138,6 +138,6 @@ async def test_the_log_names_a_tenant_once_two_weeks_before(caplog: pytest.LogCa
         now = NOW + timedelta(days=days)
         await expiry.run_once()
 
-    assert [record.message for record in caplog.records] == ["keys.expiring"]
+    assert [record.message for record in caplog.records] == ["keys.expiry_noticed"]
     assert vars(caplog.records[0])["tenant"] == "acme"
     assert DIGEST[:8] not in caplog.text
