@@ -10,6 +10,7 @@ from calotype.environment import SETTINGS
 from calotype.size_limits import MAX_JOB_MESSAGE_BYTES
 
 from common import admin_port, config, http_server, lifecycle, logs
+from common.certificate_expiry import CertificateExpiry, certificate_files
 from common.grpc_client import channel
 from common.health import Readiness
 from common.loops import run_every
@@ -19,6 +20,7 @@ from common.tracing import tracing
 from gateway.app import create_app
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.free_use import REFRESH_SECONDS, FreeUse
+from gateway.auth.key_expiry import INTERVAL_SECONDS, KeyExpiry
 from gateway.auth.keys_file import RELOAD_SECONDS, KeysFile
 from gateway.dependencies import Dependencies
 from gateway.http import server
@@ -68,7 +70,11 @@ async def main(stop: asyncio.Event) -> None:
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
         check = partial(readiness.check, jobs, ready)
         tasks.start(run_every("job_service_watch", check, interval=1.0, stop=stop), name="job-service watch")
+        tasks.start(CertificateExpiry(certificate_files(settings)).run(stop), name="certificate expiry")
         if keys_file is not None:
+            expiry = KeyExpiry(lambda: authenticator.keyring)
+            look = run_every("key_expiry", expiry.run_once, interval=INTERVAL_SECONDS, stop=stop)
+            tasks.start(look, name="key expiry")
             reload = partial(keys_file.reload, authenticator.use)
             register = deps.tenants.run_once
             tasks.start(run_every("keys", reload, interval=RELOAD_SECONDS, stop=stop), name="keys")

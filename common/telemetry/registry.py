@@ -351,6 +351,23 @@ RPC_METHOD_LABEL: Final = Attribute("rpc_method", "Full name of the method, `pac
 RPC_STATUS_LABEL: Final = Attribute(
     "rpc_status", "Name of the gRPC status.", values=tuple(code.name for code in StatusCode)
 )
+CERTIFICATE_EXPIRES_IN_SECONDS: Final = Metric(
+    name="calotype_certificate_expires_in_seconds",
+    meaning=(
+        "Seconds until a certificate file of the process expires, negative afterwards; none for a file that is not set."
+        " Of the process's own chain it is the first certificate to expire, of authorities the last one."
+    ),
+    kind="gauge",
+    unit="s",
+    services=ALL_SERVICES,
+    labels=(
+        Attribute(
+            "file",
+            "`grpc` is the process's own certificate, the others are authorities of other processes.",
+            values=("grpc", "grpc_authorities", "nats_authorities"),
+        ),
+    ),
+)
 RPC_SERVER_SECONDS: Final = Metric(
     name="calotype_rpc_server_duration_seconds",
     meaning="Seconds from a gRPC call's arrival to its end; without streams, health and reflection.",
@@ -405,6 +422,17 @@ HTTP_REQUEST_SECONDS: Final = Metric(
     services=("gateway",),
     labels=(METHOD, ROUTE, HTTP_STATUS_LABEL),
     buckets=RESPONSE_SECONDS,
+)
+ACCESS_ENDS_IN_SECONDS: Final = Metric(
+    name="calotype_access_ends_in_seconds",
+    meaning=(
+        "Seconds until the first tenant of the keys file has no valid key any more, negative afterwards; none while"
+        " every tenant has a key without an end."
+    ),
+    kind="gauge",
+    unit="s",
+    services=("gateway",),
+    labels=(Attribute("role", "Role of the tenant.", values=("tenant", "operator")),),
 )
 EVENT_STREAMS: Final = Metric(
     name="calotype_event_streams",
@@ -612,6 +640,17 @@ OLDEST_DUE_SECONDS: Final = Metric(
     unit="s",
     services=("job",),
     labels=(Attribute("work", "Kind of work.", values=("job", "upload", "deletion", "outbox")),),
+)
+OLDEST_IN_STAGE_SECONDS: Final = Metric(
+    name="calotype_oldest_in_stage_seconds",
+    meaning=(
+        "Shared: for how long the job that is in a stage for longest has been there, by its claim or the start of its"
+        " upload (of up to 1,024 jobs of a stage, the first submitted ones); 0 for an empty stage."
+    ),
+    kind="gauge",
+    unit="s",
+    services=("job",),
+    labels=(Attribute("stage", "State of the job.", values=("processing", "generating", "uploading")),),
 )
 FACTS_PENDING: Final = Metric(
     name="calotype_facts_pending",
@@ -829,4 +868,39 @@ WEBHOOK_FREE_SLOTS: Final = Metric(
     unit="{slot}",
     services=("notifier",),
     labels=(SLOT_SHARE,),
+)
+WEBHOOK_DELIVERIES: Final = Metric(
+    name="calotype_webhook_deliveries",
+    meaning="Shared: deliveries that are not delivered, counted up to 10,000 (`due` and `later` together).",
+    kind="gauge",
+    unit="{delivery}",
+    services=("notifier",),
+    labels=(
+        Attribute(
+            "state",
+            "`due` may be attempted, `later` waits for its next attempt, `held` until its endpoint is enabled.",
+            values=("due", "later", "sending", "held"),
+        ),
+    ),
+)
+WEBHOOK_UNHEALTHY_ENDPOINTS: Final = Metric(
+    name="calotype_webhook_unhealthy_endpoints",
+    meaning="Shared: endpoints, and origins of callback URLs, that get few or no deliveries, counted up to 10,000.",
+    kind="gauge",
+    unit="{endpoint}",
+    services=("notifier",),
+    labels=(
+        Attribute(
+            "reason",
+            "`degraded` fails, and gets a probe now and then; the others are disabled.",
+            values=("degraded", "by_tenant", "gone", "failing"),
+        ),
+    ),
+)
+WEBHOOK_FEED_AGE_SECONDS: Final = Metric(
+    name="calotype_webhook_feed_age_seconds",
+    meaning="Seconds since the process last read job-service's final events to their end; deliveries are made of them.",
+    kind="gauge",
+    unit="s",
+    services=("notifier",),
 )

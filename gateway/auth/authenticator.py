@@ -82,14 +82,15 @@ class Authenticator:
     def seconds_left(self, principal: Principal) -> float:
         """Returns for how many seconds the principal keeps its access.
 
-        0 or less once its key is removed, its token has expired, or it came without a key and one is required now;
-        infinite for a key that is in use.
+        0 or less once its key is removed or has expired, its token has expired, or it came without a key and one is
+        required now; infinite for a key in use that has no end.
         """
         if principal.key_sha256 is None and not (self._free_use is not None and self._free_use.is_free):
             return 0.0
         if self._keyring is not None and not self._keyring.is_current(principal):
             return 0.0
-        return math.inf if principal.grant is None else (principal.grant.expires_at - self._clock()).total_seconds()
+        ends = [principal.key_expires_at, principal.grant.expires_at if principal.grant else None]
+        return min(((end - self._clock()).total_seconds() for end in ends if end is not None), default=math.inf)
 
     def allowed_origin(self, origin: str) -> str | None:
         """Returns the Access-Control-Allow-Origin for a preflight, whose tenant is unknown; None: not allowed."""
@@ -111,12 +112,12 @@ class Authenticator:
         """Returns the digest of the principal's key, or of its tenant's first key if it came without one."""
         owner = principal
         if principal.key_sha256 is None and self._keyring is not None:
-            owner = self._keyring.of_tenant(principal.tenant) or principal
+            owner = self._keyring.signer(principal.tenant, self._clock()) or principal
         if owner.key_sha256 is None:
             raise Problem(
                 reason=Reason.PERMISSION_DENIED,
-                detail="A client token is signed with a key of its tenant, "
-                f"but tenant {principal.tenant} has no key. Add one to the file that CALOTYPE_API_KEYS_FILE names.",
+                detail=f"A client token is signed with a key of its tenant, but tenant {principal.tenant} has no valid "
+                "key. Add one to the file that CALOTYPE_API_KEYS_FILE names.",
             )
         return owner.key_sha256
 
@@ -141,7 +142,11 @@ class Authenticator:
             raise _unauthenticated(_SEND_KEY)
         if self._keyring is None:
             return None
-        return self._keyring.by_key(secret.strip()) or self._keyring.by_token(secret.strip())
+        return self._in_use(self._keyring.by_key(secret.strip()) or self._keyring.by_token(secret.strip()))
+
+    def _in_use(self, principal: Principal | None) -> Principal | None:
+        """Returns the principal, or None once its key, or the key that signed its token, has expired."""
+        return None if principal is None or principal.has_expired(self._clock()) else principal
 
     async def _without_key(self, request: Request, problem: str) -> Principal:
         """Returns the principal of a request without a known key.
@@ -163,7 +168,7 @@ class Authenticator:
 
     def _by_query_token(self, token: str) -> Principal:
         """Accepts client tokens but no keys: URLs end up in the logs of proxies."""
-        principal = None if self._keyring is None else self._keyring.by_token(token)
+        principal = None if self._keyring is None else self._in_use(self._keyring.by_token(token))
         if principal is None:
             raise _unauthenticated(f"{TOKEN_PARAMETER} is not a client token of this service.")
         return principal
@@ -171,7 +176,7 @@ class Authenticator:
     def _embedded(self) -> Principal:
         """Returns the principal of local requests: tenant `default` of the keys file, without its role and keys."""
         tenant = None if self._keyring is None else self._keyring.of_tenant(EMBEDDED.tenant)
-        return EMBEDDED if tenant is None else replace(tenant, role="tenant", key_sha256=None)
+        return EMBEDDED if tenant is None else replace(tenant, role="tenant", key_sha256=None, key_expires_at=None)
 
 
 def _is_cross_site(request: Request, principal: Principal) -> bool:

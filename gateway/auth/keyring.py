@@ -4,6 +4,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Literal
 
 from gateway.auth import client_tokens
@@ -52,10 +53,16 @@ class Principal:
     """Origins whose pages may read responses; `*` allows any."""
     #: Hex SHA-256 of the API key, or of the key that signed the client token; None for a local request without a key.
     key_sha256: str | None = field(default=None, repr=False)
+    #: When the key ends, and every client token that it signed; None: never.
+    key_expires_at: datetime | None = None
     grant: Grant | None = None
     """What the client token allows; None: not restricted to one job."""
     #: The first 8 hex digits of the client token's SHA-256, for logs; None without a token.
     token_id: str | None = None
+
+    def has_expired(self, now: datetime) -> bool:
+        """Returns whether the key has ended; False for a principal without a key."""
+        return self.key_expires_at is not None and self.key_expires_at <= now
 
     def allowed_origin(self, origin: str) -> str | None:
         """Returns the Access-Control-Allow-Origin for a page of this origin; None: not allowed."""
@@ -73,7 +80,7 @@ class Keyring:
         return sum(principal.key_sha256 is not None for principal in self._principals)
 
     def by_key(self, secret: str) -> Principal | None:
-        """Returns the principal of an API key; None for an unknown key."""
+        """Returns the principal of an API key, expired or not; None for an unknown key."""
         digest = hashlib.sha256(secret.encode("utf-8")).hexdigest()
         # Compares with every key in constant time, so that the duration does not reveal a near match.
         matches = [
@@ -95,6 +102,26 @@ class Keyring:
     def of_tenant(self, name: str) -> Principal | None:
         """Returns the principal of a tenant's first key; None for an unknown tenant."""
         return next((principal for principal in self._principals if principal.tenant == name), None)
+
+    def signer(self, tenant: str, now: datetime) -> Principal | None:
+        """Returns the principal of a tenant's first key that has not expired; None without one."""
+        keys = (principal for principal in self._principals if principal.tenant == tenant and principal.key_sha256)
+        return next((principal for principal in keys if not principal.has_expired(now)), None)
+
+    def ends(self) -> dict[Principal, datetime]:
+        """Returns when tenants lose their access: the principal of the last key to end, for each tenant that has one.
+
+        A tenant without keys, or with a key without an end, is left out.
+        """
+        last: dict[str, tuple[Principal, datetime]] = {}
+        endless = set()
+        for principal in self._principals:
+            end = principal.key_expires_at
+            if end is None:
+                endless.add(principal.tenant)
+            elif principal.tenant not in last or last[principal.tenant][1] < end:
+                last[principal.tenant] = (principal, end)
+        return {principal: end for tenant, (principal, end) in last.items() if tenant not in endless}
 
     def tenants(self) -> dict[str, TenantQuota]:
         """Returns the limits of each tenant by its name."""

@@ -6,11 +6,20 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from common import audit
 from common.config import ConfigError
@@ -61,6 +70,8 @@ class _Tenant(BaseModel):
     role: Literal["tenant", "operator"] = "tenant"
     #: Hex SHA-256 of each of the tenant's keys; may be empty.
     key_sha256: list[_Digest]
+    #: When keys end, by digest, with a time zone; a key that is not listed has no end.
+    key_expires_at: dict[_Digest, AwareDatetime] = {}
     max_in_flight: _Limit | None = None
     max_queued: _Limit | None = None
     requests_per_minute: _Limit | None = None
@@ -72,6 +83,12 @@ class _Tenant(BaseModel):
     budget_micros_per_month: _Budget | None = None
     #: Origins whose pages may read responses; `*` allows any.
     cors_origins: list[Annotated[str, AfterValidator(_origin)]] = []
+
+    @model_validator(mode="after")
+    def _expiries_are_of_keys(self) -> Self:
+        if not self.key_expires_at.keys() <= set(self.key_sha256):
+            raise refused("key_expires_at has a digest that is not in key_sha256.")
+        return self
 
     def principals(self) -> list[Principal]:
         """Returns a principal for each key; one without a key if there is none."""
@@ -87,7 +104,14 @@ class _Tenant(BaseModel):
         origins = frozenset(self.cors_origins)
         digests: list[str | None] = [*self.key_sha256]
         return [
-            Principal(tenant=self.name, role=self.role, limits=limits, cors_origins=origins, key_sha256=digest)
+            Principal(
+                tenant=self.name,
+                role=self.role,
+                limits=limits,
+                cors_origins=origins,
+                key_sha256=digest,
+                key_expires_at=self.key_expires_at.get(digest or ""),
+            )
             for digest in digests or [None]
         ]
 

@@ -12,6 +12,7 @@ from calotype.environment import SETTINGS
 from calotype.size_limits import MAX_WORKER_MESSAGE_BYTES
 
 from common import admin_port, audit, config, folders, jetstream, lifecycle, logs
+from common.certificate_expiry import CertificateExpiry, certificate_files
 from common.emptying import Emptier
 from common.grpc_access import server_security
 from common.grpc_client import channel
@@ -128,7 +129,7 @@ async def main(stop: asyncio.Event) -> None:
             is_folder=object_names.is_staged_folder,
         )
         sweeper = Sweeper(job_service, lambda after, limit: emptied.names(after=after, limit=limit))
-        for loop in (emptier, sweeper):
+        for loop in (emptier, sweeper, CertificateExpiry(certificate_files(settings))):
             tasks.start(loop.run(stop), name=type(loop).__name__)
         tasks.start(settlements.work(stop, grace_seconds=1.0), name="settlements")
         await jobs.work(stop, grace_seconds=settings.grace_seconds)

@@ -12,6 +12,7 @@ from calotype.environment import SETTINGS
 from calotype.size_limits import MAX_JOB_MESSAGE_BYTES
 
 from common import admin_port, config, jetstream, lifecycle, logs
+from common.certificate_expiry import CertificateExpiry, certificate_files
 from common.declarations import ConsumerSpec, StreamSpec
 from common.grpc_access import server_security
 from common.grpc_server import serve
@@ -95,6 +96,7 @@ async def main(stop: asyncio.Event) -> None:
             watchers,
             purger,
             own_security,
+            CertificateExpiry(certificate_files(settings)),
         ):
             tasks.start(loop.run(stop), name=type(loop).__name__)
         await stop.wait()

@@ -9,6 +9,7 @@ from calotype import permissions
 from calotype.environment import SETTINGS
 
 from common import admin_port, config, jetstream, lifecycle, logs
+from common.certificate_expiry import CertificateExpiry, certificate_files
 from common.grpc_access import server_security
 from common.grpc_client import channel
 from common.grpc_server import serve
@@ -75,7 +76,8 @@ async def main(stop: asyncio.Event) -> None:
         served = [WebhookService(webhooks).grpc_service(), operations.grpc_service()]
         await stack.enter_async_context(serve(settings.grpc_listen, served, ready=ready, security=own_security))
         wakeups, watch = EventWakeUps(broker, feed.wake), DatabaseWatch(database, ready)
-        for loop in (watch, DeliveryLag(database), feed, notices, housekeeping, wakeups, own_security):
+        expiry = CertificateExpiry(certificate_files(settings))
+        for loop in (watch, DeliveryLag(database), feed, notices, housekeeping, wakeups, own_security, expiry):
             tasks.start(loop.run(stop), name=type(loop).__name__)
         await dispatcher.work(stop, grace_seconds=settings.grace_seconds)
 

@@ -10,6 +10,7 @@ from calotype import object_names, permissions, streams
 from calotype.environment import SETTINGS
 
 from common import admin_port, config, folders, jetstream, lifecycle, logs
+from common.certificate_expiry import CertificateExpiry, certificate_files
 from common.consuming import WakeUps
 from common.declarations import ConsumerSpec
 from common.emptying import Emptier
@@ -82,7 +83,7 @@ async def main(stop: asyncio.Event) -> None:
             serve(settings.grpc_listen, [operations.grpc_service()], ready=ready, security=own_security)
         )
         tasks.start(own_security.run(stop), name="identities")
-        for loop in (emptier, sweeper):
+        for loop in (emptier, sweeper, CertificateExpiry(certificate_files(settings))):
             tasks.start(loop.run(stop), name=type(loop).__name__)
         await uploads.work(stop, grace_seconds=settings.grace_seconds)
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,10 +23,12 @@ import psutil
 import psycopg2
 import pytest
 
+from cli.stack.keys import write_private
 from cli.stack.state import StackState
 from tests.support.brokers.facts import broker_at, publish
 from tests.support.monitoring import boards
 from tests.support.monitoring.alert_rules import rules, write_immediate
+from tests.support.monitoring.faults import accepting_receiver, certified_gateway, held_row
 from tests.support.monitoring.prometheus_server import PrometheusServer, prometheus_server
 from tests.support.patience import PATIENCE
 from tests.support.providers.paid_provider import KEY, Books
@@ -87,6 +90,8 @@ def watched(folder: Path, books: Books) -> Iterator[StackState]:
         "WRONG_API_KEY": "wrong",
         "CALOTYPE_LEASE_SECONDS": "15",
         "CALOTYPE_MONITOR_INTERVAL_SECONDS": "0.5",
+        # Receivers of tests are on this machine.
+        "CALOTYPE_WEBHOOK_ALLOW_PRIVATE": "true",
     }
     with running_stack(folder, providers=PROVIDERS.format(url=books.url), settings=settings) as state:
         yield state
@@ -109,10 +114,10 @@ def client(watched: StackState) -> Iterator[Client]:
 
 @contextmanager
 def load(stack: StackState) -> Iterator[None]:
-    """A small load: jobs that succeed, fail and cost money, and requests that are refused."""
+    """A small load: jobs that succeed, fail and cost money, webhooks, and requests that are refused."""
     end = threading.Event()
-    with caller(stack) as opened, ThreadPoolExecutor(1) as pool:
-        running = pool.submit(_load, Client(opened), end)
+    with caller(stack) as opened, accepting_receiver() as receiver, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(_load, Client(opened), end, receiver)
         try:
             yield
         finally:
@@ -120,10 +125,10 @@ def load(stack: StackState) -> Iterator[None]:
         running.result()
 
 
-def _load(client: Client, end: threading.Event) -> None:
+def _load(client: Client, end: threading.Event, receiver: str) -> None:
     done = client.follow(client.submit("a first one")["id"])["id"]
     while not end.is_set():
-        client.submit("a harbour at dawn")
+        client.submit("a harbour at dawn", callback_url=receiver)
         client.submit("a ship", **PAID)
         client.submit("a lantern", provider="strict", model="m")
         client.http.post(f"/v1/jobs/{done}/cancel")
@@ -214,19 +219,27 @@ def test_a_deletion_that_nobody_does_makes_an_alert(
 
 @long_form
 def test_workers_that_vanish_and_facts_that_are_not_applied_make_alerts(
-    prometheus: PrometheusServer, watched: StackState, client: Client, books: Books
+    prometheus: PrometheusServer, folder: Path, watched: StackState, client: Client, books: Books
 ) -> None:
-    jobs = [client.submit("slow", **PAID)["id"] for _ in range(5)]
-    for job in jobs:
-        client.wait_for_call(job, phase="accepted")
-        expire_lease(watched.database_url, job)
-    _expect(prometheus, "CalotypeLeasesLost")
+    books.finish.clear()
+    try:
+        jobs = [client.submit("slow", **PAID)["id"] for _ in range(5)]
+        for job in jobs:
+            client.wait_for_call(job, phase="accepted")
+        # A generator that goes on would renew a lease before the monitor takes it.
+        with frozen(folder, "generator"):
+            for job in jobs:
+                expire_lease(watched.database_url, job)
+            _expect(prometheus, "CalotypeLeasesLost")
 
-    client.follow(jobs[0], until=("generating",))
-    with closing(psycopg2.connect(watched.database_url)) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT FROM jobs WHERE id = %s FOR UPDATE", (jobs[0],))
+        client.follow(jobs[0], until=("generating",))
+        back, on = (f"generating_since = generating_since {sign} interval '1 hour'" for sign in "-+")
+        with held_row(watched.database_url, "jobs", jobs[0], change=back, undo=on):
+            _expect(prometheus, "CalotypeStageStuck", stage="generating")
+            books.finish.set()
+            _expect(prometheus, "CalotypeFactsBehind")
+    finally:
         books.finish.set()
-        _expect(prometheus, "CalotypeFactsBehind")
     for job in jobs:
         client.follow(job)
 
@@ -242,6 +255,43 @@ def test_a_broker_that_does_not_respond_makes_an_alert(
         _expect(prometheus, "CalotypeOutboxBehind")
         _expect_diagnosis(prometheus, "the broker does not respond")
     client.follow(job)
+
+
+@long_form
+def test_webhooks_that_nobody_sends_make_an_alert(
+    prometheus: PrometheusServer, watched: StackState, client: Client
+) -> None:
+    with accepting_receiver() as receiver:
+        client.follow(client.submit("its receiver waits", callback_url=receiver)["id"])
+        database = watched.notifier_database_url
+        with closing(psycopg2.connect(database)) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT id FROM webhook_endpoints ORDER BY created_at DESC LIMIT 1")
+            [(endpoint,)] = cursor.fetchall()
+        change = "share = 'normal', ready_at = now() - interval '10 minutes'"
+        with held_row(database, "webhook_endpoints", endpoint, change=change, undo="ready_at = now()"):
+            _expect(prometheus, "CalotypeWebhooksBehind", share="normal")
+
+
+@long_form
+def test_a_certificate_that_expires_soon_makes_an_alert(prometheus: PrometheusServer, server_folder: Path) -> None:
+    with certified_gateway(server_folder / "certified") as address:
+        prometheus.add("calotype-certified", address)
+        _expect(prometheus, "CalotypeCertificateExpiring", file="grpc", job="calotype-certified")
+        _expect_shown(prometheus, "infrastructure", "Certificates")
+
+
+@long_form
+def test_a_key_that_ends_soon_makes_an_alert(prometheus: PrometheusServer, folder: Path) -> None:
+    keys = folder / "keys.yaml"
+    before = keys.read_text(encoding="utf-8")
+    end = (datetime.now(UTC) + timedelta(days=10)).isoformat()
+    entry = f"  - {{name: ending, key_sha256: ['{'0' * 64}'], key_expires_at: {{'{'0' * 64}': {end}}}}}\n"
+    write_private(keys, before + entry)
+    try:
+        _expect(prometheus, "CalotypeAccessEnding", role="tenant")
+        _expect_shown(prometheus, "infrastructure", "Keys of tenants")
+    finally:
+        write_private(keys, before)
 
 
 @long_form
@@ -276,9 +326,8 @@ def test_a_provider_that_rejects_the_key_makes_an_alert(prometheus: PrometheusSe
 
     _expect(prometheus, "CalotypeBreakerOpen", provider="denied")
     _expect_diagnosis(prometheus, "a provider rejects the key")
-    panel = boards.panel("providers", "Open breakers")
-    _expect_data(prometheus, {(panel.name, query) for query in panel.substituted()})
-    SHOWN.add(panel.name)
+    _expect_shown(prometheus, "providers", "Open breakers")
+    _expect_shown(prometheus, "providers", "Changes of breakers")
 
 
 @long_form
@@ -296,6 +345,13 @@ def _expect_data(prometheus: PrometheusServer, queries: set[tuple[str, str]]) ->
         time.sleep(0.2)
 
     assert queries == set()
+
+
+def _expect_shown(prometheus: PrometheusServer, board: str, title: str) -> None:
+    """Waits until a panel has data during the fault that it needs."""
+    panel = boards.panel(board, title)
+    _expect_data(prometheus, {(panel.name, query) for query in panel.substituted()})
+    SHOWN.add(panel.name)
 
 
 def _expect_diagnosis(prometheus: PrometheusServer, fault: str) -> None:

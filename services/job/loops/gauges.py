@@ -32,9 +32,11 @@ class SharedGauges:
 
     async def run_once(self) -> Mapping[str, int] | None:
         """Reads once. Raises `DatabaseUnavailable`; a broker that is away leaves its gauge as it was."""
-        due, found = await self._database.run(_read)
+        due, in_stage, found = await self._database.run(_read)
         for work, seconds in due.items():
             metrics.set_gauge(registry.OLDEST_DUE_SECONDS, seconds, work)
+        for stage, seconds in in_stage.items():
+            metrics.set_gauge(registry.OLDEST_IN_STAGE_SECONDS, seconds, stage)
         self._seen |= set(found)
         for route in self._seen:
             is_open = route in found and found[route].opened_at is not None
@@ -48,5 +50,5 @@ class SharedGauges:
         return None
 
 
-def _read(connection: Connection) -> tuple[dict[str, float], dict[Route, Breaker]]:
-    return ages.oldest_due(connection), breakers.all_breakers(connection)
+def _read(connection: Connection) -> tuple[dict[str, float], dict[str, float], dict[Route, Breaker]]:
+    return ages.oldest_due(connection), ages.oldest_in_stage(connection), breakers.all_breakers(connection)

@@ -9,6 +9,9 @@ MAX_LANES = 256
 #: Uploads, by their time, among which the oldest without an uploader is searched: more than uploaders hold at a time.
 MAX_UPLOADS = 1_024
 
+#: Jobs of a state, the first submitted ones, among which the one that is in it for longest is searched.
+MAX_IN_STAGE = 1_024
+
 # Ids in the outbox are UUIDv7: the first one is the oldest.
 OLDEST_DUE = """
 SELECT
@@ -28,6 +31,24 @@ SELECT
         JOIN job_events USING (job_id, sequence)) AS outbox,
     clock_timestamp() AS now
 """
+
+# The start of the claim is that of both states at a generator.
+OLDEST_IN_STAGE = """
+SELECT stage.state, extract(epoch FROM clock_timestamp() - min(job.since)) AS seconds
+FROM unnest(CAST(:states AS text[])) AS stage (state)
+LEFT JOIN LATERAL (
+    SELECT CASE WHEN state = 'uploading' THEN uploading_since ELSE generating_since END AS since FROM jobs
+    WHERE jobs.state = stage.state AND deleted_at IS NULL ORDER BY created_at, id LIMIT :jobs
+) AS job ON true
+GROUP BY stage.state
+"""
+STAGES = ("processing", "generating", "uploading")
+
+
+def oldest_in_stage(connection: Connection) -> dict[str, float]:
+    """Returns the seconds for which the job that is in a stage for longest has been there; 0 for an empty stage."""
+    found = connection.execute(text(OLDEST_IN_STAGE), {"states": list(STAGES), "jobs": MAX_IN_STAGE})
+    return {row.state: max(float(row.seconds or 0.0), 0.0) for row in found}
 
 
 def oldest_due(connection: Connection) -> dict[str, float]:

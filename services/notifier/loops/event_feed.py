@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from common.logs import event
 from common.loops import pause_until, run_every
 from common.postgres import Database
+from common.telemetry import metrics, registry
 from services.notifier.domain.events import JobEvent
 from services.notifier.ports import FinalEvents, JobService, ResumeTokenRefused
 from services.notifier.store import cursor
@@ -52,6 +53,8 @@ class EventFeed:
         self._poll_seconds = poll_seconds
         self._woken = asyncio.Event()
         self._next_read = 0.0
+        self._ended_at = time.monotonic()
+        metrics.read(registry.WEBHOOK_FEED_AGE_SECONDS, lambda: time.monotonic() - self._ended_at)
 
     def wake(self) -> None:
         """Signals that there may be new events."""
@@ -96,6 +99,7 @@ class EventFeed:
                 if created:
                     self._delivered()
             if page.is_end:
+                self._ended_at = time.monotonic()
                 return counts
 
 

@@ -109,7 +109,35 @@ async def test_the_oldest_due_work_is_known_by_kind(database: Database, desk: Jo
     assert seen["calotype_oldest_due_seconds", "upload"] == seen["calotype_oldest_due_seconds", "deletion"] == 0
 
 
-async def test_ages_are_read_by_indexes_however_much_waits(database: Database, desk: JobUseCases) -> None:
+async def test_a_job_that_stays_in_a_stage_is_seen(database: Database, desk: JobUseCases, nats_url: str) -> None:
+    desk.create()
+    [claimed] = desk.claim()
+    desk.begin(claimed.job, 0)
+    desk.sql(f"UPDATE jobs SET generating_since = generating_since - interval '100 s' WHERE id = '{claimed.job.id}'")
+    async with broker_at(nats_url) as broker:
+        await SharedGauges(database, broker).run_once()
+    seen = values()
+
+    assert 100 <= seen["calotype_oldest_in_stage_seconds", "generating"] < 1_000
+    assert seen["calotype_oldest_in_stage_seconds", "processing"] == 0
+    assert seen["calotype_oldest_in_stage_seconds", "uploading"] == 0
+
+
+@pytest.mark.parametrize(
+    ("statement", "parameters", "most"),
+    [
+        (
+            ages.OLDEST_DUE,
+            {"lanes": ages.MAX_LANES, "priorities": ages.PRIORITIES, "uploads": ages.MAX_UPLOADS},
+            100,
+        ),
+        (ages.OLDEST_IN_STAGE, {"states": list(ages.STAGES), "jobs": ages.MAX_IN_STAGE}, 100),
+    ],
+    ids=["due", "in a stage"],
+)
+async def test_ages_are_read_by_indexes_however_much_waits(
+    database: Database, desk: JobUseCases, statement: str, parameters: dict[str, Any], most: int
+) -> None:
     desk.create()
     desk.sql(
         "INSERT INTO jobs SELECT (jsonb_populate_record(jobs, jsonb_build_object('id', 'job_' || n))).*"
@@ -119,11 +147,11 @@ async def test_ages_are_read_by_indexes_however_much_waits(database: Database, d
     plan = await database.run(
         lambda c: "\n".join(
             c.execute(
-                text("EXPLAIN (ANALYZE, BUFFERS, COSTS OFF) " + ages.OLDEST_DUE),
-                {"lanes": ages.MAX_LANES, "priorities": ages.PRIORITIES, "uploads": ages.MAX_UPLOADS},
+                text("EXPLAIN (ANALYZE, BUFFERS, COSTS OFF) " + statement),
+                parameters,
             ).scalars()
         )
     )
     assert "Seq Scan on jobs" not in plan, plan
     rows = [int(float(part.split("rows=")[1].split()[0])) for part in plan.splitlines() if "rows=" in part]
-    assert max(rows) < 100, plan
+    assert max(rows) < most, plan

@@ -13,7 +13,7 @@ from services.notifier.application.redelivery import DeliveryFilters
 from services.notifier.domain.deliveries import DeliveryState
 from services.notifier.domain.endpoints import SlotShare
 from services.notifier.domain.events import FAILED, JOB_EVENTS
-from services.notifier.store import claims, fan_out, holding, notices, readiness, redeliveries, retention
+from services.notifier.store import backlog, claims, fan_out, holding, notices, readiness, redeliveries, retention
 from services.notifier.store.redeliveries import Range
 from tests.support.notifier.scripted_store import SUCCESS, Tables, job_event, key_of, store_at
 
@@ -178,3 +178,11 @@ def test_loops_that_find_nothing(full: Tables, work: Callable[[Connection], Any]
     read, found = rows_read(full, work)
     assert not found or found == (0, 0)
     assert read < 50
+
+
+def test_counts_of_a_backlog_end_at_their_bound(full: Tables) -> None:
+    read, found = rows_read(full, partial(backlog.read, limit=100))
+
+    assert found.deliveries["due"] + found.deliveries["later"] == 100
+    assert sum(found.unhealthy.values()) == 100
+    assert read < 2_000

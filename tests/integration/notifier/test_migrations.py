@@ -46,7 +46,7 @@ def test_all_tables_are_in_the_roles_own_schema(shared: str) -> None:
         assert not migrations.is_behind(connection)
         tables = text("SELECT DISTINCT schemaname FROM pg_tables WHERE tableowner = current_user")
         assert list(connection.execute(tables).scalars()) == ["notifier"]
-        assert connection.execute(text("SELECT version_num FROM notifier.alembic_version")).scalar_one() == "0002"
+        assert connection.execute(text("SELECT version_num FROM notifier.alembic_version")).scalar_one() == "0003"
     with engine.begin() as connection, pytest.raises(ProgrammingError, match="permission denied"):
         connection.execute(text("SELECT 1 FROM public.jobs"))
     engine.dispose()

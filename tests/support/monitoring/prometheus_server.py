@@ -39,6 +39,13 @@ class PrometheusServer:
 
     #: Its HTTP API.
     http: httpx.Client
+    #: File of the targets that were added while it runs.
+    added: Path
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it answers queries; it listens before that, and then answers with 503."""
+        return self.http.get("/-/ready").status_code == 200
 
     def query(self, expression: str) -> list[QueriedSample]:
         """Returns the result of an instant query; a scalar is one sample without labels."""
@@ -69,6 +76,12 @@ class PrometheusServer:
         """Returns what is scraped, with `scrapeUrl`, `health` and `lastError`."""
         return list(self._get("targets")["activeTargets"])
 
+    def add(self, job: str, target: str) -> None:
+        """Scrapes `host:port` too, under this job's name; it replaces one that was added before."""
+        fresh = self.added.with_suffix(".new")
+        fresh.write_text(yaml.safe_dump([{"targets": [target], "labels": {"job": job}}]), encoding="utf-8")
+        fresh.replace(self.added)
+
     def wait(self, read: Callable[["PrometheusServer"], T], *, what: str, seconds: float = PATIENCE) -> T:
         """Returns what `read` returns as soon as that is true; asserts that this happens within `seconds`."""
         deadline = time.monotonic() + seconds
@@ -90,8 +103,9 @@ def prometheus_server(
 ) -> Iterator[PrometheusServer]:
     """Runs Prometheus with the `host:port` of each job's processes, and with these rule files."""
     folder.mkdir(parents=True, exist_ok=True)
-    config, log = folder / "prometheus.yml", folder / "prometheus.log"
-    config.write_text(yaml.safe_dump(_config(targets, rules)), encoding="utf-8")
+    config, log, added = folder / "prometheus.yml", folder / "prometheus.log", folder / "added.yml"
+    added.write_text("[]\n", encoding="utf-8")
+    config.write_text(yaml.safe_dump(_config(targets, rules, added)), encoding="utf-8")
     program = need("prometheus", install=INSTALL)
     command = (
         program,
@@ -117,17 +131,24 @@ def prometheus_server(
             found = _ADDRESS.search(log.read_text(encoding="utf-8"))
             assert found is not None
             with httpx.Client(base_url=f"http://{found[1]}", timeout=PATIENCE, trust_env=False) as http:
-                yield PrometheusServer(http)
+                server = PrometheusServer(http, added)
+                server.wait(lambda opened: opened.is_ready, what="that it has loaded its storage and rules")
+                yield server
         finally:
             child.stop(PATIENCE)
 
 
-def _config(targets: Mapping[str, Sequence[str]], rules: Sequence[Path]) -> dict[str, Any]:
+def _config(targets: Mapping[str, Sequence[str]], rules: Sequence[Path], added: Path) -> dict[str, Any]:
     interval = f"{INTERVAL}s"
+    files = {"job_name": "added", "file_sd_configs": [{"files": [str(added)], "refresh_interval": interval}]}
     return {
         "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval},
         "rule_files": [str(path.resolve()) for path in rules],
         "scrape_configs": [
-            {"job_name": name, "static_configs": [{"targets": list(addresses)}]} for name, addresses in targets.items()
+            files,
+            *(
+                {"job_name": name, "static_configs": [{"targets": list(addresses)}]}
+                for name, addresses in targets.items()
+            ),
         ],
     }

@@ -20,6 +20,11 @@ TRACE_SOURCES: dict[str, dict[str, str]] = {
     "jaeger": {"queryType": "search", "tags": 'calotype.job.id="${job}"', "service": "${service}"},
     "tempo": {"queryType": "traceql", "query": '{ span.calotype.job.id = "${job}" }', "tableType": "traces"},
 }
+#: What finds one trace by its id there.
+TRACE_QUERIES: dict[str, dict[str, str]] = {
+    "jaeger": {"query": "${trace}"},
+    "tempo": {"queryType": "traceql", "query": "${trace}"},
+}
 
 
 def descriptions() -> dict[str, dict[str, Any]]:
@@ -132,7 +137,9 @@ def _panel(entry: dict[str, Any], traces: str) -> dict[str, Any]:
     if kind == "text":
         return described | {"options": {"mode": "markdown", "content": entry["content"]}}
     if kind == "traces":
-        return {"type": "table", "description": entry["description"]} | _traces(traces)
+        return {"type": "table", "description": entry["description"]} | _traces(traces, TRACE_SOURCES[traces])
+    if kind == "trace":
+        return {"type": "traces", "description": entry["description"]} | _traces(traces, TRACE_QUERIES[traces])
     return described | {
         "datasource": METRICS,
         "targets": [_target(number, query, entry) for number, query in enumerate(entry["queries"])],
@@ -141,11 +148,11 @@ def _panel(entry: dict[str, Any], traces: str) -> dict[str, Any]:
     }
 
 
-def _traces(kind: str) -> dict[str, Any]:
+def _traces(kind: str, query: dict[str, str]) -> dict[str, Any]:
     source = {"type": kind, "uid": "${traces}"}
     return {
         "datasource": source,
-        "targets": [{"refId": "A", "datasource": source, "limit": 20} | TRACE_SOURCES[kind]],
+        "targets": [{"refId": "A", "datasource": source, "limit": 20} | query],
         "fieldConfig": {"defaults": {}, "overrides": []},
         "options": {"showHeader": True},
     }

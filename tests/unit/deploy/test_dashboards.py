@@ -2,10 +2,12 @@
 
 import itertools
 import json
+import re
 from collections import Counter
 from typing import Any
 
 import pytest
+import yaml
 
 from common.telemetry import metrics, registry
 from tests.support.monitoring import boards
@@ -24,6 +26,13 @@ def test_the_files_are_current() -> None:
     files = {path.stem: path.read_text(encoding="utf-8") for path in boards.board_files()}
 
     assert files == dashboards.dashboards(), "run python -m tests.support.pages.dashboards"
+
+
+def test_every_metric_is_shown_by_a_panel() -> None:
+    asked = {name for panel in PANELS for query in panel.queries for name in re.findall(r"calotype_\w+", query)}
+    shown = {re.sub(r"_(bucket|sum|count)$", "", name) for name in asked} | asked
+
+    assert metrics.DECLARED.keys() - shown == set()
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel.name)
@@ -93,3 +102,20 @@ def test_the_board_of_one_job_finds_its_traces_by_the_job_s_id(kind: str) -> Non
     assert registry.JOB_ID in json.dumps(target)
     assert "${job}" in json.dumps(target)
     assert {"traces", "job"} <= variables
+
+
+@pytest.mark.parametrize("kind", dashboards.TRACE_SOURCES)
+def test_an_exemplar_leads_to_its_trace_on_the_board_of_one_job(kind: str) -> None:
+    sources = yaml.safe_load((dashboards.FOLDER / "grafana" / "datasources.yaml").read_text(encoding="utf-8"))
+    by_type = {source["type"]: source for source in sources["datasources"]}
+    [destination] = by_type["prometheus"]["jsonData"]["exemplarTraceIdDestinations"]
+    uid, _, query = destination["url"].removeprefix("/d/").partition("?")
+    board = BOARDS[f"job-{kind}"]
+    [target] = [target for panel in board["panels"] if panel["type"] == "traces" for target in panel["targets"]]
+
+    assert destination["name"] == "trace_id"
+    assert uid in {board["uid"] for board in BOARDS.values()}
+    assert query == "var-trace=$${__value.raw}"
+    assert target["query"] == "${trace}"
+    assert "trace" in {each["name"] for each in board["templating"]["list"]}
+    assert kind in by_type
