@@ -24,6 +24,7 @@ from services.job.domain.bulk_actions import (
 from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.job_filter import JobFilter
 from services.job.domain.jobs import Job
+from services.job.domain.providers import Model
 from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
 from services.job.store import bulk_actions as store
@@ -117,8 +118,7 @@ def test_a_retry_asks_for_consent_where_a_user_would_be_asked(desk: JobUseCases)
 
 def test_budgets_hold_for_retries_and_one_refusal_does_not_stop_the_rest(desk: JobUseCases) -> None:
     poor, rich = failed_job(desk, tenant="poor"), failed_job(desk, tenant="rich")
-    priced = replace(PAID.capabilities, price_micros_per_image=40_000)
-    desk.register(FREE, replace(PAID, capabilities=priced))
+    desk.register(FREE, replace(PAID, models=(Model(name="flux", price_micros_per_image=40_000),)))
     desk.allow("poor", per_day=1)
     over = finish(desk, create(desk, RETRY, states=(State.FAILED,)))
 
