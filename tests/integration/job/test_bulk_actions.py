@@ -67,7 +67,7 @@ def finish(desk: JobUseCases, action: BulkAction) -> BulkAction:
 def failed_job(desk: JobUseCases, *, phase: CallPhase = CallPhase.FAILED, tenant: str = "acme", **changes: Any) -> Job:
     """A failed job; its call ended in the phase."""
     job, call = desk.generate(tenant=tenant, provider="paid")
-    known = {"code": Code.AUTH_ERROR, "reason": Reason.PROVIDER_AUTH, "retryable": False} | changes
+    known: dict[str, Any] = {"code": Code.AUTH_ERROR, "reason": Reason.PROVIDER_AUTH, "retryable": False, **changes}
     desk.apply(failed(job, calls=(CallOutcome(call_id=call.id, phase=phase),), **known))
     return desk.job(job.id)
 
