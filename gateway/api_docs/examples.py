@@ -244,7 +244,7 @@ CLIENT_TOKEN: dict[str, Any] = {
 }
 BULK_ACTION_REQUEST: dict[str, Any] = {
     "action": "retry",
-    "filter": {"tenant": "acme", "reason": "PROVIDER_AUTH", "created_after": "2026-01-31T11:00:00Z"},
+    "filter": {"tenant": "acme", "reason": Reason.PROVIDER_AUTH, "created_after": "2026-01-31T11:00:00Z"},
     "on_ambiguous": "fail",
 }
 #: Request bodies by operation.
@@ -351,7 +351,7 @@ BULK_ACTION: dict[str, Any] = {
         "id": None,
         "operation_id": None,
         "end_user": None,
-        "reason": "PROVIDER_AUTH",
+        "reason": Reason.PROVIDER_AUTH,
         "code": None,
         "provider": None,
         "created_after": "2026-01-31T11:00:00.000000Z",
@@ -365,7 +365,7 @@ BULK_ACTION: dict[str, Any] = {
     "done": 97,
     "skipped": 2,
     "refused": 1,
-    "refusals": [{"reason": "CONSENT_REQUIRED", "count": 1, "job_id": _ID}],
+    "refusals": [{"reason": Reason.CONSENT_REQUIRED, "count": 1, "job_id": _ID}],
     "created_at": "2026-01-31T12:00:00.000000Z",
     "finished_at": None,
 }
