@@ -12,7 +12,6 @@ from services.job.application import user_actions
 from services.job.domain.bulk_actions import BulkAction, BulkActionKind
 from services.job.domain.jobs import Job
 from services.job.domain.refusals import Refusal
-from services.job.domain.transitions import IllegalTransition
 from services.job.store import bulk_actions, job_search, jobs
 
 _LOG = logging.getLogger(__name__)
@@ -20,8 +19,6 @@ _LOG = logging.getLogger(__name__)
 PAGE = 25
 #: Seconds after which a page that was not committed is begun again, by any replica.
 HELD_SECONDS = 10.0
-#: Refusals that say that somebody else changed the job.
-_CHANGED = frozenset({Reason.JOB_NOT_FOUND, Reason.WRONG_STATE})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +54,13 @@ def work_page(connection: Connection, bulk_id: str) -> PageResult | None:
     changed: list[Job] = []
     for job_id in ids:
         job = locked.get(job_id)
-        refused = _act(connection, action, job) if job is not None and action.applies_to(job) else Reason.WRONG_STATE
-        if refused is None and job is not None:
+        if job is None or not action.applies_to(job):
+            action = replace(action, skipped=action.skipped + 1)
+        elif (reason := _act(connection, action, job)) is not None:
+            action = action.with_refused(reason, job_id)
+        else:
             changed.append(job)
             action = replace(action, done=action.done + 1)
-        elif refused is None or refused in _CHANGED:
-            action = replace(action, skipped=action.skipped + 1)
-        else:
-            action = action.with_refused(refused, job_id)
     action = replace(action, reached=result.next or action.reached)
     saved = bulk_actions.save(connection, action, is_over=result.next is None)
     return PageResult(bulk_action=saved, changed=tuple(changed))
@@ -80,8 +76,6 @@ def _act(connection: Connection, action: BulkAction, job: Job) -> Reason | None:
                 user_actions.retry_job(connection, _retry_of(action, job))
     except Refusal as refusal:
         return refusal.reason
-    except IllegalTransition:
-        return Reason.WRONG_STATE
     except Exception as error:  # a job that cannot be changed must not stop the others
         if isinstance(error, DBAPIError) and not isinstance(error, (DataError, IntegrityError)):
             # Of the connection or the transaction, not of the job: the whole page is repeated.

@@ -136,12 +136,12 @@ class BulkAction:
         """The filter of the jobs to look at."""
         return self.request.filter_before(self.created_at)
 
-    def applies_to(self, job: Job | None) -> bool:
+    def applies_to(self, job: Job) -> bool:
         """Whether a found job is still as it was requested for.
 
         A job that failed after the request is not retried: somebody else retried it meanwhile, or it was running.
         """
-        if job is None or job.deleted_at is not None or job.state not in self.wanted.states:
+        if job.deleted_at is not None or job.state not in self.wanted.states:
             return False
         return job.completed_at is None or job.completed_at <= self.created_at
 
