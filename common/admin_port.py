@@ -1,4 +1,4 @@
-"""The admin port of a process: `GET /metrics` for Prometheus, and nothing else."""
+"""The metrics of a process: `GET /metrics` at its admin port, and nothing else there; and by OTLP, if wanted."""
 
 import asyncio
 import logging
@@ -16,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from common import http_server
 from common.telemetry import metrics, registry
+from common.telemetry.metric_sender import sending_metrics
 from common.telemetry.metrics import Instruments
 
 _LOG = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ class AdminConnection(H11Protocol):
 
 @asynccontextmanager
 async def serving(service: str, settings: AdminSettings, *, more: Sequence[Instruments] = ()) -> AsyncIterator[None]:
-    """Measures the process, and serves its metrics if an address is set, until the block ends.
+    """Measures the process, serves its metrics if an address is set, and sends them if a collector is, in the block.
 
     Enter it before the work that it shows, so that the work can be watched while it drains. Raises `ConfigError` and
     `StartError` for an address that cannot be used.
@@ -104,15 +105,16 @@ async def serving(service: str, settings: AdminSettings, *, more: Sequence[Instr
     metrics.PROCESS.add_process()
     tasks = [asyncio.create_task(measure_loop_delay(), name="event-loop delay")]
     stop = asyncio.Event()
+    app = MetricsApp(metrics.PROCESS, *more)
     if opened is not None:
-        app = MetricsApp(metrics.PROCESS, *more)
         server = http_server.serve(
             app, opened, stop=stop, protocol=AdminConnection, drain_seconds=1, keep_alive_seconds=5
         )
         tasks.append(asyncio.create_task(server, name="admin port"))
         http_server.log_listening("admin.opened", opened)
     try:
-        yield
+        async with sending_metrics(service, app.collect):
+            yield
     finally:
         for task in tasks:
             task.cancel()

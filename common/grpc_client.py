@@ -13,7 +13,6 @@ from calotype.error_reasons import Reason
 
 from common.config import ConfigError
 from common.errors import ServiceError, from_rpc_error
-from common.grpc_meter import sent
 from common.grpc_spans import client_interceptors
 from common.grpc_tls import TlsSettings, channel_credentials
 
@@ -117,8 +116,7 @@ async def call(method: Callable[..., Awaitable[T]], request: Any, *, timeout: fl
     deadline = time.monotonic() + timeout
     for attempt in range(1, attempts + 1):
         try:
-            with sent(method):
-                return await method(request, timeout=max(deadline - time.monotonic(), 0.001))
+            return await method(request, timeout=max(deadline - time.monotonic(), 0.001))
         except grpc.aio.AioRpcError as error:
             failure = from_rpc_error(error)
             is_late = failure.status is grpc.StatusCode.DEADLINE_EXCEEDED and time.monotonic() > deadline + LATE_SECONDS

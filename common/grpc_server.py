@@ -23,7 +23,6 @@ from grpc_status import rpc_status
 from common.errors import ServiceError, to_status
 from common.grpc_access import OPEN, Authorizer, ServerSecurity
 from common.grpc_audit import AuditedCall
-from common.grpc_meter import measured
 from common.grpc_probes import Probes
 from common.grpc_spans import ServerSpan
 from common.health import Readiness
@@ -180,7 +179,7 @@ class _Interceptor(grpc.aio.ServerInterceptor):
 def _unary(inner: Any, method: str, parent: str | None, security: ServerSecurity) -> Any:
     async def handle(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         call = _audited(method, context, security)
-        with ServerSpan(method, parent).current() as span, measured(method, context):
+        with ServerSpan(method, parent).current() as span:
             try:
                 response = await inner(await _admitted(security.authorizer, call, context, span), context)
             except BaseException as error:

@@ -2,55 +2,70 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, Span, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from common.logs import event
 from common.telemetry import registry
 from common.telemetry.kinds import Attribute, SpanType
+from common.telemetry.otlp import LAST_SECONDS, TRACES_VARIABLES, is_sent, resource
+from common.telemetry.span_queue import QueueLimits, SpanQueue
 
 _LOG = logging.getLogger(__name__)
 _PROPAGATOR = TraceContextTextMapPropagator()
-_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 #: Exceptions that end work without a failure: it was given up.
 _INTERRUPTIONS = (asyncio.CancelledError, GeneratorExit)
 #: Values of attributes, as OpenTelemetry takes them. Those that are None or "" are left out.
 Attributes = Mapping[Attribute, str | int | float | bool | None]
 
 
+#: Opens spans; without a provider, those that only carry the context on.
+_tracer = trace.get_tracer("calotype")
+
+
 @contextmanager
 def tracing(service: str) -> Iterator[TracerProvider]:
-    """Sets up the process's tracer; exports spans only when the environment names an OTLP endpoint.
+    """Sets up the process's tracer; sends spans only when the environment names an OTLP endpoint.
 
-    Leaving the context exports the queued spans, for up to two seconds.
+    Leaving the context sends the queued spans, for up to `LAST_SECONDS`, and drops the rest.
     """
-    provider = TracerProvider(resource=Resource.create({"service.name": f"calotype-{service}"}), shutdown_on_exit=False)
-    if any(os.environ.get(name) for name in _ENDPOINTS):
-        _export(provider)
+    provider = TracerProvider(resource=resource(service), shutdown_on_exit=False)
+    queue = _queue() if is_sent(TRACES_VARIABLES) else None
+    if queue is not None:
+        provider.add_span_processor(queue)
     trace.set_tracer_provider(provider)
     try:
-        yield provider
+        with using(provider):
+            yield provider
     finally:
-        provider.force_flush(timeout_millis=2000)
-        provider.shutdown()
+        if queue is not None:
+            queue.close(LAST_SECONDS)
 
 
-def _export(provider: TracerProvider) -> None:
+@contextmanager
+def using(provider: TracerProvider) -> Iterator[None]:
+    """Has this module open its spans with a provider in the block; asking for a tracer at each span would cost more."""
+    global _tracer
+    before, _tracer = _tracer, provider.get_tracer("calotype")
     try:
-        exporter = OTLPSpanExporter(timeout=2)
-        provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
+        yield
+    finally:
+        _tracer = before
+
+
+def _queue() -> SpanQueue | None:
+    try:
+        return SpanQueue(OTLPSpanExporter(timeout=LAST_SECONDS), QueueLimits.of())
     except Exception as error:  # noqa: BLE001 - whatever the library raises for a wrong variable must stop no service
         event(_LOG, logging.ERROR, "tracing.not_exported", reason=str(error))
+    return None
 
 
 def traceparent() -> str | None:
@@ -94,30 +109,40 @@ def span(
     `interruptions` and the cancellation of the task only mark the span as interrupted. With `judges_itself`, the code
     inside sets the status.
     """
-    with trace.get_tracer("calotype").start_as_current_span(
-        span_type.title(attributes or {}),
-        context=context_from(parent) if parent else None,
+    context = context_from(parent) if parent else None
+    current = open_span(span_type, attributes or {}, context=context, links=links)
+    token = attach(trace.set_span_in_context(current))
+    try:
+        yield current
+    except BaseException as error:
+        if not judges_itself:
+            _note(current, error, interruptions)
+        raise
+    finally:
+        detach(token)
+        current.end()
+
+
+def open_span(
+    span_type: SpanType,
+    attributes: Attributes,
+    *,
+    context: Context | None = None,
+    links: Sequence[Link] = (),
+    began_ns: int | None = None,
+) -> Span:
+    """Opens a span that does not become the current one; the caller must end it.
+
+    It is a child of the span of `context`; None stands for the current context. `began_ns` is the time of its
+    beginning in nanoseconds since 1970; None stands for now.
+    """
+    return _tracer.start_span(
+        span_type.title(attributes),
+        context=context,
         kind=span_type.kind,
         attributes=_present(attributes),
         links=links,
-        record_exception=False,
-        set_status_on_exception=False,
-    ) as current:
-        try:
-            yield current
-        except BaseException as error:
-            if not judges_itself:
-                _note(current, error, interruptions)
-            raise
-
-
-def open_span(span_type: SpanType, attributes: Attributes, *, context: Context | None = None) -> Span:
-    """Opens a span that does not become the current one; the caller must end it.
-
-    It is a child of the span of `context`; None stands for the current context.
-    """
-    return trace.get_tracer("calotype").start_span(
-        span_type.title(attributes), context=context, kind=span_type.kind, attributes=_present(attributes)
+        start_time=began_ns,
     )
 
 

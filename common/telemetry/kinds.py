@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, cast
 
 from opentelemetry.trace import SpanKind
@@ -56,11 +57,18 @@ class SpanType:
 
     def title(self, attributes: "Mapping[Attribute, Any]") -> str:
         """Returns the name of a span with these attributes; parts without a value are left out."""
-        if "{" not in self.name:
+        if self._attributes_in_name is None:
             return self.name
-        return " ".join(
-            _PART.sub(lambda part: str(attributes.get(cast("Attribute", part[1])) or ""), self.name).split()
-        )
+        values = (attributes.get(name) if name else text for text, name in self._attributes_in_name)
+        return " ".join(str(value) for value in values if value)
+
+    @cached_property
+    def _attributes_in_name(self) -> "tuple[tuple[str, Attribute | None], ...] | None":
+        """The words of the name, each with the attribute whose value stands for it; None for a name that is fixed."""
+        if "{" not in self.name:
+            return None
+        words = ((word, _PART.fullmatch(word)) for word in self.name.split())
+        return tuple((word, cast("Attribute", found[1]) if found else None) for word, found in words)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -97,6 +97,18 @@ GEN_AI_COUNT: Final = Attribute(
     "gen_ai.request.choice.count", "Images that the call is to make; left out for one.", type="int", convention="gen_ai"
 )
 GEN_AI_SEED: Final = Attribute("gen_ai.request.seed", "Seed of the first image.", type="int", convention="gen_ai")
+GEN_AI_INPUT_TOKENS: Final = Attribute(
+    "gen_ai.usage.input_tokens",
+    "Tokens of the prompt and the input images, if the provider counts them.",
+    type="int",
+    convention="gen_ai",
+)
+GEN_AI_OUTPUT_TOKENS: Final = Attribute(
+    "gen_ai.usage.output_tokens",
+    "Tokens of the generated images and text, if the provider counts them.",
+    type="int",
+    convention="gen_ai",
+)
 GEN_AI_INPUT: Final = Attribute(
     "gen_ai.input.messages",
     "The prompt, as JSON; only with `CALOTYPE_TRACE_PROMPTS`.",
@@ -196,7 +208,8 @@ PROVIDER_CALL: Final = SpanType(
     attributes=(
         *(GEN_AI_OPERATION, GEN_AI_PROVIDER, GEN_AI_MODEL, GEN_AI_OUTPUT, GEN_AI_COUNT, GEN_AI_SEED),
         *(GEN_AI_RESPONSE_ID, GEN_AI_INPUT, JOB_ID, CALL_ID, CALL_PHASE, CALL_COST_MICROS, IMAGE_SIZE),
-        *(IMAGE_QUALITY, ERROR_TYPE, INTERRUPTED),
+        *(IMAGE_QUALITY, ERROR_TYPE, INTERRUPTED, SERVER_ADDRESS, SERVER_PORT, GEN_AI_INPUT_TOKENS),
+        GEN_AI_OUTPUT_TOKENS,
     ),
 )
 STAGE_IMAGE: Final = SpanType(
@@ -272,6 +285,44 @@ SCRAPE_SECONDS: Final = Metric(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25),
 )
 
+TELEMETRY_REQUESTS: Final = Metric(
+    name="calotype_telemetry_requests_total",
+    meaning="Requests in which this process sent telemetry to the OTLP collector.",
+    kind="counter",
+    unit="{request}",
+    services=ALL_SERVICES,
+    labels=(
+        Attribute("signal", "Kind of telemetry.", values=("traces", "metrics")),
+        Attribute(
+            "outcome", "`failed`: an error, or no response in time; nothing is sent again.", values=("sent", "failed")
+        ),
+    ),
+)
+TELEMETRY_SPANS: Final = Metric(
+    name="calotype_telemetry_spans_total",
+    meaning="Spans that were to be sent to the OTLP collector.",
+    kind="counter",
+    unit="{span}",
+    services=ALL_SERVICES,
+    labels=(
+        Attribute(
+            "outcome",
+            (
+                "Lost are all but `sent`: `failed` with their request, `queue_full` while too many waited, `stopped`"
+                " with the process."
+            ),
+            values=("sent", "failed", "queue_full", "stopped"),
+        ),
+    ),
+)
+TELEMETRY_WAITING_SPANS: Final = Metric(
+    name="calotype_telemetry_waiting_spans",
+    meaning="Spans that wait to be sent.",
+    kind="gauge",
+    unit="{span}",
+    services=ALL_SERVICES,
+)
+
 LOOP: Final = Attribute("loop", "Name of the loop, as in its log events.")
 LOOP_OUTCOME: Final = Attribute(
     "outcome",
@@ -312,7 +363,7 @@ RPC_SERVER_SECONDS: Final = Metric(
 )
 RPC_CLIENT_SECONDS: Final = Metric(
     name="calotype_rpc_client_duration_seconds",
-    meaning="Seconds of gRPC calls of this process, each try counted; without streams.",
+    meaning="Seconds of gRPC calls of this process, each try counted; without streams, health and reflection.",
     kind="histogram",
     unit="s",
     services=("gateway", "generator", "uploader", "notifier"),

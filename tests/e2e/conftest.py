@@ -122,6 +122,8 @@ def stack(server_folder: Path, spans: Collector, books: Books, closed_port: int)
         "PAID_API_KEY": KEY,
         "WRONG_API_KEY": "wrong",
         "OTEL_EXPORTER_OTLP_ENDPOINT": spans.url,
+        "OTEL_BSP_SCHEDULE_DELAY": "500",
+        "OTEL_METRIC_EXPORT_INTERVAL": "5000",
         # Receivers of tests are on this machine.
         "CALOTYPE_WEBHOOK_ALLOW_PRIVATE": "true",
     }

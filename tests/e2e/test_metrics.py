@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from cli.stack.state import StackState
 from common.telemetry.metrics import DECLARED
 from tests.support.patience import PATIENCE
+from tests.support.servers.otlp_collector import Collector
 from tests.support.stacks.stack_clients import Client
 
 SERVICES = ("gateway", "job", "generator", "uploader", "notifier")
@@ -74,3 +75,22 @@ def test_a_job_is_seen_in_every_service_and_its_tenant_in_none(stack: StackState
             for value in sample.labels.values()
         }
         assert not [value for value in values if value == "default" or job["id"] in value]
+
+
+def test_metrics_are_sent_by_otlp_as_they_are_declared(stack: StackState, client: Client, spans: Collector) -> None:
+    job = client.follow(client.submit("a lighthouse at noon", size="128x128")["id"])
+    assert job["status"] == "completed"
+    for service, name, labels in (
+        ("gateway", "calotype_http_request_duration_seconds", {"route": "/v1/jobs", "status": "202"}),
+        ("job", "calotype_job_transitions_total", {"transition": "job.completed"}),
+        ("generator", "calotype_provider_call_duration_seconds", {"outcome": "succeeded"}),
+        ("uploader", "calotype_upload_duration_seconds", {"outcome": "stored"}),
+        ("notifier", "calotype_loop_runs_total", {"loop": "delivery_lag"}),
+    ):
+        assert spans.metrics.wait_for(service, name, labels, seconds=PATIENCE) > 0, service
+        declared = {name for name, metric in DECLARED.items() if service in metric.services}
+        # A metric without a series is not sent.
+        assert spans.metrics.names(service) >= {name for name in declared if not DECLARED[name].labels}
+        assert spans.metrics.wait_for(service, "process_resident_memory_bytes", {}, seconds=PATIENCE) > 0
+    assert spans.metrics.exemplars
+    assert spans.violations == []

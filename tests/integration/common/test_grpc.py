@@ -2,24 +2,25 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, aclosing, suppress
 from typing import Any
 
 import grpc
 import pytest
 from calotype.error_reasons import Reason
-from calotype.job.v1 import job_service_pb2, job_service_pb2_grpc
+from calotype.job.v1 import job_service_pb2, job_service_pb2_grpc, worker_service_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from common import tracing
 from common.errors import FieldViolation, ServiceError
 from common.grpc_client import call, channel, open_stream, read_stream, stream
 from common.grpc_server import LIVE, GrpcService, serve
+from common.grpc_spans import PERIODIC_CALLS
 from common.health import Readiness
 from common.telemetry import metrics, registry
 from common.tracing import span
@@ -60,6 +61,11 @@ class Service(job_service_pb2_grpc.JobServiceServicer):
                 await asyncio.Event().wait()
         return job_service_pb2.GetJobResponse()
 
+    async def ListFinalEvents(self, request: Any, context: Any) -> Any:
+        if request.page_token == "broken":
+            raise RuntimeError("secret of the house")
+        return job_service_pb2.ListFinalEventsResponse()
+
     async def WatchJob(self, request: Any, context: Any) -> AsyncIterator[Any]:
         match request.tenant:
             case "refused":
@@ -96,13 +102,13 @@ class Spans(InMemorySpanExporter):
 
 
 @pytest.fixture
-def spans(monkeypatch: pytest.MonkeyPatch) -> Spans:
+def spans() -> Iterator[Spans]:
     """Spans of this test alone."""
     exporter = Spans()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(trace, "get_tracer", lambda name: provider.get_tracer(name))
-    return exporter
+    with tracing.using(provider):
+        yield exporter
 
 
 @pytest.fixture
@@ -258,6 +264,50 @@ async def test_the_trace_goes_from_client_to_server(spans: Spans, stub: Any) -> 
         caller.context.span_id,
     ]
     assert server.context.trace_id == caller.context.trace_id
+
+
+async def poll(stub: Any, page_token: str) -> Any:
+    """Makes a call that services repeat all the time."""
+    return await call(
+        stub.ListFinalEvents, job_service_pb2.ListFinalEventsRequest(page_token=page_token), timeout=PATIENCE
+    )
+
+
+async def test_a_periodic_call_has_a_span_only_if_it_fails(spans: Spans, stub: Any) -> None:
+    await poll(stub, "")
+    assert spans.get_finished_spans() == ()
+
+    before = time.time_ns()
+    with pytest.raises(ServiceError):
+        await poll(stub, "broken")
+    server = await spans.of_server()
+    [client] = [one for one in spans.get_finished_spans() if one is not server]
+
+    for found in (server, client):
+        assert found.name == "calotype.job.v1.JobService/ListFinalEvents"
+        assert (found.status.status_code, found.status.description) == (StatusCode.ERROR, "INTERNAL")
+        assert before <= (found.start_time or 0) < (found.end_time or 0)
+
+
+async def test_a_periodic_call_within_a_trace_has_spans(spans: Spans, stub: Any) -> None:
+    with span(registry.GENERATE):
+        await poll(stub, "")
+    server = await spans.of_server()
+
+    assert {one.kind for one in spans.get_finished_spans()} == {SpanKind.SERVER, SpanKind.CLIENT, SpanKind.INTERNAL}
+    assert server.name in PERIODIC_CALLS
+
+
+def test_periodic_calls_are_methods_of_the_contract() -> None:
+    services = (job_service_pb2, worker_service_pb2, health_pb2)
+    methods = {
+        f"{service.full_name}/{method.name}"
+        for module in services
+        for service in module.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+    }
+
+    assert methods >= PERIODIC_CALLS
 
 
 @pytest.mark.slow

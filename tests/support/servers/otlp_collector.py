@@ -1,4 +1,4 @@
-"""An OTLP collector that keeps the spans it is sent, and refuses those that the registry does not declare."""
+"""An OTLP collector that keeps spans and metrics, and refuses spans that the registry does not declare."""
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.trace import SpanKind, StatusCode
 
 from common.telemetry import registry
 from common.telemetry.kinds import Attribute, SpanType
+from tests.support.servers.otlp_metrics import MetricCollector
 
 SPAN_TYPES = tuple(value for value in vars(registry).values() if isinstance(value, SpanType))
 #: Python's type of each type of attribute.
@@ -50,6 +52,8 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
         self.url = ""
         #: What is not in the registry.
         self.violations: list[str] = []
+        #: The metrics that came.
+        self.metrics = MetricCollector(self.violations)
 
     def Export(self, request: Any, context: Any) -> Any:
         """Stores spans; refuses a request with one that is not declared."""
@@ -143,6 +147,7 @@ def collector() -> Iterator[Collector]:
     servicer = Collector()
     server = grpc.server(ThreadPoolExecutor(2))
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(servicer, server)
+    metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(servicer.metrics, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     servicer.url = f"http://127.0.0.1:{port}"

@@ -1,16 +1,13 @@
 """Spans tell how their work ended, and a collector that is away, slow or wrong harms nothing."""
 
 import asyncio
-import socket
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
 import pytest
 from opentelemetry import trace
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -19,22 +16,21 @@ from opentelemetry.trace import StatusCode
 from common import tracing
 from common.errors import ServiceError
 from common.telemetry import registry
-from tests.support.patience import PATIENCE
 from tests.support.servers.otlp_collector import Collector, collector
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-#: Seconds in which a process that has lost its collector must have ended.
-AT_MOST = 10.0
+#: Seconds in which a process that has lost its collector must have ended, and what a busy machine adds.
+AT_MOST, SPARE = 5.0, 20.0
 
 
 @pytest.fixture
-def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+def spans() -> Iterator[InMemorySpanExporter]:
     """Spans of this test alone."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(trace, "get_tracer", lambda name: provider.get_tracer(name))
-    return exporter
+    with tracing.using(provider):
+        yield exporter
 
 
 @pytest.fixture
@@ -45,10 +41,8 @@ def otlp() -> Iterator[Collector]:
 
 @pytest.fixture
 def own_provider(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets each `tracing` of the test set the process's provider, which goes only once."""
-    current: list[Any] = []
-    monkeypatch.setattr(trace, "set_tracer_provider", current.append)
-    monkeypatch.setattr(trace, "get_tracer", lambda name: current[-1].get_tracer(name))
+    """Keeps the process's provider as it is: it can be set only once."""
+    monkeypatch.setattr(trace, "set_tracer_provider", lambda provider: None)
 
 
 def ended(spans: InMemorySpanExporter, error: BaseException, **options: Any) -> ReadableSpan:
@@ -146,42 +140,14 @@ def test_the_environment_configures_sampling(
     assert len(otlp.of_trace(PARENT.split("-")[1])) == sent
 
 
-class _Hanging(trace_service_pb2_grpc.TraceServiceServicer):
-    """Takes spans and does not answer."""
-
-    def Export(self, request: Any, context: Any) -> Any:
-        """Waits until the caller has gone."""
-        while context.is_active():
-            time.sleep(0.05)
-
-
-@pytest.fixture
-def slow() -> Iterator[str]:
-    """The URL of a collector that answers nothing."""
-    server = grpc.server(ThreadPoolExecutor(2))
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(_Hanging(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield f"http://127.0.0.1:{port}"
-    server.stop(0).wait()
-
-
-@pytest.fixture
-def away() -> Iterator[str]:
-    """A URL at which nobody listens, and nobody else may."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{held.getsockname()[1]}"
-
-
 @pytest.mark.usefixtures("own_provider")
 @pytest.mark.parametrize(
-    "kind", ["slow", "away", "http://", "nonsense", "http://[::1", "ftp://127.0.0.1:1", "http://a:b"]
+    "kind", ["slow", "away", "refusing", "http://", "nonsense", "http://[::1", "ftp://127.0.0.1:1", "http://a:b"]
 )
 def test_a_collector_that_is_slow_away_or_wrong_holds_nothing_up(
     kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = request.getfixturevalue(kind) if kind in ("slow", "away") else kind
+    url = request.getfixturevalue(kind) if kind in ("slow", "away", "refusing") else kind
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
     longest, began = 0.0, time.monotonic()
     with tracing.tracing("generator"):
@@ -193,4 +159,4 @@ def test_a_collector_that_is_slow_away_or_wrong_holds_nothing_up(
             longest = max(longest, time.thread_time() - before)
 
     assert longest < 1.0
-    assert time.monotonic() - began < AT_MOST + PATIENCE
+    assert time.monotonic() - began < AT_MOST + SPARE
