@@ -15,6 +15,7 @@ from gateway.http.middleware import RequestMiddleware, instance_of, request_id_o
 from gateway.problems.problem import Problem, Violation, invalid
 from gateway.routes import (
     admin,
+    admin_bulk_actions,
     admin_jobs,
     admin_pauses,
     catalogue,
@@ -54,6 +55,7 @@ _RESOURCES = (
     openai_models,
     admin,
     admin_jobs,
+    admin_bulk_actions,
     admin_pauses,
     health,
     pages,

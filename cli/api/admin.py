@@ -1,4 +1,4 @@
-"""`calotype admin`: jobs of all tenants, and pauses, for operators."""
+"""`calotype admin`: jobs of all tenants, bulk actions and pauses, for operators."""
 
 import json
 from typing import Any
@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import click
 
+from cli.api.admin_bulk import bulk, cancel_jobs, retry_jobs
 from cli.api.admin_job import admin_job
 from cli.api.client import ConnectionOptions, GatewayApi, connection_options
 from cli.api.job_filters import filter_options
@@ -21,10 +22,11 @@ MAX_CALLS = 20
 
 @click.group()
 def admin() -> None:
-    """Find jobs of all tenants; pause what is claimed."""
+    """Act on jobs of all tenants; pause what is claimed."""
 
 
-admin.add_command(admin_job)
+for command in (admin_job, cancel_jobs, retry_jobs, bulk):
+    admin.add_command(command)
 
 
 @admin.command("jobs")

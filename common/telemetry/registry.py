@@ -183,7 +183,8 @@ PROCESS_MESSAGE: Final = SpanType(
 )
 USER_ACTION: Final = SpanType(
     name="{calotype.job.transition}",
-    meaning="A user retries or cancels the job; it links to the request, which has a trace of its own.",
+    meaning="A user retries or cancels the job; it links to the request, which has a trace of its own. "
+    "Without a link: a bulk action of an operator does.",
     services=("job",),
     attributes=(JOB_ID, TRANSITION),
 )

@@ -624,6 +624,90 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/admin/bulk-actions:preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Count the jobs of a bulk action
+         * @description Returns how many jobs the bulk action would look at now, and changes nothing.
+         */
+        post: operations["previewBulkAction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/bulk-actions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List bulk actions, newest first
+         * @description Returns the 50 newest bulk actions.
+         */
+        get: operations["listBulkActions"];
+        put?: never;
+        /**
+         * Cancel or retry every job of a filter
+         * @description Starts a bulk action, which works on the server, and also after a restart. Each job gets what a user's own cancel or retry would do, once; jobs that are created after the request are not touched. Quotas of tenants do not apply; budgets do.
+         */
+        post: operations["createBulkAction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/bulk-actions/{bulk_action_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get a bulk action
+         * @description Returns a bulk action with its progress.
+         */
+        get: operations["getBulkAction"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/bulk-actions/{bulk_action_id}:cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop a bulk action
+         * @description After the response no further job is touched; what was done stays. One that is over stays as it is.
+         */
+        post: operations["cancelBulkAction"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/admin/pauses": {
         parameters: {
             query?: never;
@@ -1042,6 +1126,196 @@ export interface components {
          */
         Background: "transparent" | "opaque" | "auto";
         /**
+         * BulkActionList
+         * @description The newest bulk actions.
+         */
+        BulkActionList: {
+            /**
+             * Bulk Actions
+             * @description Bulk actions, newest first, at most 50.
+             */
+            bulk_actions: components["schemas"]["BulkActionView"][];
+        };
+        /**
+         * BulkActionName
+         * @description What a bulk action does with each job.
+         *
+         *     - `cancel`: cancels jobs that are not final
+         *     - `retry`: retries failed jobs
+         * @enum {string}
+         */
+        BulkActionName: "cancel" | "retry";
+        /**
+         * BulkActionStatus
+         * @description How far a bulk action is.
+         *
+         *     - `running`: it has jobs to look at
+         *     - `finished`: it has seen every job (final)
+         *     - `canceled`: an operator stopped it; what it did stays (final)
+         * @enum {string}
+         */
+        BulkActionStatus: "running" | "finished" | "canceled";
+        /**
+         * BulkActionView
+         * @description A bulk action and its progress.
+         */
+        BulkActionView: {
+            /**
+             * Id
+             * @description Id of the bulk action, `bulk_...`.
+             */
+            id: string;
+            /** @description What it does with each job. */
+            action: components["schemas"]["BulkActionName"];
+            /** @description Jobs that it does it with. */
+            filter: components["schemas"]["BulkFilterView"];
+            /** @description `retry`: images whose paid call has an unknown outcome may be paid for again. */
+            on_ambiguous: components["schemas"]["OnAmbiguous"];
+            /**
+             * Requested By
+             * @description Who requested it: tenant and key of the operator.
+             */
+            requested_by: string;
+            /** @description How far it is. */
+            status: components["schemas"]["BulkActionStatus"];
+            /**
+             * Matched
+             * @description Jobs that matched at the time of the request; at most 10,000 are counted.
+             */
+            matched: number;
+            /**
+             * Is Matched Exact
+             * @description False if there may have been more; the action works on all of them.
+             */
+            is_matched_exact: boolean;
+            /**
+             * Done
+             * @description Jobs that were canceled or retried.
+             */
+            done: number;
+            /**
+             * Skipped
+             * @description Jobs that somebody else had changed, so that the action did not apply any more.
+             */
+            skipped: number;
+            /**
+             * Refused
+             * @description Jobs that could not be changed; `refusals` says why.
+             */
+            refused: number;
+            /**
+             * Refusals
+             * @description Refused jobs by reason.
+             */
+            refusals: components["schemas"]["BulkRefusalView"][];
+            /**
+             * Created At
+             * Format: date-time
+             * @description Time of the request.
+             */
+            created_at: string;
+            /**
+             * Finished At
+             * @description When it finished or was canceled; null while it is running.
+             */
+            finished_at: string | null;
+        };
+        /**
+         * BulkFilterView
+         * @description The filter of a bulk action; null where none was given.
+         */
+        BulkFilterView: {
+            /**
+             * Tenant
+             * @description Jobs of this tenant.
+             */
+            tenant: string | null;
+            /**
+             * Status
+             * @description Jobs in any of these states; empty: every state that the action applies to.
+             */
+            status: components["schemas"]["JobStatus"][];
+            /**
+             * Id
+             * @description The job with this id.
+             */
+            id: string | null;
+            /**
+             * Operation Id
+             * @description The job of this id of a provider's operation.
+             */
+            operation_id: string | null;
+            /**
+             * End User
+             * @description Jobs of this `end_user`.
+             */
+            end_user: string | null;
+            /**
+             * Reason
+             * @description Jobs that failed for this reason.
+             */
+            reason: string | null;
+            /** @description Jobs that failed with this class of failure. */
+            code: components["schemas"]["Code"] | null;
+            /**
+             * Provider
+             * @description Jobs that are routed to this provider.
+             */
+            provider: string | null;
+            /**
+             * Created After
+             * @description Jobs accepted after this time.
+             */
+            created_after: string | null;
+            /**
+             * Created Before
+             * @description Jobs accepted before this time.
+             */
+            created_before: string | null;
+        };
+        /**
+         * BulkPreviewView
+         * @description Jobs that a bulk action would look at now.
+         */
+        BulkPreviewView: {
+            /**
+             * Matched
+             * @description Number of jobs; at most 10,000 are counted.
+             */
+            matched: number;
+            /**
+             * Is Matched Exact
+             * @description False if there may be more.
+             */
+            is_matched_exact: boolean;
+            /**
+             * Job Ids
+             * @description Ids of the newest of them, at most 10.
+             */
+            job_ids: string[];
+        };
+        /**
+         * BulkRefusalView
+         * @description Jobs that were refused for one reason.
+         */
+        BulkRefusalView: {
+            /**
+             * Reason
+             * @description Reason from the catalogue in docs/errors.md, such as `CONSENT_REQUIRED` or `BUDGET_EXHAUSTED`.
+             */
+            reason: string;
+            /**
+             * Count
+             * @description Number of jobs.
+             */
+            count: number;
+            /**
+             * Job Id
+             * @description Id of the first of them.
+             */
+            job_id: string;
+        };
+        /**
          * CallPhase
          * @description State of a provider call.
          *
@@ -1303,6 +1577,25 @@ export interface components {
              * @description False while the cost of any call is unknown, in which case the sum may still grow.
              */
             complete: boolean;
+        };
+        /**
+         * CreateBulkAction
+         * @description What to do with which jobs.
+         */
+        CreateBulkAction: {
+            /** @description What to do with each job. */
+            action: components["schemas"]["BulkActionName"];
+            /**
+             * @description Jobs to do it with; at least one filter is needed. `status`, if given, must be states that the action applies to.
+             *
+             *     Jobs that are created after the request are not touched.
+             */
+            filter: components["schemas"]["JobFilters"];
+            /**
+             * @description `retry` consents to pay again for images whose paid call has an unknown outcome; for retries only.
+             * @default fail
+             */
+            on_ambiguous?: components["schemas"]["OnAmbiguous"];
         };
         /**
          * CreateClientToken
@@ -2369,6 +2662,72 @@ export interface components {
              * @description When it was made.
              */
             occurred_at: string;
+        };
+        /**
+         * JobFilters
+         * @description Filters of jobs of all tenants; a job must match each one that is given.
+         */
+        JobFilters: {
+            /**
+             * Tenant
+             * @description Jobs of this tenant.
+             * @default
+             */
+            tenant?: string;
+            /**
+             * Status
+             * @description Jobs in any of these states.
+             * @default []
+             */
+            status?: components["schemas"]["JobStatus"][];
+            /**
+             * Id
+             * @description The job with this id; the whole id.
+             * @default
+             */
+            id?: string;
+            /**
+             * Operation Id
+             * @description The job of this id of a provider's operation; the whole id.
+             * @default
+             */
+            operation_id?: string;
+            /**
+             * End User
+             * @description Jobs of this `end_user`.
+             * @default
+             */
+            end_user?: string;
+            /**
+             * Reason
+             * @description Jobs that failed for this reason, such as `PROVIDER_AUTH`; `status` must be left out or include `failed`.
+             * @default
+             */
+            reason?: string;
+            /**
+             * Code
+             * @description Jobs that failed with this class of failure; `status` must be left out or include `failed`.
+             * @default null
+             */
+            code?: components["schemas"]["Code"] | null;
+            /**
+             * Provider
+             * @description Jobs that are routed to this provider.
+             * @default
+             */
+            provider?: string;
+            /**
+             * Created After
+             * @description Jobs accepted after this time (RFC 3339, such as `2026-01-31T12:00:00Z`; write `+` as `%2B` in a URL).
+             * @default null
+             */
+            created_after?: string | null;
+            /**
+             * Created Before
+             * @description Jobs accepted before this time (RFC 3339).
+             * @default null
+             */
+            created_before?: string | null;
         };
         /**
          * JobPage
@@ -4044,6 +4403,13 @@ export type AttemptError = components['schemas']['AttemptError'];
 export type AttemptList = components['schemas']['AttemptList'];
 export type AttemptView = components['schemas']['AttemptView'];
 export type Background = components['schemas']['Background'];
+export type BulkActionList = components['schemas']['BulkActionList'];
+export type BulkActionName = components['schemas']['BulkActionName'];
+export type BulkActionStatus = components['schemas']['BulkActionStatus'];
+export type BulkActionView = components['schemas']['BulkActionView'];
+export type BulkFilterView = components['schemas']['BulkFilterView'];
+export type BulkPreviewView = components['schemas']['BulkPreviewView'];
+export type BulkRefusalView = components['schemas']['BulkRefusalView'];
 export type CallPhase = components['schemas']['CallPhase'];
 export type CapabilitiesView = components['schemas']['CapabilitiesView'];
 export type ClientTokenView = components['schemas']['ClientTokenView'];
@@ -4052,6 +4418,7 @@ export type CompletedView = components['schemas']['CompletedView'];
 export type ConditionView = components['schemas']['ConditionView'];
 export type Consent = components['schemas']['Consent'];
 export type CostView = components['schemas']['CostView'];
+export type CreateBulkAction = components['schemas']['CreateBulkAction'];
 export type CreateClientToken = components['schemas']['CreateClientToken'];
 export type CreateJob = components['schemas']['CreateJob'];
 export type CreatePause = components['schemas']['CreatePause'];
@@ -4081,6 +4448,7 @@ export type InputImageView = components['schemas']['InputImageView'];
 export type JobCountsView = components['schemas']['JobCountsView'];
 export type JobDeliveriesView = components['schemas']['JobDeliveriesView'];
 export type JobEventView = components['schemas']['JobEventView'];
+export type JobFilters = components['schemas']['JobFilters'];
 export type JobPage = components['schemas']['JobPage'];
 export type JobStatus = components['schemas']['JobStatus'];
 export type JobSummaryView = components['schemas']['JobSummaryView'];
@@ -8388,6 +8756,588 @@ export interface operations {
             };
             /** @description The caller may not do this. A client token allows only its own job and actions. */
             403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A field is wrong; `errors` names each. */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
+    previewBulkAction: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateBulkAction"];
+            };
+        };
+        responses: {
+            /** @description The number of jobs. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BulkPreviewView"];
+                };
+            };
+            /** @description The request cannot be read. */
+            400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description There is no key or token, or it is unknown or has expired. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The media type of the body is not supported. */
+            415: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A field is wrong; `errors` names each. */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
+    listBulkActions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The newest bulk actions. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BulkActionList"];
+                };
+            };
+            /** @description There is no key or token, or it is unknown or has expired. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
+    createBulkAction: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes repetitions safe: the same key with the same body has the same result, another body is refused. 1 to 255 visible ASCII characters, quoted or not. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateBulkAction"];
+            };
+        };
+        responses: {
+            /** @description The bulk action; poll it for its progress. */
+            202: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BulkActionView"];
+                };
+            };
+            /** @description The request cannot be read. */
+            400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description There is no key or token, or it is unknown or has expired. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The media type of the body is not supported. */
+            415: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A field is wrong; `errors` names each. */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
+    getBulkAction: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the bulk action. */
+                bulk_action_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The bulk action. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BulkActionView"];
+                };
+            };
+            /** @description There is no key or token, or it is unknown or has expired. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description It does not exist, or belongs to another tenant. */
+            404: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A field is wrong; `errors` names each. */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
+    cancelBulkAction: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the bulk action. */
+                bulk_action_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The bulk action. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BulkActionView"];
+                };
+            };
+            /** @description There is no key or token, or it is unknown or has expired. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description It does not exist, or belongs to another tenant. */
+            404: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     RateLimit: components["headers"]["RateLimit"];

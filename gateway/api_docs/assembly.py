@@ -11,6 +11,7 @@ from gateway.api_docs import enums, examples
 from gateway.openai_images import examples as openai_examples
 from gateway.openai_images.schemas import CompletedView, ImageParameters, OpenAIErrorBody
 from gateway.problems.problem import MEDIA_TYPE
+from gateway.schemas.bulk_actions import CreateBulkAction
 from gateway.schemas.jobs import ProgressView
 from gateway.schemas.pauses import CreatePause
 from gateway.schemas.problems import ProblemView
@@ -57,6 +58,7 @@ HEADERS: dict[str, dict[str, Any]] = {
 _PARAMETERS = {
     "job_id": "Id of the job, `job_...`; at most 80 characters.",
     "letter_id": "Id of the dead letter.",
+    "bulk_action_id": "Id of the bulk action, `bulk_...`; at most 80 characters.",
     "webhook_id": "Id of the endpoint, `wh_...`; at most 80 characters. "
     "In the calls about deliveries, `callbacks` stands for the callback URLs of jobs.",
     "delivery_id": "Id of the delivery, `msg_...`; at most 80 characters.",
@@ -73,6 +75,7 @@ _MODELS: Any = [
     (UpdateWebhook, "validation"),
     (RotateSecret, "validation"),
     (CreatePause, "validation"),
+    (CreateBulkAction, "validation"),
     (RedeliverRange, "validation"),
     (ImageParameters, "validation"),
     (ProblemView, "serialization"),

@@ -9,6 +9,7 @@ from calotype.error_reasons import Code
 from gateway.api_docs import webhook_enums
 from gateway.openai_images.schemas import EventType, ResponseFormat
 from gateway.schemas.attempts import Consent, Phase
+from gateway.schemas.bulk_actions import BulkActionName, BulkActionStatus
 from gateway.schemas.catalogue import HealthStatus
 from gateway.schemas.client_tokens import TokenAction
 from gateway.schemas.health import ReadyStatus
@@ -191,6 +192,22 @@ _ENUMS: tuple[tuple[str, Any, str, Mapping[str, str]], ...] = (
             "provider": "a provider: no waiting job is sent to it",
             "tenant": "a tenant: none of its waiting jobs is claimed",
             "queue": "the queue: no waiting job is claimed",
+        },
+    ),
+    (
+        "BulkActionName",
+        BulkActionName,
+        "What a bulk action does with each job.",
+        {"cancel": "cancels jobs that are not final", "retry": "retries failed jobs"},
+    ),
+    (
+        "BulkActionStatus",
+        BulkActionStatus,
+        "How far a bulk action is.",
+        {
+            "running": "it has jobs to look at",
+            "finished": "it has seen every job (final)",
+            "canceled": "an operator stopped it; what it did stays (final)",
         },
     ),
     (

@@ -242,9 +242,15 @@ CLIENT_TOKEN: dict[str, Any] = {
     "actions": ["read", "cancel"],
     "expires_at": "2026-01-31T13:00:00.000000Z",
 }
+BULK_ACTION_REQUEST: dict[str, Any] = {
+    "action": "retry",
+    "filter": {"tenant": "acme", "reason": Reason.PROVIDER_AUTH, "created_after": "2026-01-31T11:00:00Z"},
+    "on_ambiguous": "fail",
+}
 #: Request bodies by operation.
 BODIES: dict[str, dict[str, Any]] = {
     **{name: {"note": "their keys are replaced"} for name in ("pauseProvider", "pauseTenant", "pauseQueue")},
+    **dict.fromkeys(("createBulkAction", "previewBulkAction"), BULK_ACTION_REQUEST),
     "createJob": CREATE_JOB,
     "retryJob": RETRY_JOB,
     "createClientToken": CREATE_CLIENT_TOKEN,
@@ -335,6 +341,35 @@ PAUSE: dict[str, Any] = {
 }
 TENANT_PAUSE = PAUSE | {"kind": "tenant", "name": "acme"}
 QUEUE_PAUSE = PAUSE | {"kind": "queue", "name": None}
+BULK_PREVIEW: dict[str, Any] = {"matched": 412, "is_matched_exact": True, "job_ids": [_ID]}
+BULK_ACTION: dict[str, Any] = {
+    "id": "bulk_0193a6b0c1d27e6f8a9b0c1d2e3f4a5b",
+    "action": "retry",
+    "filter": {
+        "tenant": "acme",
+        "status": [],
+        "id": None,
+        "operation_id": None,
+        "end_user": None,
+        "reason": Reason.PROVIDER_AUTH,
+        "code": None,
+        "provider": None,
+        "created_after": "2026-01-31T11:00:00.000000Z",
+        "created_before": None,
+    },
+    "on_ambiguous": "fail",
+    "requested_by": "ops/key:1a2b3c4d",
+    "status": "running",
+    "matched": 412,
+    "is_matched_exact": True,
+    "done": 97,
+    "skipped": 2,
+    "refused": 1,
+    "refusals": [{"reason": Reason.CONSENT_REQUIRED, "count": 1, "job_id": _ID}],
+    "created_at": "2026-01-31T12:00:00.000000Z",
+    "finished_at": None,
+}
+CANCELED_BULK_ACTION = BULK_ACTION | {"status": "canceled", "finished_at": "2026-01-31T12:00:02.000000Z"}
 PROVIDER_USE: dict[str, Any] = {
     "providers": [
         {
@@ -383,6 +418,11 @@ RESPONSES: dict[tuple[str, str], Any] = {
     ("resumeProvider", "200"): {"resumed": True},
     ("resumeTenant", "200"): {"resumed": True},
     ("resumeQueue", "200"): {"resumed": False},
+    ("previewBulkAction", "200"): BULK_PREVIEW,
+    ("createBulkAction", "202"): BULK_ACTION,
+    ("listBulkActions", "200"): {"bulk_actions": [BULK_ACTION]},
+    ("getBulkAction", "200"): BULK_ACTION,
+    ("cancelBulkAction", "200"): CANCELED_BULK_ACTION,
     ("getAnyJob", "200"): ANY_JOB,
     ("listProviderUse", "200"): PROVIDER_USE,
     ("listSpend", "200"): SPEND,

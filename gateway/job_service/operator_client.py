@@ -4,8 +4,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import grpc
-from calotype.ops.v1 import dead_letter_service_pb2 as dead
+from calotype.ops.v1 import bulk_action_service_pb2 as bulk
 from calotype.ops.v1 import (
+    bulk_action_service_pb2_grpc,
     dead_letter_service_pb2_grpc,
     job_admin_service_pb2,
     job_admin_service_pb2_grpc,
@@ -14,6 +15,7 @@ from calotype.ops.v1 import (
     tenant_service_pb2,
     tenant_service_pb2_grpc,
 )
+from calotype.ops.v1 import dead_letter_service_pb2 as dead
 
 from common import grpc_client
 from common.errors import ServiceError
@@ -32,6 +34,7 @@ class OperatorClient:
         self._dead = dead_letter_service_pb2_grpc.DeadLetterServiceStub(channel)
         self._queue = queue_service_pb2_grpc.QueueServiceStub(channel)
         self._jobs = job_admin_service_pb2_grpc.JobAdminServiceStub(channel)
+        self._bulk = bulk_action_service_pb2_grpc.BulkActionServiceStub(channel)
         self._tenants = tenant_service_pb2_grpc.TenantServiceStub(channel)
 
     async def dead_letters(self, *, page_size: int, page_token: str, parked: bool) -> dead.ListDeadLettersResponse:
@@ -84,6 +87,32 @@ class OperatorClient:
         """Returns the pauses in effect, oldest first."""
         response = await self._call(self._jobs.ListPauses, job_admin_service_pb2.ListPausesRequest())
         return [*response.pauses]
+
+    async def preview_bulk_action(self, request: bulk.BulkActionRequest) -> bulk.PreviewBulkActionResponse:
+        """Counts the jobs of a bulk action, and changes nothing."""
+        return await self._call(self._bulk.PreviewBulkAction, bulk.PreviewBulkActionRequest(request=request))
+
+    async def create_bulk_action(
+        self, request: bulk.BulkActionRequest, *, principal: str, key: str
+    ) -> bulk.CreateBulkActionResponse:
+        """Starts a bulk action; repeating the call with the same key returns the same one."""
+        create = bulk.CreateBulkActionRequest(request=request, principal=principal, idempotency_key=key)
+        return await self._call(self._bulk.CreateBulkAction, create)
+
+    async def bulk_action(self, bulk_action_id: str) -> bulk.BulkAction:
+        """Returns a bulk action with its progress."""
+        response = await self._call(self._bulk.GetBulkAction, bulk.GetBulkActionRequest(id=bulk_action_id))
+        return response.bulk_action
+
+    async def bulk_actions(self) -> list[bulk.BulkAction]:
+        """Returns the newest bulk actions, newest first."""
+        response = await self._call(self._bulk.ListBulkActions, bulk.ListBulkActionsRequest())
+        return [*response.bulk_actions]
+
+    async def cancel_bulk_action(self, bulk_action_id: str) -> bulk.BulkAction:
+        """Stops a bulk action; repeating the call changes nothing."""
+        response = await self._call(self._bulk.CancelBulkAction, bulk.CancelBulkActionRequest(id=bulk_action_id))
+        return response.bulk_action
 
     async def set_tenant_limits(self, tenants: Sequence[tenant_service_pb2.TenantLimits]) -> None:
         """Replaces the stored limits of up to 1,000 tenants; repeating the call changes nothing."""

@@ -80,6 +80,13 @@ REQUIRED_ROLES: Mapping[str, Mapping[str, str | Collection[str] | None]] = {
         "Resume": OPERATOR,
         "ListPauses": OPERATOR,
     },
+    "calotype.ops.v1.BulkActionService": {
+        "PreviewBulkAction": OPERATOR,
+        "CreateBulkAction": OPERATOR,
+        "GetBulkAction": OPERATOR,
+        "ListBulkActions": OPERATOR,
+        "CancelBulkAction": OPERATOR,
+    },
     "calotype.ops.v1.TenantService": {"SetTenantLimits": OPERATOR, "ListSpend": OPERATOR},
 }
 #: The role that may delete and compare the objects of a bucket. An unspecified bucket means staging.
@@ -89,7 +96,7 @@ _ALL_TENANTS = frozenset({"/calotype.job.v1.JobService/ListFinalEvents", "/calot
 
 
 #: Prefixes of the names of methods that change nothing.
-_READ_PREFIXES = ("Get", "List", "Watch", "Take")
+_READ_PREFIXES = ("Get", "List", "Watch", "Take", "Preview")
 #: Methods that return a secret; the audit log records their calls, too.
 _SECRETS = frozenset({"GetSigningSecret"})
 

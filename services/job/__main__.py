@@ -21,12 +21,14 @@ from common.loops import run_every
 from common.postgres import Database
 from common.tracing import tracing
 from services.job.dead_letters import DeadLetters
+from services.job.grpc_api.bulk_action_service import BulkActionService
 from services.job.grpc_api.dead_letter_service import DeadLetterService
 from services.job.grpc_api.job_admin_service import JobAdminService
 from services.job.grpc_api.job_service import JobService
 from services.job.grpc_api.queue_service import QueueService
 from services.job.grpc_api.tenant_service import TenantService
 from services.job.grpc_api.worker_service import WorkerService
+from services.job.loops.bulk_actions import BulkActionRunner
 from services.job.loops.fact_consumer import FactConsumer
 from services.job.loops.gauges import SharedGauges
 from services.job.loops.job_watchers import Watchers
@@ -77,7 +79,9 @@ async def main(stop: asyncio.Event) -> None:
         operations, dead_letters = OperationsService("job", ready), DeadLetterService(DeadLetters(broker, database))
         queue = QueueService(database, public_base_url=settings.public_base_url)
         job_admin = JobAdminService(database, relay, public_base_url=settings.public_base_url)
-        for_operators = (operations, dead_letters, queue, job_admin, TenantService(database))
+        bulk_runner = BulkActionRunner(database, relay)
+        bulk = BulkActionService(database, bulk_runner)
+        for_operators = (operations, dead_letters, queue, job_admin, bulk, TenantService(database))
         for_clients = [service.grpc_service() for service in (clients, *for_operators)]
         listen = partial(serve, ready=ready, security=own_security)
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
@@ -95,6 +99,7 @@ async def main(stop: asyncio.Event) -> None:
             monitor,
             watchers,
             purger,
+            bulk_runner,
             own_security,
             CertificateExpiry(certificate_files(settings)),
         ):

@@ -33,7 +33,7 @@ from schemathesis.specs.openapi.schemas import OpenApiSchema  # noqa: F401
 
 from cli.stack.keys import write_private
 from cli.stack.state import StackState, read_state
-from tests.support.gateway.api_calls import CALLS, DELIVERY, WEBHOOK
+from tests.support.gateway.api_calls import BULK_ACTION, CALLS, DELIVERY, WEBHOOK
 from tests.support.patience import PATIENCE
 from tests.support.providers.paid_provider import KEY, Books, paid_provider, png
 from tests.support.stacks.frozen_servers import frozen
@@ -72,6 +72,7 @@ BEYOND_SCHEMA = frozenset(
         *("aspect_ratio", "output_format", "page_token", "provider", "provider_options", "quality"),
         *("background", "input_fidelity", "moderation", "output_compression", "response_format", "seed", "size"),
         *("before", "url"),
+        *("filter", "on_ambiguous"),
         *("code", "created_after", "created_before", "name", "reason"),
     )
 )
@@ -217,7 +218,7 @@ async def _bury(url: str) -> None:
 def _refusals_of_all(asking: Asking, operations: dict[str, APIOperation], job: str) -> None:
     """What every call answers to a stranger, to a client token for another action, and to a wrong body."""
     known = {"{job_id}": job, "{model}": "paid", "{letter_id}": "1"}
-    known |= {"{webhook_id}": WEBHOOK, "{delivery_id}": DELIVERY}
+    known |= {"{webhook_id}": WEBHOOK, "{delivery_id}": DELIVERY, "{bulk_action_id}": BULK_ACTION}
     for name, operation in operations.items():
         if not operation.path.startswith("/v1/"):
             continue
@@ -285,6 +286,16 @@ def _answers_about_webhooks(asking: Asking, operations: dict[str, APIOperation])
     asking.directed(operations["redeliverRange"], 202, path=f"{of_webhook}/redeliver", **ranged)
     asking.directed(operations["deleteWebhook"], 204, path=of_webhook)
     asking.directed(operations["createWebhook"], 404, json=wanted, headers=key)
+
+
+def _answers_about_bulk_actions(asking: Asking, operations: dict[str, APIOperation]) -> None:
+    wanted: dict[str, Any] = {"json": {"action": "cancel", "filter": {"tenant": "nobody"}}}
+    asking.directed(operations["previewBulkAction"], 200, **wanted)
+    made = asking.directed(operations["createBulkAction"], 202, **wanted).json()["id"]
+    asking.directed(operations["listBulkActions"], 200)
+    for name, path in (("getBulkAction", "{}"), ("cancelBulkAction", "{}:cancel")):
+        for status, bulk_action in ((200, made), (404, BULK_ACTION), (422, "b" * 81)):
+            asking.directed(operations[name], status, path=f"/v1/admin/bulk-actions/{path.format(bulk_action)}")
 
 
 def _rotate_signing_secret(asking: Asking, operation: APIOperation) -> None:
@@ -421,6 +432,7 @@ def test_every_operation_answers_as_its_document_says(quick: StackState, books: 
     end_pauses(quick.http, quick.operator_key)
     _answers_about_jobs(asking, operations)
     _answers_about_webhooks(asking, operations)
+    _answers_about_bulk_actions(asking, operations)
     _answers_with_pictures(asking, operations, books)
     _answers_of_outages(asking, operations, server_folder / "quick")
     assert asking.seen.total() >= AT_LEAST, asking.seen.total()

@@ -39,6 +39,7 @@ ALLOWED = {
     "calotype.ops.v1.OperationsService": frozenset({"operator"}),
     "calotype.ops.v1.DeadLetterService": frozenset({"operator"}),
     "calotype.ops.v1.QueueService": frozenset({"operator"}),
+    "calotype.ops.v1.BulkActionService": frozenset({"operator"}),
     "calotype.ops.v1.JobAdminService": frozenset({"operator"}),
     "calotype.ops.v1.TenantService": frozenset({"operator"}),
     "calotype.notifier.v1.WebhookService": CLIENTS,

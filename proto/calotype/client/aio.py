@@ -7,6 +7,7 @@ from typing import Any, Self, TypeVar
 import grpc
 
 from calotype.client import call_policy
+from calotype.client.aio_admin import AsyncAdminMethods
 from calotype.client.aio_webhooks import AsyncWebhookMethods
 from calotype.client.errors import JobNotFound, from_rpc_error
 from calotype.client.watch_state import STREAM_SECONDS, Update, WatchState
@@ -41,6 +42,8 @@ class AsyncJobClient(AsyncWebhookMethods):
         self._own_channels = [opened for opened, address in opened_for if opened is not None and opened is not address]
         self._identity = call_policy.RequestIdentity(tenant=tenant, token=token)
         self._stub = job_service_pb2_grpc.JobServiceStub(channel)
+        #: Calls of operators.
+        self.admin = AsyncAdminMethods(channel, self._call, by=tenant)
         self._webhooks = None if notifier is None else webhook_service_pb2_grpc.WebhookServiceStub(notifier)
 
     async def __aenter__(self) -> Self:

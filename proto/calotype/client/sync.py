@@ -8,6 +8,7 @@ import grpc
 
 from calotype.client import call_policy
 from calotype.client.errors import JobNotFound, from_rpc_error
+from calotype.client.sync_admin import AdminMethods
 from calotype.client.sync_webhooks import WebhookMethods
 from calotype.client.watch_state import STREAM_SECONDS, Update, WatchState
 from calotype.job.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
@@ -41,6 +42,8 @@ class JobClient(WebhookMethods):
         self._own_channels = [opened for opened, address in opened_for if opened is not None and opened is not address]
         self._identity = call_policy.RequestIdentity(tenant=tenant, token=token)
         self._stub = job_service_pb2_grpc.JobServiceStub(channel)
+        #: Calls of operators.
+        self.admin = AdminMethods(channel, self._call, by=tenant)
         self._webhooks = None if notifier is None else webhook_service_pb2_grpc.WebhookServiceStub(notifier)
 
     def __enter__(self) -> Self:

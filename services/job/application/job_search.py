@@ -9,11 +9,11 @@ from sqlalchemy import Connection
 from services.job.application.page_tokens import PAGE_TOKENS, PageTokens
 from services.job.application.queries import DEFAULT_PAGE, LARGEST_PAGE, MAX_STATES
 from services.job.domain.bounds import check, line
+from services.job.domain.job_filter import JobFilter
 from services.job.domain.jobs import Snapshot
 from services.job.domain.refusals import Violation
 from services.job.domain.states import State
 from services.job.store import job_search, job_writer, jobs, rows, secrets
-from services.job.store.job_search import JobFilter
 
 #: Characters of each filter that is one line of text.
 LONGEST = {

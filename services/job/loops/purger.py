@@ -14,7 +14,7 @@ from services.job.application import apply_facts, user_actions
 from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.facts import CallSettled
 from services.job.domain.timeouts import StageTimeouts
-from services.job.store import deletions, idempotency, pauses, retention, settlements, spending
+from services.job.store import bulk_actions, deletions, idempotency, pauses, retention, settlements, spending
 
 _LOG = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Purger:
         await run_every("purger", self.run_once, interval=INTERVAL_SECONDS, stop=stop)
 
     async def run_once(self) -> Mapping[str, int]:
-        """Purges once; returns counts of settled calls, deleted jobs, keys, tombstones, pauses and sums."""
+        """Purges once; returns counts of settled calls and of each kind of deleted rows."""
         waits = await self._database.run(deletions.oldest_waits)
         if waits > LONGEST_WAIT_SECONDS:
             event(_LOG, logging.ERROR, "deletions.delayed", seconds=round(waits))
@@ -56,6 +56,10 @@ class Purger:
                 lambda c: retention.forget_tombstones(c, seconds=self._key_retention, limit=BATCH)
             ),
             "pauses": await self._repeat(lambda c: pauses.forget(c, seconds=2 * self._limits.max_queued_seconds)),
+            "bulk_actions": await self._repeat(
+                # After their keys, which would otherwise name bulk actions that are gone.
+                lambda c: bulk_actions.forget(c, seconds=self._key_retention + 86_400, limit=BATCH)
+            ),
             "sums": await self._repeat(lambda c: spending.forget(c, limit=BATCH)),
         }
 

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
+from services.job.domain.job_filter import JobFilter
 from services.job.domain.states import FINAL, State
 
 #: Jobs of the walk that one search examines.
@@ -30,32 +31,6 @@ BRANCH = "(SELECT * FROM jobs WHERE {conditions} ORDER BY created_at DESC, id DE
 WALK = """
 SELECT * FROM ({branches}) AS candidate ORDER BY created_at DESC, id DESC
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobFilter:
-    """Filters of a search over all tenants, combined by AND; an empty one is ignored."""
-
-    #: Owner of the jobs.
-    tenant: str = ""
-    #: Any of these.
-    states: tuple[State, ...] = ()
-    #: `Job.id`, whole.
-    job_id: str = ""
-    #: Id that a provider gave to one of the job's calls, whole.
-    operation_id: str = ""
-    #: `Job.end_user`.
-    end_user: str = ""
-    #: A `Reason` value; only failed jobs match.
-    reason: str = ""
-    #: A `Code` value; only failed jobs match.
-    code: str = ""
-    #: `Job.provider`.
-    provider: str = ""
-    #: Exclusive lower bound.
-    created_after: datetime | None = None
-    #: Exclusive upper bound.
-    created_before: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

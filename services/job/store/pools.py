@@ -22,4 +22,4 @@ class Pool(StrEnum):
 
 POOLS: dict[str, int] = {Pool.CLAIMS: 2, Pool.LEASES: 2, Pool.READS: 2, Pool.LISTS: 2, Pool.WRITES: 3, Pool.INPUTS: 2}
 #: Connections of the pools, and one for each loop.
-CONNECTIONS = sum(POOLS.values()) + 6
+CONNECTIONS = sum(POOLS.values()) + 7

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+from calotype.job.v1 import job_pb2
 from click.testing import CliRunner, Result
 
 from cli.__main__ import main
@@ -31,9 +32,9 @@ async def calotype(operator: JobOperator) -> AsyncIterator[Run]:
         over_http(app, parts) as client,
     ):
 
-        async def run(*arguments: str) -> Result:
+        async def run(*arguments: str, answer: str = "") -> Result:
             command = ["admin", *arguments, "--url", str(client.base_url), "--api-key", "operator-key"]
-            return await asyncio.to_thread(CliRunner().invoke, main, command)
+            return await asyncio.to_thread(CliRunner().invoke, main, command, input=answer)
 
         yield run
 
@@ -80,3 +81,37 @@ async def test_what_is_paused_is_listed_and_resumed(calotype: Run, operator: Job
     assert (unknown.exit_code, "NOT_FOUND" in unknown.stderr) == (4, True)
     assert (await calotype("pause", "queue", "x")).exit_code == 2
     assert (await calotype("pause", "tenant")).exit_code == 2
+
+
+async def test_a_bulk_action_is_previewed_confirmed_and_followed(calotype: Run, operator: JobOperator) -> None:
+    retry = ("retry", "--tenant", "acme", "--reason", "PROVIDER_AUTH", "--created-after", "2026-01-31T12:00:00Z")
+    previewed = await calotype(*retry, "--preview")
+    assert (previewed.exit_code, previewed.stdout) == (0, "")
+    assert previewed.stderr.startswith("3 jobs match\n  job_1\n")
+    assert json.loads((await calotype(*retry, "--preview", "--json")).stdout)["matched"] == 3
+    declined = await calotype(*retry, answer="n\n")
+    assert (declined.exit_code != 0, "Retry 3 jobs?" in declined.stderr, operator.bulk) == (True, True, {})
+
+    done = await calotype(*retry, "--pay-again", answer="y\n")
+    [started] = operator.bulk.values()
+    assert (done.exit_code, done.stdout.splitlines()[0]) == (1, "finished: 2 of 3 done, 1 skipped, 1 refused")
+    assert "CONSENT_REQUIRED  1     job_1" in done.stdout
+    assert f"calotype admin bulk stop {started.id}" in done.stderr
+    assert (started.request.filter.tenant, started.request.on_ambiguous) == ("acme", job_pb2.ON_AMBIGUOUS_RETRY)
+
+
+async def test_bulk_actions_are_listed_and_stopped(calotype: Run, operator: JobOperator) -> None:
+    done = await calotype("cancel", "--status", "queued", "--yes", "--json")
+    assert json.loads(done.stdout)["status"] == "finished"
+    listed = await calotype("bulk", "list")
+    assert listed.stdout.splitlines()[1].startswith("bulk_0       cancel  finished")
+    assert json.loads((await calotype("bulk", "list", "--json")).stdout)["bulk_actions"][0]["id"] == "bulk_0"
+    assert (await calotype("bulk", "stop", "bulk_0")).stdout.startswith("canceled: ")
+    assert (await calotype("bulk", "follow", "bulk_0")).exit_code == 1
+    assert "NOT_FOUND" in (await calotype("bulk", "follow", "unknown")).stderr
+
+    operator.matched = 0
+    nothing = await calotype("cancel", "--tenant", "nobody")
+    assert (nothing.exit_code, nothing.stderr, len(operator.bulk)) == (0, "0 jobs match\n", 1)
+    everything = await calotype("cancel", "--yes")
+    assert (everything.exit_code, "Set at least one filter" in everything.stderr) == (4, True)

@@ -1,12 +1,13 @@
 """Actions after a commit, on a real database: they run once it is committed, and change nothing of its outcome."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from common.after_commit import after_commit
+from common.after_commit import after_commit, savepoint
 from common.postgres import Database
 
 DEADLOCK = "DO $$ BEGIN RAISE EXCEPTION 'deadlock' USING ERRCODE = '40P01'; END $$"
@@ -62,3 +63,20 @@ async def test_a_defect_in_one_reports_no_committed_transaction_as_failed(
     assert await database.run(work) == "result"
     assert seen == ["the next"]
     assert [record.message for record in caplog.records] == ["action.failed"]
+
+
+async def test_an_undone_part_takes_its_actions_with_it_and_leaves_the_others(database: Database) -> None:
+    seen: list[str] = []
+
+    def work(connection: Connection) -> int:
+        after_commit(connection, lambda: seen.append("before"))
+        with suppress(ZeroDivisionError), savepoint(connection):
+            connection.execute(text("CREATE TABLE undone (n integer)"))
+            after_commit(connection, lambda: seen.append("undone"))
+            _ = 1 / 0
+        with savepoint(connection):
+            after_commit(connection, lambda: seen.append("kept"))
+        return connection.execute(text("SELECT count(*) FROM pg_class WHERE relname = 'undone'")).scalar_one()
+
+    assert await database.run(work) == 0
+    assert seen == ["before", "kept"]

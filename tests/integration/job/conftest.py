@@ -28,7 +28,7 @@ from tests.support.servers import embedded_servers
 ROOTS = (
     "jobs", "provider_calls", "provider_call_images", "idempotency_keys", "tenant_load", "deletions", "providers",
     "breakers", "tenant_rates", "resends", "registrations", "sweeps", "tenant_turns", "lanes",
-    "tenant_limits", "tenant_spend", "pauses",
+    "tenant_limits", "tenant_spend", "pauses", "bulk_actions",
 )  # fmt: skip
 
 

@@ -10,6 +10,16 @@ from services.job.domain.refusals import Refusal
 from services.job.domain.requests import OnAmbiguous
 from tests.support.job_service.use_cases import JobUseCases, failed, generated, purchase_of, stored
 
+
+def bulk_action(**values: str) -> str:
+    """A statement that adds a bulk action with these columns, as SQL."""
+    row = {
+        "id": "'bulk_1'", "request": "'{}'", "requested_by": "'ops'", "state": "'running'", "matched": "0",
+        "is_exact": "true", "done": "0", "skipped": "0", "refused": "'{}'", "created_at": "now()", "due_at": "now()",
+    } | values  # fmt: skip
+    return f"INSERT INTO bulk_actions ({', '.join(row)}) VALUES ({', '.join(row.values())})"
+
+
 IMPOSSIBLE = {
     "a_state_is_one_of_seven": (
         "state = 'resting', generating_since = NULL,"
@@ -53,6 +63,9 @@ IMPOSSIBLE_ROWS = {
     "the_queue_has_no_name": (
         "INSERT INTO pauses (kind, name, note, paused_by, paused_at) VALUES ('queue', 'q', '', 'ops', now())"
     ),
+    "a_bulk_action_is_running_finished_or_canceled": bulk_action(state="'paused'", finished_at="now()"),
+    "a_running_bulk_action_has_no_end": bulk_action(finished_at="now()"),
+    "a_position_is_whole_or_absent": bulk_action(reached_id="'job_1'"),
     "a_call_is_in_one_of_eight_phases": "UPDATE provider_calls SET phase = 'perhaps'",
     "an_accepted_call_has_an_operation": "UPDATE provider_calls SET phase = 'accepted', settled_at = NULL",
     "an_open_call_is_not_settled": "UPDATE provider_calls SET settled_at = NULL",

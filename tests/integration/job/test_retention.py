@@ -57,7 +57,15 @@ async def test_an_old_job_is_deleted_and_its_key_says_so(desk: JobUseCases, purg
     job_id = completed(desk, key="k")
     age(desk, 91)
 
-    assert await purging.run_once() == {"calls": 0, "jobs": 1, "keys": 0, "tombstones": 0, "sums": 0, "pauses": 0}
+    assert await purging.run_once() == {
+        "calls": 0,
+        "jobs": 1,
+        "keys": 0,
+        "tombstones": 0,
+        "sums": 0,
+        "pauses": 0,
+        "bulk_actions": 0,
+    }
     with pytest.raises(Refusal) as gone:
         desk.create(key="k")
     assert gone.value.reason == "JOB_DELETED"
@@ -71,7 +79,15 @@ async def test_what_is_young_or_not_over_stays(desk: JobUseCases, purging: Purge
     waiting = desk.create().job.id
     age(desk, 89)
 
-    assert await purging.run_once() == {"calls": 0, "jobs": 0, "keys": 0, "tombstones": 0, "sums": 0, "pauses": 0}
+    assert await purging.run_once() == {
+        "calls": 0,
+        "jobs": 0,
+        "keys": 0,
+        "tombstones": 0,
+        "sums": 0,
+        "pauses": 0,
+        "bulk_actions": 0,
+    }
     assert desk.job(waiting).deleted_at is None
 
 
@@ -137,7 +153,15 @@ async def test_keys_and_tombstones_go_together_and_the_ledger_stays(desk: JobUse
     desk.sql("DELETE FROM outbox")
     age(desk, 366)
 
-    assert await purging.run_once() == {"calls": 0, "jobs": 0, "keys": 1, "tombstones": 1, "sums": 0, "pauses": 0}
+    assert await purging.run_once() == {
+        "calls": 0,
+        "jobs": 0,
+        "keys": 1,
+        "tombstones": 1,
+        "sums": 0,
+        "pauses": 0,
+        "bulk_actions": 0,
+    }
     assert desk.sql("SELECT count(*) FROM jobs")[0][0] == 0
     assert desk.sql("SELECT count(*) FROM provider_calls WHERE job_id = :id", id=job_id)[0][0] == 1
     assert desk.create(key="k").job.id != job_id

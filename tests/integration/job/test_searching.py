@@ -8,11 +8,12 @@ import pytest
 from calotype.error_reasons import Code, Reason
 
 from services.job.application import job_search
+from services.job.domain.job_filter import JobFilter
 from services.job.domain.jobs import Job
 from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
 from services.job.store import job_search as store
-from services.job.store.job_search import MAX_EXAMINED, JobFilter
+from services.job.store.job_search import MAX_EXAMINED
 from tests.support.job_service.many_jobs import copy, rows_read
 from tests.support.job_service.use_cases import JobUseCases, failed, use_cases_at
 

@@ -6,15 +6,21 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from calotype.client import AsyncJobClient, JobClient
+from calotype.client.sync_admin import AdminMethods
 
 KINDS = ("asyncio", "threads")
 
 
 class Threaded:
-    """The client for threads, with asynchronous methods."""
+    """The client for threads, or its calls of operators, with asynchronous methods."""
 
-    def __init__(self, jobs: JobClient) -> None:
-        self._jobs = jobs
+    def __init__(self, jobs: JobClient | AdminMethods) -> None:
+        self._jobs: Any = jobs
+
+    @property
+    def admin(self) -> "Threaded":
+        """Calls of operators."""
+        return Threaded(self._jobs.admin)
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._jobs, name)

@@ -24,6 +24,10 @@ class Call:
 
 #: Ids of a webhook and of a delivery that do not exist.
 WEBHOOK, DELIVERY = f"wh_{'0' * 32}", f"msg_{'0' * 32}"
+#: Id of a bulk action that does not exist.
+BULK_ACTION = f"bulk_{'0' * 32}"
+#: A bulk action on no job.
+_BULK = {"action": "cancel", "filter": {"tenant": "nobody"}}
 _PROMPT = {"prompt": "one of every call"}
 CALLS: Mapping[str, Call] = {
     "createJob": Call(method="POST", path="/v1/jobs", request={"json": _PROMPT}),
@@ -56,6 +60,11 @@ CALLS: Mapping[str, Call] = {
     "replayDeadLetter": Call(method="POST", path="/v1/admin/dead/999999/replay"),
     "getQueue": Call(method="GET", path="/v1/admin/queue"),
     "listAnyJobs": Call(method="GET", path="/v1/admin/jobs"),
+    "previewBulkAction": Call(method="POST", path="/v1/admin/bulk-actions:preview", request={"json": _BULK}),
+    "createBulkAction": Call(method="POST", path="/v1/admin/bulk-actions", request={"json": _BULK}),
+    "listBulkActions": Call(method="GET", path="/v1/admin/bulk-actions"),
+    "getBulkAction": Call(method="GET", path=f"/v1/admin/bulk-actions/{BULK_ACTION}"),
+    "cancelBulkAction": Call(method="POST", path=f"/v1/admin/bulk-actions/{BULK_ACTION}:cancel"),
     "listPauses": Call(method="GET", path="/v1/admin/pauses"),
     "pauseProvider": Call(method="POST", path="/v1/admin/providers/paid:pause", request={"json": {"note": "n"}}),
     "resumeProvider": Call(method="POST", path="/v1/admin/providers/paid:resume"),

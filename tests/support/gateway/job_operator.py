@@ -4,6 +4,7 @@ from hashlib import sha256
 from typing import Any
 
 from calotype.error_reasons import Reason
+from calotype.ops.v1 import bulk_action_service_pb2 as bulk
 from calotype.ops.v1 import job_admin_service_pb2 as admin
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -29,6 +30,11 @@ class JobOperator:
         self.empty_pages = 0
         #: Pauses in effect by kind and name.
         self.paused: dict[tuple[int, str], admin.PauseInfo] = {}
+        #: Bulk actions by key, which finish when they are looked at for the third time.
+        self.bulk: dict[str, bulk.BulkAction] = {}
+        #: Jobs that match every bulk action.
+        self.matched = 3
+        self._looks = 0
 
     async def any_jobs(self, wanted: admin.JobFilter, *, page_size: int, page_token: str) -> admin.ListAnyJobsResponse:
         """The job, after the empty pages."""
@@ -54,3 +60,52 @@ class JobOperator:
     async def pauses(self) -> list[admin.PauseInfo]:
         """The pauses."""
         return [*self.paused.values()]
+
+    async def preview_bulk_action(self, request: bulk.BulkActionRequest) -> bulk.PreviewBulkActionResponse:
+        """The jobs that match."""
+        self.requests.append(request)
+        if not request.filter.ByteSize():
+            raise Problem(reason=Reason.INVALID_INPUT, detail="filter: Set at least one filter.")
+        return bulk.PreviewBulkActionResponse(
+            matched=self.matched, is_matched_exact=True, job_ids=["job_1"][: self.matched]
+        )
+
+    async def create_bulk_action(
+        self, request: bulk.BulkActionRequest, *, principal: str, key: str
+    ) -> bulk.CreateBulkActionResponse:
+        """A new one, or that of the key."""
+        self.requests.append(request)
+        replayed = key in self.bulk
+        if not replayed:
+            self.bulk[key] = bulk.BulkAction(
+                id=f"bulk_{len(self.bulk)}",
+                request=request,
+                requested_by=principal,
+                state=bulk.BULK_ACTION_STATE_RUNNING,
+                matched=self.matched,
+                is_matched_exact=True,
+                created_at=Timestamp(seconds=1),
+            )
+        return bulk.CreateBulkActionResponse(bulk_action=self.bulk[key], replayed=replayed)
+
+    async def bulk_action(self, bulk_action_id: str) -> bulk.BulkAction:
+        """One by its id, with its progress."""
+        found = next((action for action in self.bulk.values() if action.id == bulk_action_id), None)
+        if found is None:
+            raise Problem(reason=Reason.NOT_FOUND, detail="There is no such bulk action.")
+        self._looks += 1
+        if self._looks % 3 == 0 and found.state == bulk.BULK_ACTION_STATE_RUNNING:
+            refusal = bulk.BulkActionFailure(reason="CONSENT_REQUIRED", count=1, job_id="job_1")
+            found.MergeFrom(bulk.BulkAction(done=2, skipped=1, failures=[refusal], finished_at=Timestamp(seconds=2)))
+            found.state = bulk.BULK_ACTION_STATE_FINISHED
+        return found
+
+    async def bulk_actions(self) -> list[bulk.BulkAction]:
+        """All of them, newest first."""
+        return [*self.bulk.values()][::-1]
+
+    async def cancel_bulk_action(self, bulk_action_id: str) -> bulk.BulkAction:
+        """Stops one."""
+        found = await self.bulk_action(bulk_action_id)
+        found.state = bulk.BULK_ACTION_STATE_CANCELED
+        return found

@@ -10,7 +10,7 @@ from services.job.messages.from_protobuf.facts import (
     provider_cancel,
     worker_report,
 )
-from services.job.messages.from_protobuf.filters import job_filter
+from services.job.messages.from_protobuf.filters import bulk_action_request, job_filter
 from services.job.messages.from_protobuf.providers import provider
 from services.job.messages.from_protobuf.requests import input_bytes, input_image, quota, request
 from services.job.messages.from_protobuf.values import Undecodable, fence, moment, token
@@ -18,6 +18,7 @@ from services.job.messages.from_protobuf.values import Undecodable, fence, momen
 __all__ = [
     "Contradiction",
     "Undecodable",
+    "bulk_action_request",
     "claim_of",
     "failure",
     "fence",

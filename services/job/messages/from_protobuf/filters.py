@@ -1,14 +1,15 @@
-"""Filters of operators as domain values."""
+"""Filters and bulk actions of operators as domain values."""
 
 from calotype.error.v1 import error_pb2
 from calotype.error_reasons import Code
 from calotype.job.v1 import job_pb2
-from calotype.ops.v1 import job_admin_service_pb2
+from calotype.ops.v1 import bulk_action_service_pb2, job_admin_service_pb2
 
+from services.job.domain.bulk_actions import BulkActionKind, BulkActionRequest
+from services.job.domain.job_filter import JobFilter
 from services.job.domain.states import State
 from services.job.messages.enums import member
 from services.job.messages.from_protobuf.values import invalid, moment
-from services.job.store.job_search import JobFilter
 
 
 def job_filter(message: job_admin_service_pb2.JobFilter) -> JobFilter:
@@ -28,6 +29,15 @@ def job_filter(message: job_admin_service_pb2.JobFilter) -> JobFilter:
         created_after=moment(message, "created_after"),
         created_before=moment(message, "created_before"),
     )
+
+
+def bulk_action_request(message: bulk_action_service_pb2.BulkActionRequest) -> BulkActionRequest:
+    """Returns the request. Raises `Refusal` INVALID_INPUT for an unknown kind, and for the reasons of `job_filter`."""
+    kind = member(BulkActionKind, bulk_action_service_pb2.BulkActionKind, "BULK_ACTION_KIND", message.kind)
+    if kind is None:
+        raise invalid("action", "cancel or retry.")
+    consents = message.on_ambiguous == job_pb2.ON_AMBIGUOUS_RETRY
+    return BulkActionRequest(kind=kind, filter=job_filter(message.filter), consents=consents)
 
 
 def _state(status: int) -> State:

@@ -1,5 +1,6 @@
 """Domain values as protobuf messages."""
 
+from services.job.messages.to_protobuf.bulk_actions import bulk_action
 from services.job.messages.to_protobuf.jobs import (
     attempt,
     call,
@@ -19,6 +20,7 @@ from services.job.messages.to_protobuf.work import claimed_job, claimed_upload, 
 __all__ = [
     "CAPABILITIES",
     "attempt",
+    "bulk_action",
     "call",
     "call_for_clients",
     "claimed_job",
