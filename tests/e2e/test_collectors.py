@@ -13,7 +13,7 @@ from cli.stack.state import StackState
 from tests.support.patience import PATIENCE
 from tests.support.servers.failing_collector import FailingCollector, Failure, failing_collector
 from tests.support.stacks.running_stack import running_stack
-from tests.support.stacks.stack_clients import Client, caller
+from tests.support.stacks.stack_clients import Client, RetryingTransport, caller
 
 SERVICES = ("gateway", "job", "generator", "uploader", "notifier")
 PROVIDERS = "providers:\n  - name: procedural\n    kind: procedural\n"
@@ -49,7 +49,7 @@ def stack(server_folder: Path, failing: FailingCollector) -> Iterator[StackState
 
 @pytest.fixture
 def client(stack: StackState) -> Iterator[Client]:
-    with caller(stack) as opened:
+    with caller(stack, transport=RetryingTransport()) as opened:
         yield Client(opened)
 
 
