@@ -1,5 +1,7 @@
-"""Ids: time-ordered UUIDs, written with a prefix for the kind of object."""
+"""Ids: time-ordered UUIDs, written with a prefix for the kind of object, and the names of processes."""
 
+import os
+import socket
 from uuid import UUID
 
 import uuid_utils.compat
@@ -21,3 +23,8 @@ def parse(prefix: str, written: str) -> UUID:
     if head != prefix or len(tail) != 32:
         raise ValueError(f"not an id that begins with {prefix}_")
     return UUID(hex=tail)
+
+
+def process_name(service: str) -> str:
+    """Returns the name of this process among all that run: `service/host/process id`."""
+    return f"{service}/{socket.gethostname()}/{os.getpid()}"

@@ -1,9 +1,7 @@
 """Life cycle of a process: start, stop on a signal, and background tasks whose failures end the process."""
 
 import asyncio
-import os
 import signal
-import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
@@ -37,11 +35,6 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
-
-
-def process_name(service: str) -> str:
-    """Returns the name of this process among all that run: `service/host/process id`."""
-    return f"{service}/{socket.gethostname()}/{os.getpid()}"
 
 
 class Tasks:

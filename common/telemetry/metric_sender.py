@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
@@ -67,15 +67,17 @@ class _MetricSender:
         outcome = "failed"
         try:
             # Here and not in the thread: gauges look at what the event loop changes.
-            data = metrics_data(
-                self._collect(), resource=self._resource, began_ns=self._began_ns, now_ns=time.time_ns()
-            )
-            if await asyncio.to_thread(self._exporter.export, data) is MetricExportResult.SUCCESS:
+            families, now_ns = [*self._collect()], time.time_ns()
+            if await asyncio.to_thread(self._export, families, now_ns) is MetricExportResult.SUCCESS:
                 outcome = "sent"
         except Exception as error:  # noqa: BLE001 - whatever the library raises costs one request, and not the process
             event(_LOG, logging.ERROR, "metrics.not_exported", reason=str(error))
         finally:
             metrics.count(registry.TELEMETRY_REQUESTS, "metrics", outcome)
+
+    def _export(self, families: Sequence[Family], now_ns: int) -> MetricExportResult:
+        data = metrics_data(families, resource=self._resource, began_ns=self._began_ns, now_ns=now_ns)
+        return self._exporter.export(data)
 
 
 def _exporter() -> OTLPMetricExporter | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from opentelemetry.sdk.resources import Resource
 
-from common.lifecycle import process_name
+from common.ids import process_name
 
 #: Seconds for the last spans, and for the last metrics, of a process that stops; a request waits as long for its
 #: response.

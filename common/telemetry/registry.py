@@ -97,6 +97,18 @@ GEN_AI_COUNT: Final = Attribute(
     "gen_ai.request.choice.count", "Images that the call is to make; left out for one.", type="int", convention="gen_ai"
 )
 GEN_AI_SEED: Final = Attribute("gen_ai.request.seed", "Seed of the first image.", type="int", convention="gen_ai")
+GEN_AI_INPUT_TOKENS: Final = Attribute(
+    "gen_ai.usage.input_tokens",
+    "Tokens of the prompt and the input images, if the provider counts them.",
+    type="int",
+    convention="gen_ai",
+)
+GEN_AI_OUTPUT_TOKENS: Final = Attribute(
+    "gen_ai.usage.output_tokens",
+    "Tokens of the generated images and text, if the provider counts them.",
+    type="int",
+    convention="gen_ai",
+)
 GEN_AI_INPUT: Final = Attribute(
     "gen_ai.input.messages",
     "The prompt, as JSON; only with `CALOTYPE_TRACE_PROMPTS`.",
@@ -195,7 +207,8 @@ PROVIDER_CALL: Final = SpanType(
     attributes=(
         *(GEN_AI_OPERATION, GEN_AI_PROVIDER, GEN_AI_MODEL, GEN_AI_OUTPUT, GEN_AI_COUNT, GEN_AI_SEED),
         *(GEN_AI_RESPONSE_ID, GEN_AI_INPUT, JOB_ID, CALL_ID, CALL_PHASE, CALL_COST_MICROS, IMAGE_SIZE),
-        *(IMAGE_QUALITY, ERROR_TYPE, INTERRUPTED),
+        *(IMAGE_QUALITY, ERROR_TYPE, INTERRUPTED, SERVER_ADDRESS, SERVER_PORT, GEN_AI_INPUT_TOKENS),
+        GEN_AI_OUTPUT_TOKENS,
     ),
 )
 STAGE_IMAGE: Final = SpanType(

@@ -17,6 +17,7 @@ from common.grpc_access import server_security
 from common.grpc_client import channel
 from common.grpc_server import serve
 from common.health import Readiness
+from common.ids import process_name
 from common.leased_work import LeasedWork
 from common.loops import run_every
 from common.memory import Memory
@@ -85,7 +86,7 @@ async def main(stop: asyncio.Event) -> None:
         stack.push_async_callback(bucket.close)
         fetch = GuardedFetch()
         stack.push_async_callback(fetch.close)
-        own_name = lifecycle.process_name("generator")
+        own_name = process_name("generator")
         job_service, facts = GrpcJobService(opened, worker_name=own_name, providers=list(built)), NatsFacts(broker)
         stripped = {entry.name for entry in configured.providers if entry.strip_metadata}
         staging, reader = GcsStaging(bucket), GuardedImageReader(fetch, decoder, stripped=stripped)

@@ -17,6 +17,7 @@ from common.grpc_access import server_security
 from common.grpc_client import channel
 from common.grpc_server import serve
 from common.health import Readiness
+from common.ids import process_name
 from common.leased_work import LeasedWork
 from common.object_store import ObjectStore
 from common.sweeping import Sweeper
@@ -51,7 +52,7 @@ async def main(stop: asyncio.Event) -> None:
         opened = await stack.enter_async_context(channel(settings.worker_address, settings=settings))
         bucket = ObjectStore(settings.bucket, threads=settings.uploader_slots)
         stack.push_async_callback(bucket.close)
-        job_service = GrpcJobService(opened, worker_name=lifecycle.process_name("uploader"))
+        job_service = GrpcJobService(opened, worker_name=process_name("uploader"))
         store = GcsPublicStore(
             bucket, staging_bucket=settings.staging_bucket, cache_seconds=settings.public_cache_seconds
         )

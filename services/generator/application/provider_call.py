@@ -19,7 +19,7 @@ from common.loops import pause_until
 from common.memory import give_back, timeout
 from common.publishing import BackgroundPublisher
 from services.generator.application.call_meter import count_cost, measured
-from services.generator.application.call_spans import call_span
+from services.generator.application.call_spans import call_span, note_usage
 from services.generator.application.claim import Claim, Interrupted
 from services.generator.application.unread_responses import UnreadResponses
 from services.generator.domain import failures
@@ -68,7 +68,7 @@ class ProviderCallRunner:
     async def send(self, provider: ImageProvider, call: Call, provider_request: ProviderRequest) -> Generated:
         """Sends the request and waits for its result."""
         with (
-            call_span(self._claim, call, provider_request, with_prompt=self._traces_prompts),
+            call_span(self._claim, provider, call, provider_request, with_prompt=self._traces_prompts),
             measured(provider.name, call),
         ):
             self._claim.begin(call)
@@ -79,19 +79,21 @@ class ProviderCallRunner:
                 response = await self._follow(provider, call, response, provider_request)
             self._claim.end(call, CallPhase.SUCCEEDED, cost_micros=response.cost_micros)
             count_cost(provider.name, call, response.cost_micros)
+            note_usage(response.usage)
             return response
 
     async def resume(self, provider: ImageProvider, call: Call, provider_request: ProviderRequest) -> Generated:
         """Follows an operation of an earlier claim to its result."""
         operation = Operation(id=call.operation_id, state=call.operation_state)
         with (
-            call_span(self._claim, call, provider_request, with_prompt=self._traces_prompts),
+            call_span(self._claim, provider, call, provider_request, with_prompt=self._traces_prompts),
             measured(provider.name, call),
         ):
             self._claim.begin(call)
             generated = await self._follow(provider, call, operation, provider_request)
             self._claim.end(call, CallPhase.SUCCEEDED, cost_micros=generated.cost_micros)
             count_cost(provider.name, call, generated.cost_micros)
+            note_usage(generated.usage)
             return generated
 
     async def fetch_again(self, provider: ImageProvider, call: Call) -> Generated | None:

@@ -138,6 +138,16 @@ class ImageSource:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TokenUsage:
+    """The tokens of a call as the provider counted them, of text and images together."""
+
+    #: Tokens of the prompt and the input images; None when unknown.
+    inputs: int | None = None
+    #: Tokens of the generated images and text; None when unknown.
+    outputs: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Generated:
     """The result of a successful call."""
 
@@ -145,6 +155,8 @@ class Generated:
     images: tuple[ImageSource, ...]
     #: Cost in millionths of a US dollar; None when unknown.
     cost_micros: int | None = None
+    #: Tokens, if the provider counts them.
+    usage: TokenUsage = TokenUsage()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
-from common.grpc_spans import SERVER_FAULTS
+from common.grpc_spans import PERIODIC_CALLS, SERVER_FAULTS
 from common.telemetry import registry
 from common.telemetry.kinds import Attribute, Metric, SpanType
 
@@ -36,6 +36,7 @@ def parts() -> dict[str, str]:
     used = {str(attribute) for span in spans for attribute in span.attributes}
     return {
         "server_faults": ", ".join(f"`{name}`" for name in sorted(code.name for code in SERVER_FAULTS)),
+        "periodic_calls": ", ".join(f"`{name.rpartition('.')[2]}`" for name in sorted(PERIODIC_CALLS)),
         "spans": _table(("span", "kind", "service", "meaning", "attributes"), map(_span, spans)),
         "attributes": _table(
             ("attribute", "type", "meaning", "values"),

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from common.config import ConfigError
-from common.lifecycle import StartError, Tasks, process_name, run
+from common.ids import process_name
+from common.lifecycle import StartError, Tasks, run
 from common.loops import Stopped
 from tests.support.patience import PATIENCE
 

@@ -72,7 +72,7 @@ class GeminiProvider(RemoteProvider):
             raise errors.no_image(self.name, response, body)
         model_entry = self._entry.model_of(provider_request.model)
         cost = costs.of_call(model_entry, 1, tokens=usage.tokens(body), quality=request.quality)
-        return Generated(images=images, cost_micros=cost)
+        return Generated(images=images, cost_micros=cost, usage=usage.totals(body))
 
     def _content(self, provider_request: ProviderRequest, request: Request) -> dict[str, Any]:
         if "contents" in request.options:

@@ -5,6 +5,7 @@ from typing import Any
 
 from services.generator.adapters.providers.http import costs
 from services.generator.adapters.providers.http.costs import Tokens
+from services.generator.domain.provider_results import TokenUsage
 
 
 def tokens(body: Mapping[str, Any]) -> Tokens | None:
@@ -26,6 +27,16 @@ def tokens(body: Mapping[str, Any]) -> Tokens | None:
         image_output=image_outputs,
         text_output=outputs - image_outputs + (costs.number(usage, "thoughtsTokenCount") or 0),
     )
+
+
+def totals(body: Mapping[str, Any]) -> TokenUsage:
+    """Returns the tokens of a call, of all kinds together; thoughts are generated text."""
+    found = body.get("usageMetadata")
+    usage = found if isinstance(found, dict) else {}
+    outputs = costs.number(usage, "candidatesTokenCount")
+    if outputs is not None:
+        outputs += costs.number(usage, "thoughtsTokenCount") or 0
+    return TokenUsage(inputs=costs.number(usage, "promptTokenCount"), outputs=outputs)
 
 
 def _of_images(usage: Mapping[str, Any], name: str) -> int | None:

@@ -109,7 +109,8 @@ class OpenAIProvider(RemoteProvider):
         images = listed_images.read(body.get("data"), lambda item: _source(item, response))
         if not images:
             raise errors.no_image(self.name, response, body)
-        return Generated(images=images, cost_micros=self._cost(response, body, provider_request, request, len(images)))
+        cost = self._cost(response, body, provider_request, request, len(images))
+        return Generated(images=images, cost_micros=cost, usage=usage.totals(body))
 
     def _cost(
         self,

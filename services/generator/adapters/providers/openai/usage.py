@@ -6,6 +6,7 @@ from typing import Any
 from services.generator.adapters.providers.http import costs
 from services.generator.adapters.providers.http.costs import Tokens
 from services.generator.adapters.providers.http.responses import ProviderResponse
+from services.generator.domain.provider_results import TokenUsage
 
 #: xAI reports ticks; a dollar has 10^10. https://docs.x.ai/developers/cost-tracking
 TICKS_PER_MICRO = 10_000
@@ -34,6 +35,12 @@ def tokens(body: Mapping[str, Any], *, has_inputs: bool) -> Tokens | None:
     if (text is None and image is None) or made is None or words > made:
         return None
     return Tokens(text_input=text or 0, image_input=image or 0, image_output=made - words, text_output=words)
+
+
+def totals(body: Mapping[str, Any]) -> TokenUsage:
+    """Returns the tokens of a call, of all kinds together."""
+    usage = _object(body, "usage")
+    return TokenUsage(inputs=costs.number(usage, "input_tokens"), outputs=costs.number(usage, "output_tokens"))
 
 
 def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
