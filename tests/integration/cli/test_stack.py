@@ -28,6 +28,7 @@ from cli.stack.exports import exports
 from cli.stack.keys import Keys, load_or_create
 from cli.stack.state import StackState, find_supervisor, read_state
 from tests.support.patience import PATIENCE
+from tests.support.stacks.frozen_servers import frozen
 from tests.support.stacks.stack_clients import RetryingTransport
 
 ROOT = Path(__file__).parents[3]
@@ -233,6 +234,19 @@ def test_what_dies_is_started_again_with_its_data_on_its_port(stack: StackState,
     job = get_job(stack, job_id)
     with urllib.request.urlopen(job["artifacts"][0]["url"]) as picture:
         assert picture.read().startswith(b"\x89PNG")
+
+
+def test_status_says_which_condition_of_a_process_does_not_hold(stack: StackState, folder: Path) -> None:
+    def told() -> str:
+        return calotype("status", "--data", str(folder)).stdout
+
+    with frozen(folder, "nats"):
+        assert soon(lambda: "job is not ready: broker: " in (status := told()) and "gateway is not ready" in status)
+        assert "nats is not ready: does not respond" in told()
+    lost = [json.loads(line) for line in (folder / "logs" / "job.log").read_text(encoding="utf-8").splitlines()]
+
+    assert "broker" in [line["condition"] for line in lost if line["message"] == "condition.lost"]
+    assert soon(lambda: calotype("status", "--data", str(folder)).returncode == 0)
 
 
 def test_migrate_may_be_run_beside_a_running_stack(stack: StackState, folder: Path) -> None:
