@@ -101,7 +101,7 @@ def status(data: Path) -> int:
     Console().print(table)
     for row in rows:
         if row.why:
-            click.echo(f"{row.name} is not ready: {row.why}")
+            click.echo(f"{row.name}: {row.why}")
     click.echo(f"{state.http}  data in {data}")
     return ExitCode.DONE if all(row.alive and row.ready is not False for row in rows) else ExitCode.FAILED
 

@@ -52,9 +52,9 @@ def grpc_ok(address: str) -> bool:
 
 
 def grpc_conditions(address: str, token: str) -> list[str] | None:
-    """The conditions of readiness that do not hold, as `NAME: MESSAGE`, by OperationsService; None without a response.
+    """What keeps a process from its work, as `NAME: MESSAGE`, by OperationsService; None without a response.
 
-    The token is that of an operator.
+    These are conditions of readiness that do not hold, and a drain. The token is that of an operator.
     """
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         stub = operations_service_pb2_grpc.OperationsServiceStub(channel)
@@ -64,7 +64,8 @@ def grpc_conditions(address: str, token: str) -> list[str] | None:
         except grpc.RpcError:
             return None
         conditions = [{"name": one.name, "ok": one.ok, "message": one.message} for one in response.conditions]
-        return _not_holding(conditions)
+        drained = ["drained: it claims nothing until it is restarted"] if response.draining else []
+        return _not_holding(conditions) + drained
 
 
 def http_conditions(url: str) -> list[str] | None:

@@ -27,7 +27,7 @@ class Row:
     ready: bool | None
     #: `host:port` or URL that was checked; empty where none is known.
     address: str
-    #: Conditions that do not hold, as the process names them; empty for one that is ready, or not checked.
+    #: What keeps the process from its work, as it says itself; empty for nothing, and where that was not checked.
     why: str = ""
 
 
@@ -40,13 +40,14 @@ def check(state: StackState) -> list[Row]:
             alive = psutil.pid_exists(pid)
             # Only the first replica's address is in the state.
             ready = None if number else alive and is_ready()
-            why = _why(name, state) if alive and ready is False else ""
+            is_checked = alive and (ready is False or (name in state.operations and not number))
+            why = _why(name, state) if is_checked else ""
             rows.append(Row(name=name, pid=pid, alive=alive, ready=ready, address="" if number else address, why=why))
     return rows
 
 
 def _why(name: str, state: StackState) -> str:
-    """Why the first replica of a service, or a server, is not ready."""
+    """What keeps a server, or the first replica of a service, from its work."""
     if name in _SERVERS:
         return "does not respond"
     if name in state.operations:
