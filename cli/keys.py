@@ -1,4 +1,4 @@
-"""`calotype keys`: makes keys for the gateway's keys file, and shows those of a running stack."""
+"""`calotype keys`: makes keys for the gateway's keys file; shows and replaces those of a stack."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ RANDOM_BYTES = 32
 
 @click.group()
 def keys() -> None:
-    """Make keys for the gateway, or show those of a stack."""
+    """Make keys for the gateway; show or replace those of a stack."""
 
 
 @keys.command()
@@ -52,6 +52,35 @@ def new(tenant: str, role: str, as_json: bool) -> int:
         "the digest to its key_sha256.",
         err=True,
     )
+    return ExitCode.DONE
+
+
+@keys.command()
+@click.argument("name", type=click.Choice(["default", "operator"]))
+@data_option
+def replace(name: str, data: Path) -> int:
+    """Print a new key of a stack's tenant; the old one is revoked.
+
+    A running gateway refuses the old key within two seconds. The rest of the keys file stays as it is.
+    """
+    # Here, not above: other commands need none of the stack's libraries.
+    from dataclasses import replace as with_changes
+
+    from cli.stack.keys import STACK_KEYS, replace_key
+    from cli.stack.state import read_state
+
+    if not (data / "keys.json").exists():
+        raise CommandFailed(f"There is no stack in {data}.", ExitCode.NOT_REACHABLE)
+    try:
+        key = replace_key(data, name)
+    except LookupError as error:
+        message = (
+            f"{data / 'keys.yaml'} does not list the stack's key of {name}; add a key with: calotype keys new {name}"
+        )
+        raise CommandFailed(message) from error
+    if (state := read_state(data)) is not None:
+        with_changes(state, **{STACK_KEYS[name]: key}).write(data)
+    click.echo(key)
     return ExitCode.DONE
 
 

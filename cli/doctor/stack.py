@@ -35,7 +35,8 @@ def process(row: Row, data: Path) -> Finding:
     if row.alive and row.ready is not False:
         return ok(f"{row.name} is ready" if row.ready else f"{row.name} runs")
     state = "is not ready" if row.alive else "ended"
-    return fail(f"{row.name} {state}", f"calotype up starts it again; if it does not, see {data / 'logs'}")
+    why = f": {row.why}" if row.why else ""
+    return fail(f"{row.name} {state}{why}", f"calotype up starts it again; if it does not, see {data / 'logs'}")
 
 
 def broker(writes_each_message: bool | None) -> Finding:

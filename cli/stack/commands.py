@@ -99,6 +99,9 @@ def status(data: Path) -> int:
     for row in rows:
         table.add_row(row.name, str(row.pid), _state(row), row.address)
     Console().print(table)
+    for row in rows:
+        if row.why:
+            click.echo(f"{row.name}: {row.why}")
     click.echo(f"{state.http}  data in {data}")
     return ExitCode.DONE if all(row.alive and row.ready is not False for row in rows) else ExitCode.FAILED
 

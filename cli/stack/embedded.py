@@ -81,6 +81,8 @@ class EmbeddedStack:
         """
         self._record()
         secrets, keys_file = keys.load_or_create(self._options.folder)
+        for name in keys.refused_keys(secrets, keys_file):
+            self._report(f"{keys_file} does not list the stack's own key of {name}: commands that use it are refused")
         identities = keys.write_identities(self._options.folder, secrets)
         ports = Ports(self._options.folder / "ports.json")
         servers = self._start_servers(ports, secrets, stop)
@@ -103,8 +105,9 @@ class EmbeddedStack:
             public_base_url=servers.public_base_url,
             bucket=BUCKET,
             staging_bucket=STAGING_BUCKET,
-            api_key=secrets.api_key,
-            operator_key=secrets.operator_key,
+            # Read again: `calotype keys replace` may have changed them.
+            api_key=keys.load_or_create(self._options.folder)[0].api_key,
+            operator_key=keys.load_or_create(self._options.folder)[0].operator_key,
             grpc_token=secrets.grpc_token,
             storage_tokens=dict(secrets.storage_tokens),
             pids={name: [child.pid for child in children] for name, children in self._children.items()},

@@ -12,6 +12,9 @@ import yaml
 from calotype.broker_users import MONITOR, USERS
 from calotype.permissions import CLIENT, GENERATOR, NOTIFIER, OPERATOR, UPLOADER
 
+#: Fields of `Keys` with the stack's own keys for the gateway, by tenant of the keys file.
+STACK_KEYS = {"default": "api_key", "operator": "operator_key"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Keys:
@@ -77,7 +80,7 @@ class Keys:
 def load_or_create(folder: Path) -> tuple[Keys, Path]:
     """Returns the keys of the folder and the path of the gateway's keys file; makes what is missing.
 
-    The keys file holds digests of the keys, and what its owner added, as long as those digests are in it.
+    A keys file that exists is the owner's and is not changed: a key that its owner took out stays refused.
     """
     stored = folder / "keys.json"
     known = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
@@ -86,10 +89,31 @@ def load_or_create(folder: Path) -> tuple[Keys, Path]:
     if asdict(keys) != known:
         write_private(stored, json.dumps(asdict(keys)))
     accepted = folder / "keys.yaml"
-    digests = [_sha256(keys.api_key), _sha256(keys.operator_key)]
-    if not accepted.exists() or any(digest not in accepted.read_text(encoding="utf-8") for digest in digests):
+    if not accepted.exists():
         write_private(accepted, _keys_file(keys))
     return keys, accepted
+
+
+def refused_keys(keys: Keys, accepted: Path) -> list[str]:
+    """Returns the names in `STACK_KEYS` of the stack's own keys that the gateway's keys file does not list."""
+    listed = accepted.read_text(encoding="utf-8")
+    return [name for name, field in STACK_KEYS.items() if _sha256(getattr(keys, field)) not in listed]
+
+
+def replace_key(folder: Path, name: str) -> str:
+    """Makes a new key for `default` or `operator` in the folder's files, and returns it; the old one is refused then.
+
+    Only the digest changes in the gateway's keys file. Raises `LookupError` where the file does not list the old key.
+    """
+    keys, accepted = load_or_create(folder)
+    old: str = getattr(keys, STACK_KEYS[name])
+    if name in refused_keys(keys, accepted):
+        raise LookupError(name)
+    renewed = replace(keys, **{STACK_KEYS[name]: _gateway_key()})
+    new: str = getattr(renewed, STACK_KEYS[name])
+    write_private(folder / "keys.json", json.dumps(asdict(renewed)))
+    write_private(accepted, accepted.read_text(encoding="utf-8").replace(_sha256(old), _sha256(new)))
+    return new
 
 
 def write_identities(folder: Path, keys: Keys) -> Path:
@@ -113,13 +137,17 @@ def _identity(name: str, token: str, *roles: str) -> dict[str, object]:
 
 def _fresh() -> Keys:
     return Keys(
-        api_key=f"ck_{secrets.token_urlsafe(32)}",
-        operator_key=f"ck_{secrets.token_urlsafe(32)}",
+        api_key=_gateway_key(),
+        operator_key=_gateway_key(),
         database_password=secrets.token_urlsafe(24),
         notifier_database_password=secrets.token_urlsafe(24),
         **{field.name: f"cg_{secrets.token_urlsafe(32)}" for field in fields(Keys) if field.name.endswith("_token")},
         **{field.name: f"cn_{secrets.token_urlsafe(32)}" for field in fields(Keys) if "_nats_" in field.name},
     )
+
+
+def _gateway_key() -> str:
+    return f"ck_{secrets.token_urlsafe(32)}"
 
 
 def write_private(path: Path, text: str) -> None:

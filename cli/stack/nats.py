@@ -23,7 +23,8 @@ from cli.stack.nats_accounts import accounts
 from cli.stack.ports import free_port
 from cli.stack.probes import nats_response
 
-CONFIGURATION = """
+CONFIGURATION = """\
+# `calotype up` writes this file at each start: what is changed here is lost (docs/operations.md).
 listen: "127.0.0.1:{port}"
 jetstream {{
   store_dir: {store}

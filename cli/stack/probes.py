@@ -4,10 +4,14 @@ import http.client
 import json
 import secrets
 import socket
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 import grpc
 from calotype.broker_users import inbox_prefix
+from calotype.ops.v1 import operations_service_pb2 as ops
+from calotype.ops.v1 import operations_service_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 #: Timeout of a request.
@@ -45,6 +49,37 @@ def grpc_ok(address: str) -> bool:
         except grpc.RpcError:
             return False
         return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def grpc_conditions(address: str, token: str) -> list[str] | None:
+    """What keeps a process from its work, as `NAME: MESSAGE`, by OperationsService; None without a response.
+
+    These are conditions of readiness that do not hold, and a drain. The token is that of an operator.
+    """
+    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        stub = operations_service_pb2_grpc.OperationsServiceStub(channel)
+        try:
+            metadata = [("authorization", f"Bearer {token}")]
+            response = stub.GetStatus(ops.GetStatusRequest(), metadata=metadata, timeout=SECONDS)
+        except grpc.RpcError:
+            return None
+        conditions = [{"name": one.name, "ok": one.ok, "message": one.message} for one in response.conditions]
+        drained = ["drained: it claims nothing until it is restarted"] if response.draining else []
+        return _not_holding(conditions) + drained
+
+
+def http_conditions(url: str) -> list[str] | None:
+    """The conditions of readiness that do not hold, by `/readyz` of a gateway; None without a usable response."""
+    response = http_response(f"{url}/readyz")
+    try:
+        return None if response is None else _not_holding(json.loads(response[1])["conditions"])
+    except (ValueError, LookupError, TypeError):
+        return None
+
+
+def _not_holding(conditions: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Name and message of each condition that does not hold."""
+    return [f"{one['name']}: {one['message']}" for one in conditions if not one["ok"]]
 
 
 def nats_response(url: str, subject: str, *, seconds: float = SECONDS) -> bytes | None:

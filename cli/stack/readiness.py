@@ -9,7 +9,7 @@ import psutil
 import psycopg2
 
 from cli.stack import storage
-from cli.stack.probes import grpc_ok, http_ok
+from cli.stack.probes import grpc_conditions, grpc_ok, http_conditions, http_ok
 from cli.stack.state import StackState
 
 
@@ -27,6 +27,8 @@ class Row:
     ready: bool | None
     #: `host:port` or URL that was checked; empty where none is known.
     address: str
+    #: What keeps the process from its work, as it says itself; empty for nothing, and where that was not checked.
+    why: str = ""
 
 
 def check(state: StackState) -> list[Row]:
@@ -38,8 +40,21 @@ def check(state: StackState) -> list[Row]:
             alive = psutil.pid_exists(pid)
             # Only the first replica's address is in the state.
             ready = None if number else alive and is_ready()
-            rows.append(Row(name=name, pid=pid, alive=alive, ready=ready, address="" if number else address))
+            is_checked = alive and (ready is False or (name in state.operations and not number))
+            why = _why(name, state) if is_checked else ""
+            rows.append(Row(name=name, pid=pid, alive=alive, ready=ready, address="" if number else address, why=why))
     return rows
+
+
+def _why(name: str, state: StackState) -> str:
+    """What keeps a server, or the first replica of a service, from its work."""
+    if name in _SERVERS:
+        return "does not respond"
+    if name in state.operations:
+        conditions = grpc_conditions(state.operations[name][0], state.grpc_token)
+    else:
+        conditions = http_conditions(state.http)
+    return "does not respond" if conditions is None else ", ".join(conditions)
 
 
 def _probe(name: str, state: StackState) -> tuple[str, Callable[[], bool]]:

@@ -1,6 +1,8 @@
 """The outbox relay: publishes events and wake-ups of committed transactions, in each job's order, until confirmed."""
 
 import asyncio
+import logging
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -15,6 +17,7 @@ from sqlalchemy import Connection
 from common.cloud_events import headers
 from common.ids import new_uuid7
 from common.jetstream import BrokerUnavailable, JetStream
+from common.logs import event
 from common.loops import pause_until, run_every
 from common.messaging_spans import sending
 from common.postgres import Database, DatabaseUnavailable
@@ -22,6 +25,7 @@ from common.telemetry import registry
 from services.job.store import outbox
 from services.job.store.outbox import Due
 
+_LOG = logging.getLogger(__name__)
 WAKE_SUBJECTS = {
     "generate": streams.WAKE_GENERATE,
     "upload": streams.WAKE_UPLOAD,
@@ -38,6 +42,8 @@ BATCH = 256
 HELD_SECONDS = 5.0
 #: Seconds between renewals of the holds while publishing takes longer.
 RENEWAL_SECONDS = HELD_SECONDS / 3
+#: Seconds between two log lines about messages that the broker does not confirm.
+LOG_SECONDS = 10.0
 
 
 class OutboxRelay:
@@ -50,6 +56,9 @@ class OutboxRelay:
         # Job id after which the next claim continues, so that every job has its turn; "" for the first job.
         self._last_job = ""
         self._woken = asyncio.Event()
+        # Why the broker did not confirm a message last.
+        self._refusal = ""
+        self._logged_at: float | None = None
 
     def wake(self) -> None:
         """Signals that a transaction was committed."""
@@ -94,8 +103,16 @@ class OutboxRelay:
             counts["published"] += len(published)
             counts["kept"] += kept
             if kept:
+                self._log_kept(kept)
                 break
         return counts
+
+    def _log_kept(self, kept: int) -> None:
+        """Logs that the broker confirmed too little, at most once in `LOG_SECONDS`."""
+        now = time.monotonic()
+        if self._logged_at is None or now - self._logged_at >= LOG_SECONDS:
+            self._logged_at = now
+            event(_LOG, logging.WARNING, "events.not_published", messages=kept, reason=self._refusal)
 
     @asynccontextmanager
     async def _holding(self, first_ids: Sequence[UUID]) -> AsyncIterator[None]:
@@ -120,7 +137,8 @@ class OutboxRelay:
         for row in rows:
             try:
                 await self._publish(row)
-            except BrokerUnavailable:
+            except BrokerUnavailable as error:
+                self._refusal = str(error)
                 break
             confirmed.append(row.id)
         return confirmed

@@ -101,7 +101,8 @@ class StaleJobMonitor:
             _, last = await self._broker.sequences(streams.FACTS["name"])
         except (*FAILURES, DatabaseUnavailable) as error:
             # No lease is taken while the monitor cannot know which facts were sent.
-            event(_LOG, logging.WARNING, "monitor.paused", reason=type(error).__name__)
+            dependency = "database" if isinstance(error, DatabaseUnavailable) else "broker"
+            event(_LOG, logging.WARNING, "monitor.paused", dependency=dependency, reason=type(error).__name__)
             self._quiet_until = self._clock() + self._limits.lease_seconds
             self._noted = None
             return counts

@@ -1,5 +1,6 @@
 """`calotype up` and its companions, as somebody at a terminal sees them."""
 
+import hashlib
 import json
 import os
 import signal
@@ -25,9 +26,10 @@ from calotype.job.v1 import worker_service_pb2, worker_service_pb2_grpc
 from calotype.job_status import FINAL_STATUSES
 
 from cli.stack.exports import exports
-from cli.stack.keys import Keys, load_or_create
+from cli.stack.keys import Keys, load_or_create, refused_keys
 from cli.stack.state import StackState, find_supervisor, read_state
 from tests.support.patience import PATIENCE
+from tests.support.stacks.frozen_servers import frozen
 from tests.support.stacks.stack_clients import RetryingTransport
 
 ROOT = Path(__file__).parents[3]
@@ -199,8 +201,8 @@ def test_there_is_no_key_to_show_where_no_stack_runs(tmp_path: Path) -> None:
     assert "calotype up" in shown.stderr
 
 
-def test_an_operator_sees_queue_and_providers(stack: StackState) -> None:
-    headers = {"Authorization": f"Bearer {stack.operator_key}"}
+def test_an_operator_sees_queue_and_providers(stack: StackState, folder: Path) -> None:
+    headers = {"Authorization": f"Bearer {load_or_create(folder)[0].operator_key}"}
     with httpx.Client(base_url=stack.http, headers=headers, transport=RetryingTransport(), timeout=PATIENCE) as client:
         queue, providers = client.get("/v1/admin/queue"), client.get("/v1/admin/providers")
 
@@ -233,6 +235,31 @@ def test_what_dies_is_started_again_with_its_data_on_its_port(stack: StackState,
     job = get_job(stack, job_id)
     with urllib.request.urlopen(job["artifacts"][0]["url"]) as picture:
         assert picture.read().startswith(b"\x89PNG")
+
+
+def test_status_says_which_condition_of_a_process_does_not_hold(stack: StackState, folder: Path) -> None:
+    def told() -> str:
+        return calotype("status", "--data", str(folder)).stdout
+
+    with frozen(folder, "nats"):
+        assert soon(lambda: "job: broker: " in (status := told()) and "gateway: job-service: " in status)
+        assert "nats: does not respond" in told()
+    lost = [json.loads(line) for line in (folder / "logs" / "job.log").read_text(encoding="utf-8").splitlines()]
+
+    assert "broker" in [line["condition"] for line in lost if line["message"] == "condition.lost"]
+    assert soon(lambda: calotype("status", "--data", str(folder)).returncode == 0)
+
+
+def test_status_says_that_a_process_claims_nothing_more(stack: StackState, folder: Path) -> None:
+    drained = calotype("drain", "uploader", "--data", str(folder))
+    status = calotype("status", "--data", str(folder))
+    current = read_state(folder)
+    assert current is not None
+    os.kill(current.pids["uploader"][0], signal.SIGKILL)
+
+    assert drained.returncode == 0, drained.stderr
+    assert "uploader: drained: it claims nothing until it is restarted" in status.stdout
+    assert soon(lambda: "drained" not in calotype("status", "--data", str(folder)).stdout)
 
 
 def test_migrate_may_be_run_beside_a_running_stack(stack: StackState, folder: Path) -> None:
@@ -388,14 +415,43 @@ def test_keys_are_kept_and_only_hashes_reach_the_gateway(tmp_path: Path) -> None
     assert first.api_key not in accepted.read_text(encoding="utf-8")
 
 
-def test_what_its_owner_adds_to_the_keys_file_stays_as_long_as_the_keys_are_in_it(tmp_path: Path) -> None:
-    _, accepted = load_or_create(tmp_path)
+def test_a_keys_file_is_its_owners_also_when_the_stacks_own_key_is_taken_out(tmp_path: Path) -> None:
+    keys, accepted = load_or_create(tmp_path)
     made = accepted.read_text(encoding="utf-8")
-    accepted.write_text(made + "  # mine\n", encoding="utf-8")
-    load_or_create(tmp_path)
-    kept = accepted.read_text(encoding="utf-8")
-    accepted.write_text("tenants: []\n", encoding="utf-8")
-    load_or_create(tmp_path)
+    for text in (made + "  # mine\n", "tenants: []\n"):
+        accepted.write_text(text, encoding="utf-8")
+        assert load_or_create(tmp_path) == (keys, accepted)
+        assert accepted.read_text(encoding="utf-8") == text
 
-    assert kept == made + "  # mine\n"
-    assert accepted.read_text(encoding="utf-8") == made
+    assert refused_keys(keys, accepted) == ["default", "operator"]
+
+
+def test_a_leaked_key_of_a_running_stack_is_replaced_and_the_rest_of_the_keys_file_stays(
+    stack: StackState, folder: Path
+) -> None:
+    def is_accepted(key: str) -> bool:
+        headers = {"Authorization": f"Bearer {key}"}
+        return httpx.get(f"{stack.http}/v1/admin/queue", headers=headers, timeout=PATIENCE).status_code == 200
+
+    old = load_or_create(folder)[0].operator_key
+    before = (folder / "keys.yaml").read_text(encoding="utf-8")
+    new = calotype("keys", "replace", "operator", "--data", str(folder)).stdout.strip()
+    state = read_state(folder)
+    after = (folder / "keys.yaml").read_text(encoding="utf-8")
+    digests = [hashlib.sha256(key.encode()).hexdigest() for key in (old, new)]
+
+    assert soon(lambda: is_accepted(new) and not is_accepted(old))
+    assert state is not None
+    assert state.operator_key == new == load_or_create(folder)[0].operator_key
+    assert before.replace(*digests) == after != before
+
+
+def test_a_key_that_the_keys_file_does_not_list_is_not_replaced(tmp_path: Path) -> None:
+    none = calotype("keys", "replace", "default", "--data", str(tmp_path))
+    keys, accepted = load_or_create(tmp_path)
+    accepted.write_text("tenants: []\n", encoding="utf-8")
+    unlisted = calotype("keys", "replace", "default", "--data", str(tmp_path))
+
+    assert (none.returncode, unlisted.returncode) == (3, 1), unlisted.stderr
+    assert "calotype keys new default" in unlisted.stderr
+    assert load_or_create(tmp_path)[0] == keys

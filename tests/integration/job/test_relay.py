@@ -179,6 +179,18 @@ async def test_what_the_broker_did_not_confirm_is_let_go_at_once(database: Datab
     assert [row.sequence for row in desk.run(lambda c: outbox.claim(c, limit=1, seconds=30))] == [2]
 
 
+async def test_what_the_broker_does_not_confirm_is_logged_and_not_in_every_round(
+    database: Database, desk: JobUseCases, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.create()
+    relay = OutboxRelay(database, RecordingJetStream(refuse_from=1))
+    for _ in range(3):
+        await relay.run_once()
+    [logged] = [one for one in caplog.records if one.message == "events.not_published"]
+
+    assert (logged.messages, logged.reason) == (1, "as the test says")  # type: ignore[attr-defined]
+
+
 async def test_a_job_with_many_changes_is_published_whole(
     broker: JetStream, database: Database, desk: JobUseCases
 ) -> None:

@@ -28,6 +28,10 @@ class LoggedEvent:
     service: str
     #: File and line.
     place: str
+    #: `debug`, `info`, `warning`, `error`; those of both cases where one is chosen, none where a variable has it.
+    levels: frozenset[str]
+    #: Names of the fields that the call gives; `**` for those that an expression adds.
+    fields: tuple[str, ...]
 
 
 def logged_events() -> list[LoggedEvent]:
@@ -37,25 +41,37 @@ def logged_events() -> list[LoggedEvent]:
         path = ROOT / folder
         for file in sorted([path] if path.suffix else path.rglob("*.py")):
             tree = ast.parse(file.read_text(encoding="utf-8"))
-            for line, name in _names(tree):
-                found.append(LoggedEvent(name=name, service=service, place=f"{file.relative_to(ROOT)}:{line}"))
+            for call, name, levels in _calls(tree):
+                place, fields = (
+                    f"{file.relative_to(ROOT)}:{call.lineno}",
+                    tuple(one.arg or "**" for one in call.keywords),
+                )
+                found.append(LoggedEvent(name=name, service=service, place=place, levels=levels, fields=fields))
     return found
 
 
-def _names(tree: ast.AST) -> Iterator[tuple[int, str]]:
+def _calls(tree: ast.AST) -> Iterator[tuple[ast.Call, str, frozenset[str]]]:
+    """Yields each call that logs, with the name of its event and its levels."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
         called = node.func
         if isinstance(called, ast.Name) and called.id == "event" and len(node.args) > 2:
-            yield node.lineno, _text(node.args[2])
+            yield node, _text(node.args[2]), _levels(node.args[1])
         elif (
             isinstance(called, ast.Attribute)
             and isinstance(called.value, ast.Name)
             and called.value.id == "_LOG"
             and called.attr in ("debug", "info", "warning", "error", "exception")
         ):
-            yield node.lineno, _text(node.args[0])
+            yield node, _text(node.args[0]), frozenset({"error" if called.attr == "exception" else called.attr})
+
+
+def _levels(node: ast.expr) -> frozenset[str]:
+    if isinstance(node, ast.IfExp):
+        return _levels(node.body) | _levels(node.orelse)
+    is_constant = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "logging"
+    return frozenset({node.attr.lower()}) if is_constant and isinstance(node, ast.Attribute) else frozenset()
 
 
 def _text(node: ast.expr) -> str:

@@ -1,6 +1,7 @@
 """Readiness, and the gRPC health service that follows it."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -70,6 +71,18 @@ def test_every_listener_hears_of_it() -> None:
     ready.listen(second.append)
 
     assert (first, second) == ([False, True], [True])
+
+
+def test_a_condition_that_is_lost_and_one_that_is_restored_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    ready = Readiness("database", "broker")
+    ready.set("broker", True)
+    for ok in (False, False, True, True, False):
+        ready.set("database", ok, "it is away")
+
+    logged = [(one.message, one.condition, one.reason) for one in caplog.records]  # type: ignore[attr-defined]
+    lost, restored = ("condition.lost", "database", "it is away"), ("condition.restored", "database", "it is away")
+    assert logged == [lost, restored, lost]
 
 
 class Watched:

@@ -71,6 +71,12 @@ def test_a_process_that_does_not_do_its_work_is_told(alive: bool, ready: bool | 
     assert process(Row(name="job", pid=1, alive=alive, ready=ready, address=""), Path("data")).level is level
 
 
+def test_a_process_that_is_not_ready_is_told_with_its_conditions() -> None:
+    row = Row(name="job", pid=1, alive=True, ready=False, address="", why="broker: the broker is not connected")
+
+    assert process(row, Path("data")).fact == "job is not ready: broker: the broker is not connected"
+
+
 @pytest.mark.parametrize(
     ("status", "level"), [(401, Level.OK), (403, Level.OK), (200, Level.FAIL), (404, Level.WARN), (None, Level.WARN)]
 )
