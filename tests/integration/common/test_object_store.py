@@ -312,6 +312,15 @@ async def test_an_operation_whose_time_is_over_before_its_turn_asks_for_nothing(
     assert proxy.count("upload") == 1
 
 
+def accepted_upload(listening: socket.socket) -> socket.socket:
+    """Returns the first connection on which something is uploaded, without its first four bytes."""
+    while True:
+        connection, _ = listening.accept()
+        if connection.recv(4) == b"POST":
+            return connection
+        connection.close()
+
+
 def read_on(connection: socket.socket) -> None:
     """Read to the end."""
     while connection.recv(65536):
@@ -320,13 +329,17 @@ def read_on(connection: socket.socket) -> None:
 
 async def test_what_the_store_has_not_taken_in_time_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
+        # With little room at its side, and so not all of the picture is taken by the operating system.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{listening.getsockname()[1]}")
-        store = ObjectStore("staging", threads=1, operation_seconds=0.3)
-        picture = bytes(32 * 1024 * 1024)
+        # The library asks for the bucket by itself meanwhile, and waits on a connection of its own.
+        store = ObjectStore("staging", threads=2, operation_seconds=0.3)
+        # Larger ones begin with a request without content, whose response is waited for.
+        picture = bytes(7 * 1024 * 1024)
         with pytest.raises(StorageUnavailable):
             await store.put("1", picture, content_type="image/png", metadata={})
         await store.close()
-        taken, _ = listening.accept()
+        taken = accepted_upload(listening)
         # A store that goes on to read finds that its client is gone: it never has the whole of the request.
         with taken, pytest.raises(ConnectionResetError):
             read_on(taken)

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,7 @@ def _panel(board: str, panel: dict[str, Any]) -> BoardPanel:
     )
 
 
+@cache
 def _needs() -> dict[tuple[str, str], str]:
     return {
         (board, entry["title"]): entry.get("needs", "")

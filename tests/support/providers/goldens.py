@@ -8,6 +8,7 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ class Golden:
     cases: Mapping[str, Any]
 
 
+@cache
 def read(kind: str) -> Golden:
     """The golden of a kind."""
     content = yaml.safe_load((FOLDER / f"{kind}.yaml").read_text(encoding="utf-8"))
