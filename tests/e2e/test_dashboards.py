@@ -281,7 +281,7 @@ def test_webhooks_that_nobody_sends_make_an_alert(
         with closing(psycopg2.connect(database)) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT id FROM webhook_endpoints ORDER BY created_at DESC LIMIT 1")
             [(endpoint,)] = cursor.fetchall()
-        change = "share = 'normal', ready_at = now() - interval '10 minutes'"
+        change = "is_slow = false, ready_at = now() - interval '10 minutes'"
         with held_row(database, "webhook_endpoints", endpoint, change=change, undo="ready_at = now()"):
             _expect(prometheus, "CalotypeWebhooksBehind", share="normal")
 
