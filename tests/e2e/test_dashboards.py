@@ -34,7 +34,7 @@ from tests.support.patience import PATIENCE
 from tests.support.providers.paid_provider import KEY, Books
 from tests.support.stacks.frozen_servers import frozen
 from tests.support.stacks.running_stack import running_stack
-from tests.support.stacks.stack_clients import Client, caller, expire_lease
+from tests.support.stacks.stack_clients import Client, RetryingTransport, caller, expire_lease
 
 PROVIDERS = """
 default: procedural
@@ -106,9 +106,19 @@ def prometheus(watched: StackState, server_folder: Path) -> Iterator[PrometheusS
         yield server
 
 
+@pytest.fixture(autouse=True)
+def recovered(watched: StackState) -> None:
+    """The gateway reaches job-service again after the fault of the test before."""
+    deadline = time.monotonic() + PATIENCE
+    with caller(watched) as http:
+        while http.get("/readyz").status_code != 200:
+            assert time.monotonic() < deadline, "the stack did not recover"
+            time.sleep(0.1)
+
+
 @pytest.fixture
 def client(watched: StackState) -> Iterator[Client]:
-    with caller(watched) as opened:
+    with caller(watched, transport=RetryingTransport()) as opened:
         yield Client(opened)
 
 
@@ -116,7 +126,11 @@ def client(watched: StackState) -> Iterator[Client]:
 def load(stack: StackState) -> Iterator[None]:
     """A small load: jobs that succeed, fail and cost money, webhooks, and requests that are refused."""
     end = threading.Event()
-    with caller(stack) as opened, accepting_receiver() as receiver, ThreadPoolExecutor(1) as pool:
+    with (
+        caller(stack, transport=RetryingTransport()) as opened,
+        accepting_receiver() as receiver,
+        ThreadPoolExecutor(1) as pool,
+    ):
         running = pool.submit(_load, Client(opened), end, receiver)
         try:
             yield
@@ -267,7 +281,7 @@ def test_webhooks_that_nobody_sends_make_an_alert(
         with closing(psycopg2.connect(database)) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT id FROM webhook_endpoints ORDER BY created_at DESC LIMIT 1")
             [(endpoint,)] = cursor.fetchall()
-        change = "share = 'normal', ready_at = now() - interval '10 minutes'"
+        change = "is_slow = false, ready_at = now() - interval '10 minutes'"
         with held_row(database, "webhook_endpoints", endpoint, change=change, undo="ready_at = now()"):
             _expect(prometheus, "CalotypeWebhooksBehind", share="normal")
 
