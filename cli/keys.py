@@ -66,7 +66,7 @@ def replace(name: str, data: Path) -> int:
     # Here, not above: other commands need none of the stack's libraries.
     from dataclasses import replace as with_changes
 
-    from cli.stack.keys import STACK_KEYS, replace_key
+    from cli.stack.keys import replace_key
     from cli.stack.state import read_state
 
     if not (data / "keys.json").exists():
@@ -79,7 +79,9 @@ def replace(name: str, data: Path) -> int:
         )
         raise CommandFailed(message) from error
     if (state := read_state(data)) is not None:
-        with_changes(state, **{STACK_KEYS[name]: key}).write(data)
+        is_operator = name == "operator"
+        changed = with_changes(state, operator_key=key) if is_operator else with_changes(state, api_key=key)
+        changed.write(data)
     click.echo(key)
     return ExitCode.DONE
 

@@ -59,7 +59,7 @@ def grpc_conditions(address: str, token: str) -> list[str] | None:
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         stub = operations_service_pb2_grpc.OperationsServiceStub(channel)
         try:
-            metadata = [("authorization", f"Bearer {token}")]
+            metadata = (("authorization", f"Bearer {token}"),)
             response = stub.GetStatus(ops.GetStatusRequest(), metadata=metadata, timeout=SECONDS)
         except grpc.RpcError:
             return None
