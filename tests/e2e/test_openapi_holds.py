@@ -277,6 +277,7 @@ def _answers_about_webhooks(asking: Asking, operations: dict[str, APIOperation])
     asking.directed(operations["rotateWebhookSecret"], 200, path=f"{of_webhook}/rotate-secret")
     _rotate_signing_secret(asking, operations["rotateSigningSecret"])
     delivery = _delivered(asking, operations["listDeliveries"], f"{of_webhook}/deliveries")
+    asking.directed(operations["listDeliveries"], 422, path=f"{of_webhook}/deliveries?page_size=0")
     asking.directed(operations["getDelivery"], 200, path=f"{of_webhook}/deliveries/{delivery}")
     again, ranged = f"/v1/webhooks/deliveries/{delivery}/redeliver", {"json": {"after": "2026-01-31T00:00:00Z"}}
     asking.directed(operations["updateWebhook"], 200, path=of_webhook, json={"enabled": False})
