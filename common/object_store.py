@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -79,6 +80,10 @@ class ObjectStore:
         self._client = _client(threads)
         self._bucket = self._client.bucket(bucket)
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=f"storage-{bucket}")
+        self._open, self._lock = 0, threading.Lock()
+        running, waiting = lambda: min(self._open, threads), lambda: max(self._open - threads, 0)
+        for state, read in (("limit", lambda: threads), ("running", running), ("waiting", waiting)):
+            metrics.read(registry.STORAGE_OPERATIONS, read, bucket, state)
 
     async def put(self, name: str, data: bytes, *, content_type: str, metadata: Mapping[str, str]) -> bool:
         """Creates an object; returns False when an equal one exists. Raises `ObjectConflict` for other content."""
@@ -145,9 +150,13 @@ class ObjectStore:
 
     async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
         ends_at = time.monotonic() + self._operation_seconds
-        loop, began_at, outcome = asyncio.get_running_loop(), time.monotonic(), "refused"
+        began_at, outcome = time.monotonic(), "refused"
+        self._count(1)
+        submitted = self._threads.submit(_with_typed_errors, ends_at, work, arguments)
+        # Not when its caller is canceled, but when its thread is free again.
+        submitted.add_done_callback(lambda _: self._count(-1))
         try:
-            result = await loop.run_in_executor(self._threads, _with_typed_errors, ends_at, work, arguments)
+            result = await asyncio.wrap_future(submitted)
             outcome = "done"
         except StorageUnavailable:
             outcome = "away"
@@ -156,6 +165,10 @@ class ObjectStore:
             operation = work.__name__.lstrip("_")
             metrics.observe(registry.STORAGE_SECONDS, time.monotonic() - began_at, operation, outcome)
         return result
+
+    def _count(self, by: int) -> None:
+        with self._lock:
+            self._open += by
 
     def _put(self, name: str, data: bytes, content_type: str, metadata: Mapping[str, str]) -> bool:
         blob = self._bucket.blob(name)

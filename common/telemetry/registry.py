@@ -722,6 +722,17 @@ STORAGE_SECONDS: Final = Metric(
     ),
     buckets=FAST_SECONDS,
 )
+STORAGE_OPERATIONS: Final = Metric(
+    name="calotype_storage_operations",
+    meaning="Operations of the object store: running, each in a thread of its own; waiting; and how many may run.",
+    kind="gauge",
+    unit="{operation}",
+    services=("generator", "uploader"),
+    labels=(
+        Attribute("bucket", "Name of the bucket."),
+        Attribute("state", "What is counted.", values=("running", "waiting", "limit")),
+    ),
+)
 
 # Metrics of the generator
 

@@ -22,6 +22,7 @@ from common.object_store import (
     StorageUnavailable,
     checksum,
 )
+from common.telemetry import metrics, registry
 from tests.support.proxies.storage_proxy import Fault, StorageProxy
 from tests.support.servers.embedded_servers import STORAGE_TOKENS
 from tests.support.servers.tcp_servers import tcp_server
@@ -302,6 +303,7 @@ async def test_an_operation_whose_time_is_over_before_its_turn_asks_for_nothing(
         asyncio.create_task(store.put(name, PICTURE, content_type="image/png", metadata={})) for name in ("1", "2")
     ]
     await asyncio.to_thread(proxy.wait_for, "upload")
+    assert operations(proxy.staging) == {"running": 1, "waiting": 1, "limit": 1}
     clock.pass_by(OPERATION_SECONDS)
     proxy.release()
     ends = await asyncio.gather(*asked, return_exceptions=True)
@@ -310,6 +312,18 @@ async def test_an_operation_whose_time_is_over_before_its_turn_asks_for_nothing(
     assert ends[0] is True
     assert isinstance(ends[1], StorageUnavailable)
     assert proxy.count("upload") == 1
+    assert operations(proxy.staging) == {"running": 0, "waiting": 0, "limit": 1}
+
+
+def operations(bucket: str) -> dict[str, float]:
+    """The gauge of a bucket's operations, by state."""
+    found = [family for family in metrics.PROCESS.collect() if family.name == registry.STORAGE_OPERATIONS.name]
+    return {
+        sample.labels["state"]: sample.value
+        for family in found
+        for sample in family.samples
+        if sample.labels["bucket"] == bucket
+    }
 
 
 def accepted_upload(listening: socket.socket) -> socket.socket:
