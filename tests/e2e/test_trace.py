@@ -176,6 +176,21 @@ def test_a_job_whose_provider_refuses_it_and_that_its_user_retries(tracing: Trac
     )
 
 
+def test_a_job_whose_input_image_cannot_be_read(tracing: TracingClient) -> None:
+    job = tracing.submit("a red boat", provider="edits", input_images=[{"url": "https://169.254.169.254/a.png"}])
+
+    assert tracing.end(job) == ("failed", "FORBIDDEN_ADDRESS")
+    tracing.expect(
+        job,
+        EVENTS.format(count=3),
+        """
+        generator generate images claim=1 stage=PROCESSING ERROR=FORBIDDEN_ADDRESS
+            generator producer send calotype.fact.generation.stage_failed
+                job consumer process calotype.fact.>
+        """,
+    )
+
+
 def test_a_job_whose_image_cannot_be_staged(tracing: TracingClient) -> None:
     job = tracing.submit("private", provider="paid")
 
