@@ -140,8 +140,13 @@ async def make(stub: Any, method: str, how: str) -> None:
     if method == "GetJob":
         await stub.GetJob(job_service_pb2.GetJobRequest(job_id=how), timeout=timeout)
     else:
-        async for _ in stub.WatchJob(job_service_pb2.WatchJobRequest(job_id=how), timeout=timeout):
-            pass
+        call = stub.WatchJob(job_service_pb2.WatchJobRequest(job_id=how), timeout=timeout)
+        try:
+            async for _ in call:
+                pass
+        finally:
+            # As the services do: a reader that is canceled before the first response leaves the call open.
+            call.cancel()
 
 
 def noted(span: ReadableSpan) -> str:
