@@ -51,15 +51,18 @@ def let_time_pass(database_url: str, job_id: str, *, seconds: float, witness: st
     The witness, also at a generator, is moved back further than any job may last: the same check returns it to the
     queue.
     """
-    column = "CASE id WHEN %(job)s THEN make_interval(secs => %(seconds)s) ELSE interval '1 day' END"
+    column = "CASE jobs.id WHEN %(job)s THEN make_interval(secs => %(seconds)s) ELSE interval '1 day' END"
     passes = ", ".join(f"{name} = {name} - {column}" for name in ("generating_since", "uploading_since", "run_at"))
+    locked = "SELECT id FROM jobs WHERE id IN (%(job)s, %(witness)s) ORDER BY id FOR UPDATE"
+    pair = f"WITH pair AS MATERIALIZED ({locked})"
     claims = "SELECT claim_number FROM jobs WHERE id = %(witness)s"
     parameters = {"job": job_id, "witness": witness, "seconds": seconds}
     with closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
         connection.autocommit = True
         cursor.execute(claims, parameters)
         [(before,)] = cursor.fetchall()
-        cursor.execute(f"UPDATE jobs SET {passes} WHERE id IN (%(job)s, %(witness)s)", parameters)
+        # Locked by id, as everything locks that runs beside this.
+        cursor.execute(f"{pair} UPDATE jobs SET {passes} FROM pair WHERE jobs.id = pair.id", parameters)
         deadline = time.monotonic() + PATIENCE
         now = before
         while now == before:
