@@ -3,14 +3,9 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection
+from common.sql import Connection
 
 _KEY = "after_commit"
-
-
-def begin(connection: Connection) -> None:
-    """Forgets the actions of an earlier transaction of the connection, which was rolled back."""
-    connection.info[_KEY] = []
 
 
 def after_commit(connection: Connection, action: Callable[[], object]) -> None:
@@ -18,9 +13,9 @@ def after_commit(connection: Connection, action: Callable[[], object]) -> None:
     connection.info.setdefault(_KEY, []).append(action)
 
 
-def take(connection: Connection) -> list[Callable[[], object]]:
+def actions_of(connection: Connection) -> list[Callable[[], object]]:
     """Returns the actions of the transaction, to be called after its COMMIT."""
-    actions: list[Callable[[], object]] = connection.info.pop(_KEY, [])
+    actions: list[Callable[[], object]] = connection.info.get(_KEY, [])
     return actions
 
 

@@ -9,13 +9,14 @@ from functools import partial
 from time import perf_counter
 from typing import TypeVar
 
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from common import after_commit
 from common.errors import DependencyUnavailable
+from common.sql import Connection, text
 from common.telemetry import metrics, registry
 
 _LOG = logging.getLogger(__name__)
@@ -38,6 +39,10 @@ class DatabaseUnavailable(DependencyUnavailable):
 
 class LockTimeout(DatabaseUnavailable):
     """Another transaction holds a row for longer than the lock timeout; the database itself works."""
+
+
+class _LostBeforeCommit(DatabaseUnavailable):
+    """The connection was lost before COMMIT was sent, so that nothing was committed."""
 
 
 def driver_url(url: str) -> str:
@@ -72,7 +77,6 @@ class Database:
             driver_url(url),
             pool_size=pool_size,
             max_overflow=0,
-            pool_pre_ping=True,
             pool_timeout=queue_timeout_seconds,
             isolation_level="READ COMMITTED",
             # Errors are logged, and parameters may be prompts.
@@ -139,21 +143,34 @@ class Database:
         self._engine.dispose()
 
     def _transact_once(self, work: Callable[[Connection], T]) -> T:
-        with self._engine.begin() as connection:
-            after_commit.begin(connection)
-            result = work(connection)
-            actions = after_commit.take(connection)
-        for action in actions:
+        with self._engine.begin() as transaction:
+            connection = Connection(transaction)
+            try:
+                result = work(connection)
+            except DBAPIError as error:
+                if error.connection_invalidated:
+                    raise _LostBeforeCommit("The database ended the connection.") from error
+                raise
+        for action in after_commit.actions_of(connection):
             try:
                 action()
             except Exception:  # noqa: BLE001 - what is committed must not be reported as failed
                 _LOG.exception("action.failed")
         return result
 
+    def _transact_connected(self, work: Callable[[Connection], T]) -> T:
+        """Runs the work again if its connection was lost, as idle ones are when the server is restarted."""
+        try:
+            return self._transact_once(work)
+        except _LostBeforeCommit:
+            # The other idle ones were most likely lost as well.
+            self._engine.dispose()
+            return self._transact_once(work)
+
     def _transact(self, work: Callable[[Connection], T], attempts: int) -> T:
         for attempt in range(1, attempts + 1):
             try:
-                return self._transact_once(work)
+                return self._transact_connected(work)
             except PoolTimeoutError as error:
                 raise DatabaseUnavailable("All database connections are busy.") from error
             except DBAPIError as error:

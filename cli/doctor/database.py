@@ -10,6 +10,7 @@ from sqlalchemy.pool import NullPool
 
 from cli.doctor.findings import Finding, fail, ok, warn
 from common.postgres import driver_url
+from common.sql import Connection
 from services.job import migrations as job_migrations
 from services.notifier import migrations as notifier_migrations
 
@@ -68,7 +69,7 @@ def schema(service: str, url: str) -> Finding:
     engine = create_engine(driver_url(url), poolclass=NullPool, connect_args={"connect_timeout": 3})
     try:
         with engine.connect() as connection:
-            is_behind = IS_BEHIND[service](connection)
+            is_behind = IS_BEHIND[service](Connection(connection))
     except SQLAlchemyError:
         return fail(f"the schema of {service} cannot be read with its role", "restart the stack: calotype up")
     finally:

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import partial
 
-from sqlalchemy import Connection
-
 from common.after_commit import after_commit
+from common.sql import Connection
 from common.telemetry import metrics, registry
 from services.job.domain.failures import Failure
 from services.job.domain.jobs import Job

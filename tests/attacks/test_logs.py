@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from common.consuming import Message, Reject
 from common.postgres import Database
+from common.sql import Connection, text
 from services.job.loops.fact_verdicts import REFUSED_DELIVERIES, verdict_on
 
 SECRET = "a portrait of Ada Lovelace"

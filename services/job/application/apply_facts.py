@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from calotype.error_reasons import Code, Reason
-from sqlalchemy import Connection
 
+from common.sql import Connection
 from services.job import counters
 from services.job.application import ledger, provider_limits, spending
 from services.job.domain import claim_end, transitions

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from calotype import object_names
 from calotype.error_reasons import Reason
-from sqlalchemy import Connection
 
 from common.logs import event
+from common.sql import Connection
 from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
 from services.job.store import deletions, sweeps

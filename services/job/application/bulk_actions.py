@@ -7,11 +7,11 @@ from functools import partial
 from typing import NamedTuple
 
 from calotype.error_reasons import Reason
-from sqlalchemy import Connection
 
 from common.after_commit import after_commit
 from common.ids import new_uuid7, prefixed
 from common.logs import event
+from common.sql import Connection
 from services.job.application import job_search
 from services.job.application.pauses import MAX_PRINCIPAL
 from services.job.application.submission import fingerprint_of

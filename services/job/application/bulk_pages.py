@@ -4,10 +4,10 @@ import logging
 from dataclasses import dataclass, replace
 
 from calotype.error_reasons import Reason
-from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from common.after_commit import savepoint
+from common.sql import Connection
 from services.job.application import user_actions
 from services.job.domain.bulk_actions import BulkAction, BulkActionKind
 from services.job.domain.jobs import Job

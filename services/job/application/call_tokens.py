@@ -2,8 +2,7 @@
 
 import hmac
 
-from sqlalchemy import Connection
-
+from common.sql import Connection
 from services.job.store import secrets
 
 #: The name of the key in the table `secrets`.

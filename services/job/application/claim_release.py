@@ -3,8 +3,8 @@
 from datetime import datetime
 
 from calotype.error_reasons import Reason
-from sqlalchemy import Connection
 
+from common.sql import Connection
 from services.job.application import ledger, provider_limits, spending
 from services.job.domain import transitions
 from services.job.domain.calls import WorkerReport

@@ -6,8 +6,8 @@ from datetime import datetime
 from uuid import UUID
 
 from calotype.error_reasons import Reason
-from sqlalchemy import Connection
 
+from common.sql import Connection
 from services.job.application import provider_limits
 from services.job.domain import transitions
 from services.job.domain.calls import ProviderCall, may_pay_again

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from calotype.error_reasons import Reason
-from sqlalchemy import Connection
 
+from common.sql import Connection
 from services.job.application import call_tokens
 from services.job.application.call_tokens import CallTokens
 from services.job.domain.facts import ImagesStored, JobFact

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 from calotype.error_reasons import Reason
-from sqlalchemy import Connection
 
+from common.sql import Connection
 from services.job.application.page_tokens import PAGE_TOKENS, PageTokens
 from services.job.domain.final_events import FinalEvent, FinalEventReference
 from services.job.domain.jobs import Snapshot

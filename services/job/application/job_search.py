@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from calotype.size_limits import MAX_END_USER_CHARACTERS, MAX_PROVIDER_CHARACTERS
-from sqlalchemy import Connection
 
+from common.sql import Connection
 from services.job.application.page_tokens import PAGE_TOKENS, PageTokens
 from services.job.application.queries import DEFAULT_PAGE, LARGEST_PAGE, MAX_STATES
 from services.job.domain.bounds import check, line

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection
-
+from common.sql import Connection
 from services.job.application import provider_cancel
 from services.job.domain import transitions
 from services.job.domain.calls import CallPhase, WorkerReport

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from calotype.error_reasons import Reason
 from calotype.size_limits import MAX_PROVIDER_CHARACTERS
-from sqlalchemy import Connection
 
+from common.sql import Connection
 from services.job.domain.bounds import check, line
 from services.job.domain.pauses import MAX_NOTE, MAX_PAUSES, Pause, PauseKind
 from services.job.domain.refusals import Refusal, Violation

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from calotype.error_reasons import Reason
-from sqlalchemy import Connection
 
+from common.sql import Connection
 from services.job.application import call_tokens, ledger, spending
 from services.job.application.fact_checks import refuse_without_token
 from services.job.application.provider_limits import frees_slot, record_outcomes, refuse_beyond_limits

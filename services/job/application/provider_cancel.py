@@ -2,8 +2,7 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection
-
+from common.sql import Connection
 from services.job.domain.jobs import Job, ProviderCancel
 from services.job.domain.provider_cancel import cancel_ended
 from services.job.domain.states import State

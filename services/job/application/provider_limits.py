@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from calotype.error_reasons import Reason
-from sqlalchemy import Connection
 
+from common.sql import Connection
 from common.telemetry import metrics, registry
 from services.job import counters
 from services.job.domain.calls import CallOutcome

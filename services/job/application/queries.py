@@ -6,8 +6,8 @@ from datetime import datetime
 
 from calotype.error_reasons import Reason
 from calotype.size_limits import MAX_END_USER_CHARACTERS, MAX_PROVIDER_CHARACTERS
-from sqlalchemy import Connection
 
+from common.sql import Connection
 from services.job.application import waits
 from services.job.application.page_tokens import PAGE_TOKENS, PageTokens
 from services.job.domain.bounds import check, labels, line

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from calotype.error_reasons import Reason
-from sqlalchemy import Connection
 
+from common.sql import Connection
 from services.job.domain.quotas import FULL_SECONDS, WINDOW, Quota, Rate, rate, wait
 from services.job.domain.refusals import Refusal
 from services.job.domain.requests import Priority

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from calotype.error_reasons import Reason
-from sqlalchemy import Connection
 
+from common.sql import Connection
 from services.job.domain import bounds, spending
 from services.job.domain.calls import ProviderCall
 from services.job.domain.providers import Provider

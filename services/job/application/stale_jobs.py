@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from calotype.error_reasons import Code, Reason
-from sqlalchemy import Connection
 
+from common.sql import Connection
 from services.job import counters
 from services.job.domain import claim_end, retry_policy, transitions
 from services.job.domain.calls import ProviderCall, has_open_calls, may_still_deliver

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from calotype.error_reasons import Reason
-from sqlalchemy import Connection
 
 from common.ids import new_uuid7, prefixed
+from common.sql import Connection
 from services.job.application import spending
 from services.job.application.quotas import admit_job, precheck_quota
 from services.job.domain import transitions

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from calotype.error_reasons import Reason
-from sqlalchemy import Connection
 
 from common.after_commit import after_commit
+from common.sql import Connection
 from services.job.application import spending
 from services.job.application.quotas import admit_job
 from services.job.application.submission import ActionResult, replay

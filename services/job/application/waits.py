@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-from sqlalchemy import Connection
-
+from common.sql import Connection
 from services.job.domain.jobs import Job
 from services.job.domain.wait_reasons import Wait, WaitReason
 from services.job.domain.waits import lost, waiting

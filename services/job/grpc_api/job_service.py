@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 from calotype.error.v1 import error_pb2
 from calotype.error_reasons import Code, Reason
 from calotype.job.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
-from sqlalchemy import Connection
 
 from common.grpc_server import GrpcService
 from common.postgres import Database
+from common.sql import Connection
 from common.tracing import traceparent
 from services.job.application import final_events, queries, quotas, submission, user_actions
 from services.job.domain.circuit_breakers import Breaker

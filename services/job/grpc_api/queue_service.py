@@ -4,10 +4,10 @@ from typing import Any
 
 from calotype.job.v1 import job_pb2
 from calotype.ops.v1 import queue_service_pb2, queue_service_pb2_grpc
-from sqlalchemy import Connection
 
 from common.grpc_server import GrpcService
 from common.postgres import Database
+from common.sql import Connection
 from services.job.application import queries
 from services.job.domain.jobs import Lease
 from services.job.grpc_api.status_codes import translate_errors

@@ -8,11 +8,11 @@ from uuid import UUID
 from calotype.error_reasons import Reason
 from calotype.job.v1 import worker_service_pb2, worker_service_pb2_grpc
 from calotype.size_limits import INPUT_CHUNK_BYTES
-from sqlalchemy import Connection
 
 from common.grpc_server import GrpcService
 from common.ids import parse, prefixed
 from common.postgres import Database
+from common.sql import Connection
 from services.job.application import bucket_sweep, call_tokens, claim_release, claims, provider_calls, provider_limits
 from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.refusals import Refusal

@@ -11,7 +11,6 @@ from calotype import streams
 from calotype.error_reasons import Code, Reason
 from calotype.fact.v1 import fact_pb2
 from google.protobuf.message import DecodeError
-from sqlalchemy import Connection, text
 
 from common.consuming import Ack, Message, Park, Reject, Retry, Verdict, consume
 from common.declarations import ConsumerSpec
@@ -19,6 +18,7 @@ from common.health import Readiness
 from common.jetstream import JetStream
 from common.logs import event
 from common.postgres import Database, DatabaseUnavailable, LockTimeout
+from common.sql import Connection, text
 from common.telemetry import metrics, registry
 from services.job import migrations
 from services.job.application import apply_facts, fact_checks

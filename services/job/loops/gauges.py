@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Mapping
 
 from calotype import streams
-from sqlalchemy import Connection
 
 from common.jetstream import FAILURES, JetStream
 from common.loops import run_every
 from common.postgres import Database
+from common.sql import Connection
 from common.telemetry import metrics, registry
 from services.job.domain.circuit_breakers import Breaker, Route
 from services.job.store import ages, breakers

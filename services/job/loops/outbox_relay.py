@@ -12,7 +12,6 @@ from uuid import UUID
 from calotype import streams
 from calotype.event.v1 import event_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
-from sqlalchemy import Connection
 
 from common.cloud_events import headers
 from common.ids import new_uuid7
@@ -21,6 +20,7 @@ from common.logs import event
 from common.loops import pause_until, run_every
 from common.messaging_spans import sending
 from common.postgres import Database, DatabaseUnavailable
+from common.sql import Connection
 from common.telemetry import registry
 from services.job.store import outbox
 from services.job.store.outbox import Due

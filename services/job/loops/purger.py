@@ -5,11 +5,10 @@ import logging
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-from sqlalchemy import Connection
-
 from common.logs import event
 from common.loops import run_every
 from common.postgres import Database
+from common.sql import Connection
 from services.job.application import apply_facts, user_actions
 from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.facts import CallSettled

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from calotype import streams
-from sqlalchemy import Connection
 
 from common.jetstream import FAILURES, JetStream
 from common.logs import event
 from common.loops import run_every
 from common.postgres import Database, DatabaseUnavailable
+from common.sql import Connection
 from common.telemetry import registry
 from common.tracing import Attributes, fail, span
 from services.job.application import stale_jobs

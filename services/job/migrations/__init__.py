@@ -6,9 +6,9 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
 
 from common.postgres import driver_url
+from common.sql import Connection, text
 
 
 def upgrade(database_url: str) -> None:

@@ -1,7 +1,6 @@
 """Reads the age of the oldest waiting work, each by a few rows of an index, however much waits."""
 
-from sqlalchemy import Connection, text
-
+from common.sql import Connection, text
 from services.job.store.lanes import PRIORITIES
 
 #: Lanes in which the oldest due job is searched.

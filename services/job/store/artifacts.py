@@ -3,8 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import Connection, text
-
+from common.sql import Connection, text
 from services.job.domain.jobs import Artifact
 from services.job.store import rows
 

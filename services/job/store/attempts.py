@@ -4,8 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Connection, text
-
+from common.sql import Connection, text
 from services.job import counters
 from services.job.domain.failures import Failure, Stage
 from services.job.domain.jobs import Attempt, Fence

@@ -2,8 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import Connection, text
-
+from common.sql import Connection, text
 from services.job.domain.circuit_breakers import Breaker, Route
 from services.job.domain.jobs import Job
 from services.job.store import rows

@@ -1,7 +1,6 @@
 """The table `bulk_actions`: what operators do with all jobs of a filter, and how far it is."""
 
-from sqlalchemy import Connection, RowMapping, text
-
+from common.sql import Connection, Row, text
 from services.job.domain.bulk_actions import (
     BulkAction,
     BulkActionRequest,
@@ -106,7 +105,8 @@ def newest(connection: Connection, *, limit: int) -> list[BulkAction]:
 
 def claim(connection: Connection, *, seconds: float) -> str | None:
     """Claims the next due bulk action for `seconds`; returns its id, None when none is due."""
-    return connection.execute(text(CLAIM), {"seconds": seconds}).scalar()
+    claimed: str | None = connection.execute(text(CLAIM), {"seconds": seconds}).scalar()
+    return claimed
 
 
 def lock_running(connection: Connection, bulk_id: str) -> BulkAction | None:
@@ -140,7 +140,7 @@ def forget(connection: Connection, *, seconds: float, limit: int) -> int:
     return connection.execute(text(FORGET), {"seconds": seconds, "limit": limit}).rowcount
 
 
-def _from_row(row: RowMapping) -> BulkAction:
+def _from_row(row: Row) -> BulkAction:
     reached = row["reached_created_at"]
     return BulkAction(
         id=row["id"],

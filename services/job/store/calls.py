@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, text
-
+from common.sql import Connection, Row, text
 from services.job import counters
 from services.job.domain.calls import CallOutcome, CallPhase, Consent, ProviderCall, VendorError
 from services.job.domain.proofs import CallRecord
@@ -191,7 +190,7 @@ def settle(connection: Connection, outcomes: Sequence[CallOutcome]) -> list[Sett
     return settled
 
 
-def _from_row(row: RowMapping) -> ProviderCall:
+def _from_row(row: Row) -> ProviderCall:
     error = row["provider_error"]
     known: dict[str, Any] = {name: row[name] for name in _PLAIN}
     created: datetime = row["created_at"]

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from calotype import object_names
-from sqlalchemy import Connection, text
 
 from common.ids import new_uuid7, prefixed
+from common.sql import Connection, text
 from services.job.domain.timeouts import StageTimeouts
 from services.job.store import rows
 

@@ -4,8 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from uuid import UUID
 
-from sqlalchemy import Connection, text
-
+from common.sql import Connection, text
 from services.job.domain.jobs import Fence, Job
 from services.job.store import rows
 from services.job.store.jobs import from_row

@@ -2,8 +2,7 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, text
-
+from common.sql import Connection, text
 from services.job.store.events import FINAL_EVENT_TYPES
 
 ERASE_JOB = """

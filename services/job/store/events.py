@@ -4,8 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import Connection, text
-
+from common.sql import Connection, text
 from services.job.domain.jobs import Job, Snapshot
 from services.job.domain.states import State, Transition
 from services.job.store import rows

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, text
-
+from common.sql import Connection, Row, text
 from services.job.domain.final_events import FinalEvent, FinalEventReference
 from services.job.domain.jobs import Snapshot
 from services.job.domain.requests import JobRequest
@@ -103,7 +102,7 @@ def by_key(connection: Connection, keys: Sequence[tuple[str, int]]) -> list[Fina
     return [FinalEvent(reference=_reference(row), snapshot=_snapshot(row)) for row in found]
 
 
-def _reference(row: RowMapping) -> FinalEventReference:
+def _reference(row: Row) -> FinalEventReference:
     return FinalEventReference(
         job_id=row["job_id"],
         tenant=row["tenant"],
@@ -114,7 +113,7 @@ def _reference(row: RowMapping) -> FinalEventReference:
     )
 
 
-def _snapshot(row: RowMapping) -> Snapshot:
+def _snapshot(row: Row) -> Snapshot:
     snapshot = rows.from_json(Snapshot, row["snapshot"])
     request = None if row["request"] is None else rows.from_json(JobRequest, row["request"])
     return replace(snapshot, job=replace(snapshot.job, request=request))

@@ -7,7 +7,7 @@ stored as they were sent until the purger replaces them, so every query matches 
 import hashlib
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, text
+from common.sql import Connection, text
 
 # The two forms of a key would not conflict, so all requests with one key run one after the other.
 LOCK_KEY = """

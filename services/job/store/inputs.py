@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, text
+from common.sql import Connection, text
 
 #: Index of the mask; input images count from 0.
 MASK = -1
@@ -10,15 +10,13 @@ MASK = -1
 
 def add(connection: Connection, job_id: str, images: Mapping[int, bytes]) -> None:
     """Inserts the bytes of images, by index."""
-    if images:
-        connection.execute(
-            text("INSERT INTO job_inputs (job_id, index, data) VALUES (:job_id, :index, :data)"),
-            [{"job_id": job_id, "index": index, "data": data} for index, data in images.items()],
-        )
+    statement = text("INSERT INTO job_inputs (job_id, index, data) VALUES (:job_id, :index, :data)")
+    for index, data in images.items():
+        connection.execute(statement, {"job_id": job_id, "index": index, "data": data})
 
 
 def get(connection: Connection, job_id: str, index: int) -> bytes | None:
     """Returns the bytes of one image; None if there is none at this index."""
     statement = text("SELECT data FROM job_inputs WHERE job_id = :job_id AND index = :index")
-    data = connection.execute(statement, {"job_id": job_id, "index": index}).scalar_one_or_none()
+    data = connection.execute(statement, {"job_id": job_id, "index": index}).scalar()
     return None if data is None else bytes(data)

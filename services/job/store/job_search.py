@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, text
-
+from common.sql import Connection, text
 from services.job.domain.job_filter import JobFilter
 from services.job.domain.states import FINAL, State
 

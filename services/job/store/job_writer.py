@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from functools import partial
 
-from sqlalchemy import Connection
-
 from common.after_commit import after_commit
 from common.ids import new_uuid7
+from common.sql import Connection
 from services.job import counters
 from services.job.domain.calls import cost_of, needs_consent
 from services.job.domain.claim_end import images_to_retry

@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from calotype.error_reasons import Code, Reason
-from sqlalchemy import Connection, RowMapping, text
 
+from common.sql import Connection, Row, text
 from services.job.domain.failures import Failure, Stage
 from services.job.domain.jobs import Job, JobWarning, Lease, ProviderCancel
 from services.job.domain.requests import JobRequest
@@ -146,7 +146,7 @@ def to_row(job: Job) -> dict[str, Any]:
     }
 
 
-def from_row(row: RowMapping) -> Job:
+def from_row(row: Row) -> Job:
     """Returns the job of a row."""
     plain = {name: row[name] for name in _PLAIN}
     cancel = row["provider_cancel"]
@@ -172,7 +172,7 @@ _PLAIN = (
 )  # fmt: skip
 
 
-def _lease(row: RowMapping) -> Lease | None:
+def _lease(row: Row) -> Lease | None:
     if row["lease_token"] is None:
         return None
     return Lease(
@@ -183,7 +183,7 @@ def _lease(row: RowMapping) -> Lease | None:
     )
 
 
-def _failure(row: RowMapping) -> Failure | None:
+def _failure(row: Row) -> Failure | None:
     if row["failure_stage"] is None:
         return None
     return Failure(

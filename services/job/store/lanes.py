@@ -10,8 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, text
-
+from common.sql import Connection, text
 from services.job.domain.circuit_breakers import Breaker
 from services.job.domain.pauses import PauseKind
 from services.job.domain.requests import Priority

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, text
-
+from common.sql import Connection, text
 from services.job.domain.jobs import Job
 from services.job.store import rows
 from services.job.store.jobs import from_row

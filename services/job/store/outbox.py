@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, text
-
+from common.sql import Connection, text
 from services.job.store import rows
 
 #: Rows of one job that are published together; a job with more does not delay others.

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, text
-
+from common.sql import Connection, text
 from services.job.domain.pauses import Pause, PauseKind, Pauses
 
 # A repeated pause changes the note; its begin stays.

@@ -4,8 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, text
-
+from common.sql import Connection, text
 from services.job.domain.providers import Provider
 from services.job.domain.routing import free_slots
 

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, text
-
+from common.sql import Connection, text
 from services.job.domain.offering import LIVE_SECONDS, OUTAGE_SECONDS, Registration
 from services.job.domain.providers import Provider
 from services.job.store import rows

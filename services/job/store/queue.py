@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection, text
+from common.sql import Connection, text
 
 #: Tenants that are listed.
 MAX_TENANTS = 100

@@ -1,6 +1,6 @@
 """Counts jobs and requests of tenants for their quotas: the tables `jobs`, `tenant_load` and `tenant_rates`."""
 
-from sqlalchemy import Connection, text
+from common.sql import Connection, text
 
 LOCK_TENANT_QUOTA = """
 SELECT pg_advisory_xact_lock(hashtextextended('tenant ' || :tenant, 0))

@@ -1,6 +1,6 @@
 """Finds and deletes rows whose retention has ended, a few at a time."""
 
-from sqlalchemy import Connection, text
+from common.sql import Connection, text
 
 # A job with an open call is settled first: otherwise the call's cost would be lost.
 LOCK_JOBS_OVER_FOR = """

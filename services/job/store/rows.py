@@ -5,8 +5,8 @@ from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, text
 
+from common.sql import Connection, text
 from services.job.domain.states import FINAL, State
 
 T = TypeVar("T")

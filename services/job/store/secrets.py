@@ -1,6 +1,6 @@
 """The table `secrets`: random keys that all replicas share."""
 
-from sqlalchemy import Connection, text
+from common.sql import Connection, text
 
 
 def read(connection: Connection, name: str) -> bytes:

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Connection, text
-
+from common.sql import Connection, text
 from services.job.domain.calls import ProviderCall
 from services.job.domain.jobs import ProviderCancel
 from services.job.store import calls

@@ -8,8 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import Connection, RowMapping, text
-
+from common.sql import Connection, Row, text
 from services.job.domain.spending import Allowance, Period, PeriodSpending, TenantSpending
 from services.job.store import rows
 
@@ -156,7 +155,7 @@ def forget(connection: Connection, *, limit: int) -> int:
     return connection.execute(text(FORGET_SUMS), {"days": KEPT_DAYS, "limit": limit}).rowcount
 
 
-def _from_row(tenant: str, row: RowMapping) -> TenantSpending:
+def _from_row(tenant: str, row: Row) -> TenantSpending:
     allowed: Collection[str] | None = row["allowed_providers"]
     return TenantSpending(
         tenant=tenant,

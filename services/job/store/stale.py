@@ -3,8 +3,7 @@
 from collections.abc import Collection
 from dataclasses import asdict
 
-from sqlalchemy import Connection, text
-
+from common.sql import Connection, text
 from services.job.domain.circuit_breakers import MAX_AUTH_OUTAGE_SECONDS
 from services.job.domain.jobs import Job
 from services.job.domain.timeouts import StageTimeouts

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from common.sql import Connection, text
 
 CLAIM_PAGE = """
 INSERT INTO sweeps (bucket, reached, due_at, token, claimed_at, missing, missing_before)
@@ -58,7 +58,8 @@ class SweepPage:
 def claim(connection: Connection, bucket: str, token: UUID, *, seconds: float) -> str | None:
     """Claims the next page for `seconds`; returns the name after which it begins, None when none is due."""
     parameters = {"bucket": bucket, "token": str(token), "seconds": seconds}
-    return connection.execute(text(CLAIM_PAGE), parameters).scalar()
+    after: str | None = connection.execute(text(CLAIM_PAGE), parameters).scalar()
+    return after
 
 
 def lock(connection: Connection, bucket: str, token: UUID) -> SweepPage | None:

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, text
-
+from common.sql import Connection, text
 from services.job.domain.circuit_breakers import Breaker
 from services.job.domain.failures import Failure
 from services.job.domain.jobs import Job

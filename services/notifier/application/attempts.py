@@ -3,8 +3,7 @@
 import random
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection
-
+from common.sql import Connection
 from services.notifier.application.payloads import notice_data
 from services.notifier.domain import deliveries as delivery_rules
 from services.notifier.domain import health as health_rules

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from calotype.error_reasons import Reason
-from sqlalchemy import Connection
 
 from common.ids import parse
+from common.sql import Connection
 from services.notifier.application import webhook_changes
 from services.notifier.application.page_tokens import PageTokens
 from services.notifier.application.payloads import MESSAGE

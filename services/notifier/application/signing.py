@@ -6,9 +6,9 @@ from datetime import datetime
 from uuid import UUID
 
 from calotype.error_reasons import Reason
-from sqlalchemy import Connection
 
 from common.ids import new_uuid7
+from common.sql import Connection
 from services.notifier.application import webhook_changes
 from services.notifier.application.webhook_creation import check_fingerprint
 from services.notifier.application.webhook_requests import digest

@@ -5,9 +5,8 @@ from collections import Counter
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection
-
 from common.ids import parse
+from common.sql import Connection
 from services.notifier.application.page_tokens import PageTokens
 from services.notifier.application.payloads import WEBHOOK
 from services.notifier.application.webhook_requests import EndpointChange, Webhook

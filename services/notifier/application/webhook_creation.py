@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from calotype.error_reasons import Reason
-from sqlalchemy import Connection
 
 from common.ids import new_uuid7, prefixed
+from common.sql import Connection
 from services.notifier.application.payloads import WEBHOOK
 from services.notifier.application.webhook_requests import CreatedWebhook, NewWebhook, Webhook
 from services.notifier.domain.refusals import Refusal, webhook_not_found

@@ -7,10 +7,10 @@ from typing import TypeVar
 from uuid import UUID
 
 from calotype.error_reasons import Reason
-from sqlalchemy import Connection
 
 from common.ids import new_uuid7, prefixed
 from common.postgres import Database
+from common.sql import Connection
 from common.telemetry import registry
 from common.tracing import Attributes, fail, span, traceparent
 from services.notifier.application import (

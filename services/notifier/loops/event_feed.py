@@ -9,11 +9,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from sqlalchemy import Connection
-
 from common.logs import event
 from common.loops import pause_until, run_every
 from common.postgres import Database
+from common.sql import Connection
 from common.telemetry import metrics, registry
 from services.notifier.domain.events import JobEvent
 from services.notifier.ports import FinalEvents, JobService, ResumeTokenRefused

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from uuid import UUID
 
-from sqlalchemy import Connection
-
 from common.loops import run_every
 from common.postgres import Database
+from common.sql import Connection
 from services.notifier.application import attempts
 from services.notifier.store import holding, redeliveries, retention
 

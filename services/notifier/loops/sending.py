@@ -7,12 +7,11 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
-from sqlalchemy import Connection
-
 from common.errors import DependencyUnavailable
 from common.ids import prefixed
 from common.logs import event
 from common.postgres import Database
+from common.sql import Connection
 from common.telemetry import metrics, registry
 from common.tracing import Attributes, fail, span, traceparent
 from services.notifier.application import attempts, payloads

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, text
+from common.sql import Connection, text
 
 #: Rows that are counted of one kind.
 MAX_COUNTED = 10_000

@@ -4,8 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, text
-
+from common.sql import Connection, Row, text
 from services.notifier.domain.deliveries import ClaimedDelivery
 from services.notifier.domain.endpoints import Secret, SignatureScheme, SlotShare
 from services.notifier.store import job_order, readiness, rows, secrets
@@ -169,7 +168,7 @@ def expired(connection: Connection, *, limit: int) -> list[ClaimedDelivery]:
     return [_claimed_from(row) for row in connection.execute(text(EXPIRED), {"limit": limit}).mappings()]
 
 
-def _counts(claimed: Sequence[rows.Row]) -> dict[str, Any]:
+def _counts(claimed: Sequence[Row]) -> dict[str, Any]:
     """Returns the deliveries per endpoint, as parameters."""
     counts: dict[Any, int] = {}
     for row in claimed:
@@ -177,7 +176,7 @@ def _counts(claimed: Sequence[rows.Row]) -> dict[str, Any]:
     return {"endpoint_ids": rows.ids(list(counts)), "attempts": list(counts.values())}
 
 
-def _with_secrets(connection: Connection, claimed: Sequence[rows.Row]) -> list[DeliveryClaim]:
+def _with_secrets(connection: Connection, claimed: Sequence[Row]) -> list[DeliveryClaim]:
     callbacks = {row["tenant"] for row in claimed if row["kind"] == "callback"}
     own = {row["endpoint_id"] for row in claimed if row["kind"] == "endpoint"}
     found = secrets.live_of_many(connection, endpoint_ids=own, tenants=callbacks)
@@ -195,6 +194,6 @@ def _with_secrets(connection: Connection, claimed: Sequence[rows.Row]) -> list[D
     ]
 
 
-def _claimed_from(row: rows.Row) -> ClaimedDelivery:
+def _claimed_from(row: Row) -> ClaimedDelivery:
     fields = {name: value for name, value in row.items() if name != "kind"}
     return ClaimedDelivery(**(fields | {"scheme": SignatureScheme(row["scheme"]), "share": SlotShare(row["share"])}))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, text
+from common.sql import Connection, text
 
 RESTART = """
 UPDATE event_cursor SET resume_token = NULL, since = greatest(since, (

@@ -6,8 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, text
-
+from common.sql import Connection, Row, text
 from services.notifier.domain.endpoints import Endpoint, SignatureScheme
 from services.notifier.domain.health import EndpointHealth
 from services.notifier.store import rows
@@ -147,5 +146,5 @@ def delete_of_tenant(connection: Connection, tenant: str) -> list[str]:
     return list(connection.execute(text(DELETE_OF_TENANT), {"tenant": tenant}).scalars())
 
 
-def _one(connection: Connection, statement: str, parameters: Mapping[str, Any]) -> rows.Row:
+def _one(connection: Connection, statement: str, parameters: Mapping[str, Any]) -> Row:
     return connection.execute(text(statement), parameters).mappings().one()

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, text
-
 from common.ids import new_uuid7
+from common.sql import Connection, text
 from services.notifier.domain.endpoints import Endpoint, Kind, wants
 from services.notifier.domain.events import JobEvent
 from services.notifier.domain.urls import origin

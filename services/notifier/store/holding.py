@@ -2,8 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import Connection, text
-
+from common.sql import Connection, text
 from services.notifier.store import job_order, readiness, rows
 
 LOCK_HOLDING = """

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from common.sql import Connection, text
 
 # A request with the same key waits for the first one's commit.
 USE_KEY = """

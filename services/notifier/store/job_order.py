@@ -7,8 +7,7 @@ others wait. The caller holds the endpoint's row lock.
 from collections.abc import Collection
 from uuid import UUID
 
-from sqlalchemy import Connection, text
-
+from common.sql import Connection, text
 from services.notifier.domain.events import ENDS, SETTLED
 from services.notifier.store import rows
 

@@ -3,10 +3,8 @@
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from sqlalchemy import Connection, text
-
+from common.sql import Connection, Row, text
 from services.notifier.domain.deliveries import Delivery, DeliveryState, visible_state
-from services.notifier.store import rows
 from services.notifier.store.outcomes import attempt_from
 
 #: Greater than every id of a delivery.
@@ -125,7 +123,7 @@ def endpoint_of(connection: Connection, delivery_id: UUID) -> UUID | None:
     return found
 
 
-def _delivery_from(row: rows.Row) -> Delivery:
+def _delivery_from(row: Row) -> Delivery:
     stored = DeliveryState(row["state"])
     state = visible_state(stored, is_disabled=row["disabled_reason"] is not None)
     due_at, blocked_until = row["due_at"], row["blocked_until"]

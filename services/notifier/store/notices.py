@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, text
-
 from common.ids import new_uuid7
+from common.sql import Connection, Row, text
 from services.notifier.domain.health import Notice
 from services.notifier.store import readiness, rows
 
@@ -60,7 +59,7 @@ def fan_out(connection: Connection, *, limit: int) -> tuple[int, int]:
     return len(taken), len(deliveries)
 
 
-def _is_wanted(notice: rows.Row, endpoint: rows.Row) -> bool:
+def _is_wanted(notice: Row, endpoint: Row) -> bool:
     types: Sequence[str] = endpoint["event_types"]
     return (
         endpoint["tenant"] == notice["tenant"]
@@ -69,7 +68,7 @@ def _is_wanted(notice: rows.Row, endpoint: rows.Row) -> bool:
     )
 
 
-def _delivery(notice: rows.Row, endpoint: rows.Row) -> Mapping[str, Any]:
+def _delivery(notice: Row, endpoint: Row) -> Mapping[str, Any]:
     return {
         "id": new_uuid7(),
         "endpoint_id": endpoint["id"],

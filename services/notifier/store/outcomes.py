@@ -3,11 +3,9 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Connection, text
-
+from common.sql import Connection, Row, text
 from services.notifier.domain.attempts import MAX_RESPONSE, AttemptError, AttemptOutcome, DeliveryAttempt
 from services.notifier.domain.deliveries import ClaimedDelivery, DeliveryState, NextStep
-from services.notifier.store import rows
 
 #: Attempts of a delivery that are kept.
 MAX_ATTEMPTS_KEPT = 50
@@ -91,7 +89,7 @@ def attempts(connection: Connection, delivery_id: UUID) -> list[DeliveryAttempt]
     return [attempt_from(row, is_probe=row["is_probe"]) for row in found]
 
 
-def attempt_from(row: rows.Row, *, is_probe: bool) -> DeliveryAttempt:
+def attempt_from(row: Row, *, is_probe: bool) -> DeliveryAttempt:
     """Returns the attempt of a row with the columns of `webhook_attempts`."""
     outcome = AttemptOutcome(
         duration_ms=row["duration_ms"],

@@ -1,6 +1,6 @@
 """The table `page_token_key`: the key that authenticates page tokens."""
 
-from sqlalchemy import Connection, text
+from common.sql import Connection, text
 
 
 def read(connection: Connection) -> bytes:

@@ -7,8 +7,7 @@ the endpoints that are ready, and nothing of those that are not. Several endpoin
 from collections.abc import Collection
 from uuid import UUID
 
-from sqlalchemy import Connection, text
-
+from common.sql import Connection, text
 from services.notifier.domain.endpoints import IN_FLIGHT, SLOW_IN_FLIGHT, SlotShare
 from services.notifier.store import rows
 

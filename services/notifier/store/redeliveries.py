@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, text
-
 from common.ids import new_uuid7
+from common.sql import Connection, text
 from services.notifier.store import job_order, readiness, rows
 from services.notifier.store.fan_out import CALLBACK_DAYS
 

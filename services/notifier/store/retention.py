@@ -1,7 +1,6 @@
 """Deletes rows whose retention has ended, and those of deleted endpoints, a few at a time."""
 
-from sqlalchemy import Connection, text
-
+from common.sql import Connection, text
 from services.notifier.store import rows
 
 #: Days for which ended and held deliveries, and idempotency keys, are kept.

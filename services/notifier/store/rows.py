@@ -6,14 +6,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, text
-
+from common.sql import Connection, Row, text
 from services.notifier.domain.attempts import AttemptError
 from services.notifier.domain.endpoints import Endpoint, Kind, Secret, SignatureScheme
 from services.notifier.domain.health import DisabledReason, EndpointHealth
-
-#: A row by the names of its columns.
-Row = RowMapping
 
 
 def now(connection: Connection) -> datetime:

@@ -7,9 +7,8 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, text
-
 from common.ids import new_uuid7
+from common.sql import Connection, text
 from services.notifier.domain.endpoints import Secret
 from services.notifier.store import rows
 

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import pytest
-from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from common.after_commit import after_commit, savepoint
 from common.postgres import Database
+from common.sql import Connection, text
 
 DEADLOCK = "DO $$ BEGIN RAISE EXCEPTION 'deadlock' USING ERRCODE = '40P01'; END $$"
 

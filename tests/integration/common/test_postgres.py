@@ -8,10 +8,17 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
 
-from common.postgres import Database, DatabaseUnavailable
+from common.postgres import Database, DatabaseUnavailable, driver_url
+from common.sql import Connection, text
 from tests.support.patience import PATIENCE
+
+END_CONNECTIONS = """
+SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity
+WHERE application_name = 'test' AND datname = current_database()
+"""
 
 
 @asynccontextmanager
@@ -118,6 +125,54 @@ async def test_a_deadlock_is_tried_again(database: Database) -> None:
     await asyncio.gather(*[database.run(one, attempts=20) for one in work])
 
     assert len(tries) >= 3
+
+
+def end_connections(url: str) -> None:
+    """Has the server end all connections of the pool, as a restart does."""
+    engine = create_engine(driver_url(url), poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.execute(text(END_CONNECTIONS))
+    engine.dispose()
+
+
+async def test_work_on_a_connection_that_was_ended_while_it_was_idle_is_done(
+    database: Database, database_url: str
+) -> None:
+    at_once = threading.Barrier(2)
+
+    def both(connection: Connection) -> None:
+        connection.execute(text("SELECT 1"))
+        at_once.wait(PATIENCE)
+
+    await asyncio.gather(database.run(both), database.run(both))
+    end_connections(database_url)
+
+    assert (
+        await asyncio.gather(*(database.run(lambda c: c.execute(text("SELECT 1")).scalar()) for _ in range(4)))
+        == [1] * 4
+    )
+
+
+async def test_work_whose_connection_is_lost_is_done_again_once(database: Database, database_url: str) -> None:
+    tried: list[int] = []
+
+    def work(connection: Connection) -> None:
+        connection.execute(text("INSERT INTO tenant_load (tenant) VALUES (:name)"), {"name": f"lost {losses} times"})
+        tried.append(1)
+        if len(tried) <= losses:
+            end_connections(database_url)
+        connection.execute(text("SELECT 1"))
+
+    losses = 1
+    await database.run(work)
+    assert len(tried) == 2
+    assert await database.run(lambda c: c.execute(text("SELECT count(*) FROM tenant_load")).scalar_one()) == 1
+
+    losses = 100
+    tried.clear()
+    with pytest.raises(DatabaseUnavailable):
+        await database.run(work)
+    assert len(tried) == 2
 
 
 async def test_a_server_that_is_not_there_is_unavailable() -> None:

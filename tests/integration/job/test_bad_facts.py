@@ -13,12 +13,12 @@ import pytest
 from calotype import streams
 from calotype.error.v1 import error_pb2
 from calotype.fact.v1 import fact_pb2
-from sqlalchemy import Connection, text
 from sqlalchemy.exc import DataError, OperationalError
 
 from common.consuming import PARKED_AT, PARKED_SUBJECT, Ack, Message, Park, Reject, Retry, Verdict
 from common.jetstream import JetStream
 from common.postgres import Database
+from common.sql import Connection, text
 from services.job.domain.states import State
 from services.job.domain.timeouts import StageTimeouts
 from services.job.loops import fact_verdicts

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from calotype import streams
 from calotype.fact.v1 import fact_pb2
-from sqlalchemy import Connection, text
 
 from common.consuming import Message, Verdict
 from common.health import Readiness
 from common.jetstream import JetStream
 from common.postgres import Database
 from common.pulling import Subscription
+from common.sql import Connection, text
 from services.job import migrations
 from services.job.domain.failures import Stage
 from services.job.domain.states import State

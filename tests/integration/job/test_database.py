@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy import Connection, text
 from sqlalchemy.exc import DataError, IntegrityError
 
 from common.postgres import Database, DatabaseUnavailable
+from common.sql import Connection, text
 from services.job.store import jobs
 from tests.support.job_service.use_cases import JobUseCases
 from tests.support.patience import PATIENCE

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text
 
+from common.sql import Connection, text
 from services.job.application import apply_facts, claims, user_actions
 from services.job.application.provider_calls import begin_provider_call, record_operation, resend_provider_call
 from services.job.domain.calls import CallOutcome, CallPhase, WorkerReport

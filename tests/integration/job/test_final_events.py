@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 from common.postgres import driver_url
+from common.sql import Connection, text
 from services.job.application import final_events, user_actions
 from services.job.domain.jobs import Snapshot
 from services.job.domain.refusals import Refusal

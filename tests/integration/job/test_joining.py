@@ -2,8 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from sqlalchemy import Connection
-
+from common.sql import Connection
 from services.job.application import submission
 from services.job.domain.requests import JobRequest
 from services.job.domain.states import State

@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 from calotype.error_reasons import Code
-from sqlalchemy import Connection, text
 
+from common.sql import Connection, text
 from tests.support.job_service.use_cases import JobUseCases, failed, open_transaction
 from tests.support.patience import PATIENCE
 

@@ -10,13 +10,13 @@ from calotype import streams
 from calotype.error_reasons import Reason
 from calotype.ops.v1 import job_admin_service_pb2 as admin
 from calotype.ops.v1 import job_admin_service_pb2_grpc
-from sqlalchemy import Connection
 
 from common.errors import ServiceError
 from common.grpc_client import call, channel
 from common.grpc_server import serve
 from common.health import Readiness
 from common.postgres import Database
+from common.sql import Connection
 from services.job.application import pauses, stale_jobs
 from services.job.domain.pauses import NEVER, PauseKind
 from services.job.domain.refusals import Refusal

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 from calotype import streams
 from calotype.event.v1 import event_pb2
-from sqlalchemy import Connection, text
 
 from common.jetstream import JetStream
 from common.postgres import Database
+from common.sql import Connection, text
 from services.job.loops.outbox_relay import BATCH, OutboxRelay
 from services.job.store import outbox
 from tests.support.brokers.facts import broker_at

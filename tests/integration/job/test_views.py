@@ -1,12 +1,14 @@
 """What others see of a job is a function of its id and sequence: whatever changes it, changes both."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from calotype.error_reasons import Code, Reason
-from sqlalchemy import Connection, event
+from sqlalchemy import TextClause
 
+from common.sql import Connection, Result
 from services.job.application import provider_calls, queries
 from services.job.domain.calls import CallOutcome, CallPhase, ProviderCall
 from services.job.domain.facts import CallSettled, JobFact, LedgerSettled
@@ -116,12 +118,16 @@ def test_a_job_that_changes_while_it_is_looked_at_is_seen_as_it_was(desk: JobUse
     job, call = desk.generate(provider="paid")
 
     def look(connection: Connection) -> Any:
-        @event.listens_for(connection, "after_cursor_execute")
-        def change(_: Any, __: Any, statement: str, *___: Any) -> None:
-            if "FROM jobs" in statement and desk.job(job.id).sequence == job.sequence:
-                desk.apply(generated(job, call, cost=40_000))
+        execute = connection.execute
 
-        return queries.get_job(connection, "acme", job.id)
+        def changed(statement: TextClause, parameters: Mapping[str, Any] | None = None) -> Result:
+            result = execute(statement, parameters)
+            if "FROM jobs" in statement.text and desk.job(job.id).sequence == job.sequence:
+                desk.apply(generated(job, call, cost=40_000))
+            return result
+
+        with patch.object(connection, "execute", changed):
+            return queries.get_job(connection, "acme", job.id)
 
     seen = desk.run(look)
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 from calotype.job.v1 import job_pb2, worker_service_pb2
-from sqlalchemy import Connection, text
 
 from common.grpc_client import call
+from common.sql import Connection, text
 from services.job.domain.quotas import Quota
 from services.job.domain.refusals import Refusal
 from services.job.store import breakers, due_jobs, jobs

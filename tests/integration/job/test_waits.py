@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 from calotype.error_reasons import Code, Reason
-from sqlalchemy import Connection, text
 
+from common.sql import Connection, text
 from services.job.application import waits
 from services.job.application.provider_calls import record_operation
 from services.job.domain.calls import CallOutcome, CallPhase

@@ -1,19 +1,18 @@
 """Following a job: what a watcher is told, in order and once, whatever it knows already."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 
 import pytest
 from calotype import streams
 from calotype.job.v1 import job_pb2, job_service_pb2
-from sqlalchemy import Engine, event
 
 from common.postgres import Database
 from services.job.domain.jobs import Snapshot
 from services.job.loops.job_watchers import MAX_WAITING_CHANGES, Watchers
 from tests.support.job_service.api import Api, refusal_of
+from tests.support.job_service.counted_statements import counted_statements
 from tests.support.job_service.use_cases import JobUseCases, failed, stored
 from tests.support.patience import PATIENCE
 
@@ -137,21 +136,6 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     opened = Database(database_url, application="test", pool_size=1)
     yield opened
     await opened.close()
-
-
-@contextmanager
-def counted_statements() -> Iterator[list[str]]:
-    """Every statement that is sent from this process."""
-    sent: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        sent.append(statement)
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
 
 
 async def test_however_many_watch_however_many_jobs_one_look_asks_once(

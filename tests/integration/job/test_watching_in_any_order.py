@@ -8,9 +8,9 @@ from typing import TypeVar, cast
 
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection
 
 from common.postgres import Database
+from common.sql import Connection
 from services.job.domain.jobs import Snapshot
 from services.job.domain.states import State, Transition
 from services.job.loops.job_watchers import Watchers

@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
-from sqlalchemy import Connection
 
+from common.sql import Connection
 from services.notifier.application import attempts
 from services.notifier.domain.attempts import AttemptError, AttemptOutcome
 from services.notifier.domain.deliveries import DeliveryState

@@ -5,14 +5,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, text
 
+from common.sql import Connection, text
 from services.notifier.application import webhook_creation
 from services.notifier.application.webhook_requests import NewWebhook
 from services.notifier.domain.deliveries import DeliveryState
 from services.notifier.domain.endpoints import CLOCK_TOLERANCE
 from services.notifier.domain.events import CANCELED, FAILED, SETTLED
 from services.notifier.store import cursor, fan_out, retention
+from tests.support.job_service.counted_statements import counted_statements
 from tests.support.notifier.scripted_store import Tables, job_event, key_of
 from tests.support.patience import PATIENCE
 
@@ -136,18 +137,11 @@ def test_the_number_of_statements_does_not_grow_with_the_page(store: Tables) -> 
         store.endpoint(url=f"https://{number}.example/")
 
     def statements(*jobs: str) -> int:
-        counted: list[str] = []
-
-        def work(connection: Connection) -> int:
-            event.listen(
-                connection, "before_cursor_execute", lambda c, cursor_, statement, *rest: counted.append(statement)
-            )
-            events = [job_event(job, type_=FAILED, callback_url=f"https://{job}.example/") for job in jobs]
-            created = fan_out.fan_out(connection, events, new_key=key_of)
-            assert created == 6 * len(jobs)
-            return len(counted)
-
-        return int(store.run(work))
+        events = [job_event(job, type_=FAILED, callback_url=f"https://{job}.example/") for job in jobs]
+        with counted_statements() as sent:
+            created = store.run(lambda c: fan_out.fan_out(c, events, new_key=key_of))
+        assert created == 6 * len(jobs)
+        return len(sent)
 
     assert statements("job-1") == statements(*(f"job-{number}" for number in range(2, 102)))
 

@@ -6,8 +6,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection, text
 
+from common.sql import Connection, text
 from services.notifier.application import attempts, redelivery
 from services.notifier.application.redelivery import DeliveryFilters
 from services.notifier.domain.deliveries import DeliveryState

@@ -5,8 +5,8 @@ import random
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection
 
+from common.sql import Connection
 from services.notifier.application.attempts import abandon_expired
 from services.notifier.domain.attempts import AttemptOutcome
 from services.notifier.domain.deliveries import DeliveryState

@@ -11,10 +11,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Connection, text
 
 from common.ids import prefixed
 from common.postgres import Database
+from common.sql import Connection, text
 from services.notifier.application import attempts, webhook_creation
 from services.notifier.application.redelivery import MAX_RANGES, DeliveryFilters
 from services.notifier.application.webhook_requests import EndpointChange, NewWebhook

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, text
-
+from common.sql import Connection, text
 from tests.support.job_service.use_cases import JobUseCases
 
 T = TypeVar("T")

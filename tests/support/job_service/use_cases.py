@@ -10,9 +10,10 @@ from typing import Any, Protocol, TypeVar
 from uuid import UUID, uuid4
 
 from calotype.error_reasons import Code, Reason
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import create_engine
 
 from common.postgres import driver_url
+from common.sql import Connection, text
 from services.job.application import (
     apply_facts,
     claim_release,
@@ -187,7 +188,7 @@ class JobUseCases:
 
         def work(connection: Connection) -> list[Any]:
             result = connection.execute(text(statement), parameters)
-            return list(result.all()) if result.returns_rows else []
+            return result.all()
 
         return self.run(work)
 
@@ -218,8 +219,8 @@ def use_cases_at(url: str, limits: StageTimeouts | None = None) -> Iterator[JobU
     engine = create_engine(driver_url(url), isolation_level="READ COMMITTED", pool_size=60, max_overflow=0)
 
     def run(work: Callable[[Connection], T]) -> T:
-        with engine.begin() as connection:
-            return work(connection)
+        with engine.begin() as transaction:
+            return work(Connection(transaction))
 
     desk = JobUseCases(run, limits or StageTimeouts(), engine.dispose)
     desk.register()

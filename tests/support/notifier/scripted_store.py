@@ -12,10 +12,11 @@ from uuid import UUID
 
 import grpc
 from calotype.error_reasons import Reason
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import create_engine
 
 from common.errors import ServiceError
 from common.postgres import driver_url
+from common.sql import Connection, text
 from services.notifier.application import attempts, webhook_changes, webhook_creation
 from services.notifier.application.payloads import WEBHOOK
 from services.notifier.application.webhook_requests import EndpointChange, NewWebhook
@@ -71,7 +72,7 @@ class Tables:
 
         def work(connection: Connection) -> list[Any]:
             result = connection.execute(text(statement), parameters)
-            return list(result.all()) if result.returns_rows else []
+            return result.all()
 
         return list(self.run(work))
 
@@ -187,8 +188,8 @@ def store_at(url: str) -> Iterator[Tables]:
     engine = create_engine(driver_url(url), pool_size=8)
 
     def run(work: Callable[[Connection], T]) -> T:
-        with engine.begin() as connection:
-            return work(connection)
+        with engine.begin() as transaction:
+            return work(Connection(transaction))
 
     yield Tables(run)
     engine.dispose()
