@@ -98,7 +98,7 @@ async def test_a_relay_that_died_after_publishing_is_followed_by_one_that_does_n
     await OutboxRelay(database, broker).run_once()
 
     def restore(connection: Connection) -> None:
-        outbox.add(connection, [outbox.OutboxMessage(**row._mapping) for row in saved])
+        outbox.add(connection, [outbox.OutboxMessage(**row._asdict()) for row in saved])
 
     desk.run(restore)
     await OutboxRelay(database, broker).run_once()
