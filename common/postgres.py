@@ -16,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from common import after_commit
 from common.errors import DependencyUnavailable
+from common.prepared import PLAN_SETTINGS
 from common.sql import Connection, text
 from common.telemetry import metrics, registry
 
@@ -72,6 +73,7 @@ class Database:
             "lock_timeout": lock_timeout_ms,
             "idle_in_transaction_session_timeout": statement_timeout_ms,
             "timezone": "UTC",
+            **PLAN_SETTINGS,
         }
         self._engine = create_engine(
             driver_url(url),
@@ -159,11 +161,14 @@ class Database:
         return result
 
     def _transact_connected(self, work: Callable[[Connection], T]) -> T:
-        """Runs the work again if its connection was lost, as idle ones are when the server is restarted."""
+        """Runs the work again if its connection was lost, as idle ones are when the server is restarted.
+
+        Or given up, as one is whose prepared statements were made before a migration changed their tables.
+        """
         try:
             return self._transact_once(work)
         except _LostBeforeCommit:
-            # The other idle ones were most likely lost as well.
+            # The same is most likely true of the other idle ones.
             self._engine.dispose()
             return self._transact_once(work)
 
