@@ -16,7 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from common import after_commit
 from common.errors import DependencyUnavailable
-from common.prepared import PLAN_SETTINGS
+from common.prepared import PLAN_OPTIONS
 from common.sql import Connection, text
 from common.telemetry import metrics, registry
 
@@ -73,7 +73,6 @@ class Database:
             "lock_timeout": lock_timeout_ms,
             "idle_in_transaction_session_timeout": statement_timeout_ms,
             "timezone": "UTC",
-            **PLAN_SETTINGS,
         }
         self._engine = create_engine(
             driver_url(url),
@@ -89,7 +88,7 @@ class Database:
                 "keepalives_idle": 10,
                 "keepalives_interval": 5,
                 "keepalives_count": 3,
-                "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
+                "options": " ".join([PLAN_OPTIONS, *(f"-c {name}={value}" for name, value in settings.items())]),
             },
         )
         self._threads = ThreadPoolExecutor(max_workers=pool_size, thread_name_prefix="database")

@@ -21,8 +21,8 @@ from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 PLAN_SECONDS = 30.0
 #: Prepared statements of one connection; others are planned at each execution.
 MAX_PREPARED = 400
-#: Server settings under which a plan suits tables of every size.
-PLAN_SETTINGS = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
+#: Connection options under which a plan suits tables of every size.
+PLAN_OPTIONS = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off"
 _NUMBERED = PGDialect_psycopg2(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 _PREPARABLE = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
 #: First words of types by the class of a value: what the literal is that the driver writes for it.

@@ -181,4 +181,5 @@ def _timestamp(row: Due) -> Timestamp:
 
 def _finish(connection: Connection, *, published: Sequence[UUID], kept: Sequence[UUID]) -> None:
     outbox.delete(connection, published)
-    outbox.release(connection, kept)
+    if kept:
+        outbox.release(connection, kept)
