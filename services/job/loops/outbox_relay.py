@@ -98,6 +98,9 @@ class OutboxRelay:
             counts["kept"] += kept
             if kept:
                 self._log_kept(kept)
+            # Whoever commits more rows from now on wakes the relay again.
+            is_all = not after and len(by_job) < BATCH and max(map(len, by_job)) < outbox.MAX_ROWS_PER_JOB
+            if kept or is_all:
                 break
         return counts
 
