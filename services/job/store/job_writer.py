@@ -41,6 +41,20 @@ def write_new(connection: Connection, job: Job) -> Snapshot:
     return snapshot
 
 
+def write_batch(connection: Connection, new: Sequence[Job]) -> dict[str, Snapshot]:
+    """Inserts new jobs with their first events; returns them by id."""
+    if not new:
+        return {}
+    jobs.add(connection, *new)
+    # A new job has neither images nor calls.
+    written = {job.id: Snapshot(job=job, artifacts=(), cost=cost_of(())) for job in new}
+    _add_events(connection, [(Transition.SUBMIT, snapshot, "generate") for snapshot in written.values()])
+    for job in new:
+        counters.submitted(connection, job)
+        after_commit(connection, partial(transition_log.write_new, job))
+    return written
+
+
 def snapshots(connection: Connection, of: Sequence[Job]) -> dict[str, Snapshot]:
     """Returns jobs with their public images and costs, by id."""
     ids = [job.id for job in of]

@@ -101,9 +101,9 @@ def clock(connection: Connection) -> datetime:
     return now
 
 
-def add(connection: Connection, job: Job) -> None:
-    """Inserts a new job."""
-    rows.insert(connection, "jobs", [to_row(job)])
+def add(connection: Connection, *new: Job) -> None:
+    """Inserts new jobs."""
+    rows.insert(connection, "jobs", [to_row(job) for job in new])
 
 
 def apply(connection: Connection, changes: Sequence[Change]) -> None:
