@@ -54,7 +54,7 @@ class BatchResult(NamedTuple):
     rate: Rate | None
 
 
-class _Decisions(NamedTuple):
+class _BatchPlan(NamedTuple):
     """What is to be done with the items that have no job yet."""
 
     #: By index: the index of the item whose job it gets, its own for a new job; or why it gets none.
@@ -114,15 +114,15 @@ def _create_new(
     routes = _routes(connection, batch.tenant, new)
     # In the order of the items, in which jobs of one moment are claimed.
     ids = dict(zip(new, sorted(prefixed("job", new_uuid7()) for _ in new), strict=True))
-    decisions = _decide_and_store_images(connection, batch, new, ids, routes)
-    rate = decisions.quota.write(connection, batch.tenant)
-    _assign_keys(connection, batch.tenant, new, ids, decisions.accepted)
+    plan = _decide_and_store_images(connection, batch, new, ids, routes)
+    rate = plan.quota.write(connection, batch.tenant)
+    _assign_keys(connection, batch.tenant, new, ids, plan.accepted)
     now = jobs.clock(connection)
     written = job_writer.write_batch(
-        connection, [_job(new[index], ids[index], routes[index], now=now) for index in decisions.accepted]
+        connection, [_job(new[index], ids[index], routes[index], now=now) for index in plan.accepted]
     )
     results: dict[int, ActionResult | Refusal] = {}
-    for index, decision in decisions.jobs.items():
+    for index, decision in plan.jobs.items():
         if isinstance(decision, Refusal):
             results[index] = decision
         else:
@@ -136,7 +136,7 @@ def _decide_and_store_images(
     new: Mapping[int, NewJob],
     ids: Mapping[int, str],
     routes: Mapping[int, _Route | Refusal],
-) -> _Decisions:
+) -> _BatchPlan:
     priorities = {int(new[index].request.priority) for index, route in routes.items() if not isinstance(route, Refusal)}
     quota = batch.quota if priorities else None
     stored: set[int] = set()
@@ -144,11 +144,11 @@ def _decide_and_store_images(
         # Before the lock that other requests of the tenant wait for: this may take seconds.
         expected = _decide(new, routes, BatchQuota.read(connection, batch.tenant, quota, priorities))
         stored = _store_images(connection, new, ids, expected.accepted)
-    decisions = _decide(new, routes, BatchQuota.lock(connection, batch.tenant, quota, priorities))
+    plan = _decide(new, routes, BatchQuota.lock(connection, batch.tenant, quota, priorities))
     if batch.has_images:
-        _store_images(connection, new, ids, [index for index in decisions.accepted if index not in stored])
-        inputs.remove(connection, [ids[index] for index in stored.difference(decisions.accepted)])
-    return decisions
+        _store_images(connection, new, ids, [index for index in plan.accepted if index not in stored])
+        inputs.remove(connection, [ids[index] for index in stored.difference(plan.accepted)])
+    return plan
 
 
 def _routes(connection: Connection, tenant: str, new: Mapping[int, NewJob]) -> dict[int, _Route | Refusal]:
@@ -165,7 +165,7 @@ def _routes(connection: Connection, tenant: str, new: Mapping[int, NewJob]) -> d
     return routes
 
 
-def _decide(new: Mapping[int, NewJob], routes: Mapping[int, _Route | Refusal], quota: BatchQuota) -> _Decisions:
+def _decide(new: Mapping[int, NewJob], routes: Mapping[int, _Route | Refusal], quota: BatchQuota) -> _BatchPlan:
     """Decides the items one after the other; a key of an accepted item is used for those after it."""
     decided: dict[int, int | Refusal] = {}
     owners: dict[str, int] = {}
@@ -185,7 +185,7 @@ def _decide(new: Mapping[int, NewJob], routes: Mapping[int, _Route | Refusal], q
         decided[index] = index
         if item.idempotency_key:
             owners[item.idempotency_key] = index
-    return _Decisions(decided, quota)
+    return _BatchPlan(decided, quota)
 
 
 def _store_images(
