@@ -13,6 +13,7 @@ from calotype.error_reasons import Code, Reason
 from sqlalchemy import create_engine
 
 from common.postgres import driver_url
+from common.prepared import PLAN_OPTIONS
 from common.sql import Connection, text
 from services.job.application import (
     apply_facts,
@@ -238,7 +239,10 @@ def _without_key(item: Mapping[str, Any]) -> dict[str, Any]:
 @contextmanager
 def use_cases_at(url: str, limits: StageTimeouts | None = None) -> Iterator[JobUseCases]:
     """The use cases on a database, with both providers registered."""
-    engine = create_engine(driver_url(url), isolation_level="READ COMMITTED", pool_size=60, max_overflow=0)
+    options = {"options": PLAN_OPTIONS}
+    engine = create_engine(
+        driver_url(url), isolation_level="READ COMMITTED", pool_size=60, max_overflow=0, connect_args=options
+    )
 
     def run(work: Callable[[Connection], T]) -> T:
         with engine.begin() as transaction:
