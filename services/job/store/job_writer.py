@@ -54,12 +54,20 @@ def write(connection: Connection, changes: Sequence[Change]) -> dict[str, Snapsh
 
 def write_new(connection: Connection, job: Job) -> Snapshot:
     """Inserts a new job with its first event."""
-    snapshot = snapshots(connection, [job])[job.id]
-    entries = _entries([(Transition.SUBMIT, snapshot, "generate")])
-    connection.execute(text(ADD), {"rows": rows.as_parameter([jobs.to_row(job)])} | entries)
-    counters.submitted(connection, job)
-    after_commit(connection, partial(transition_log.write_new, job))
-    return snapshot
+    return write_batch(connection, [job])[job.id]
+
+
+def write_batch(connection: Connection, new: Sequence[Job]) -> dict[str, Snapshot]:
+    """Inserts new jobs with their first events; returns them by id."""
+    if not new:
+        return {}
+    written = snapshots(connection, new)
+    entries = _entries([(Transition.SUBMIT, written[job.id], "generate") for job in new])
+    connection.execute(text(ADD), {"rows": rows.as_parameter([jobs.to_row(job) for job in new])} | entries)
+    for job in new:
+        counters.submitted(connection, job)
+        after_commit(connection, partial(transition_log.write_new, job))
+    return written
 
 
 def snapshots(connection: Connection, of: Sequence[Job]) -> dict[str, Snapshot]:

@@ -17,6 +17,7 @@ from common.prepared import PLAN_OPTIONS
 from common.sql import Connection, text
 from services.job.application import (
     apply_facts,
+    batch_submission,
     claim_release,
     claims,
     provider_calls,
@@ -111,6 +112,23 @@ class JobUseCases:
             join_within_seconds=join,
         )
         return self.run(lambda c: submission.create_job(c, new))
+
+    def submit_batch(
+        self, *items: Mapping[str, Any], tenant: str = "acme", quota: Quota | None = None
+    ) -> batch_submission.BatchResult:
+        """Submits jobs in one transaction; `key`, `fingerprint` and `images` of an item are no part of its request."""
+        made = [
+            submission.NewJob(
+                tenant=tenant,
+                idempotency_key=item.get("key", ""),
+                fingerprint=item.get("fingerprint", "f"),
+                request=JobRequest(**({"prompt": "a harbour"} | _without_key(item))),
+                input_bytes=item.get("images", {}),
+            )
+            for item in items
+        ]
+        batch = batch_submission.JobBatch(tenant=tenant, items=made, quota=quota)
+        return self.run(lambda c: batch_submission.create_jobs(c, batch))
 
     def claim(
         self, count: int = 1, *, tokens: Sequence[UUID] = (), only: Sequence[str] = ("procedural", "paid")
@@ -212,6 +230,10 @@ class JobUseCases:
         self.apply(generated(job, call))
         [claimed] = self.claim_uploads()
         return claimed.job
+
+
+def _without_key(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in item.items() if name not in ("key", "fingerprint", "images")}
 
 
 @contextmanager
