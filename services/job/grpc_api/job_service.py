@@ -20,6 +20,7 @@ from services.job.domain.providers import Provider
 from services.job.domain.refusals import Refusal
 from services.job.domain.states import State, Transition
 from services.job.grpc_api import job_batches
+from services.job.grpc_api.grouped_submissions import GroupedSubmissions
 from services.job.grpc_api.job_spans import note_user_action
 from services.job.grpc_api.status_codes import translate_errors
 from services.job.grpc_api.validation import check_fingerprint, check_names
@@ -45,6 +46,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self._relay = relay
         self._watchers = watchers
         self._public_base_url = public_base_url
+        self._submissions = GroupedSubmissions(database)
 
     def grpc_service(self) -> GrpcService:
         """This service, as a server offers it."""
@@ -70,8 +72,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
                 quota=from_protobuf.quota(request),
                 join_within_seconds=(request.join_within_seconds if request.HasField("join_within_seconds") else None),
             )
-            pool = Pool.INPUTS if new.input_bytes else Pool.WRITES
-            return await self._database.run(lambda connection: submission.create_job(connection, new), pool=pool)
+            return await self._submissions.submit(new)
 
         done = await translate_errors(work)
         self._relay.wake()

@@ -61,8 +61,9 @@ def write_batch(connection: Connection, new: Sequence[Job]) -> dict[str, Snapsho
     """Inserts new jobs with their first events; returns them by id."""
     if not new:
         return {}
-    written = snapshots(connection, new)
-    entries = _entries([(Transition.SUBMIT, written[job.id], "generate") for job in new])
+    # A new job has neither images nor calls.
+    written = {job.id: Snapshot(job=job, artifacts=(), cost=cost_of(())) for job in new}
+    entries = _entries([(Transition.SUBMIT, snapshot, "generate") for snapshot in written.values()])
     connection.execute(text(ADD), {"rows": rows.as_parameter([jobs.to_row(job) for job in new])} | entries)
     for job in new:
         counters.submitted(connection, job)
