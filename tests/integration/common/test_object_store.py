@@ -353,9 +353,8 @@ async def test_what_the_store_has_not_taken_in_time_is_taken_back(monkeypatch: p
         with pytest.raises(StorageUnavailable):
             await store.put("1", picture, content_type="image/png", metadata={})
         await store.close()
-        taken = accepted_upload(listening)
         # A store that goes on to read finds that its client is gone: it never has the whole of the request.
-        with taken, pytest.raises(ConnectionResetError):
+        with pytest.raises(ConnectionResetError), accepted_upload(listening) as taken:
             read_on(taken)
 
 
