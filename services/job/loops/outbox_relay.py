@@ -42,6 +42,8 @@ BATCH = 256
 HELD_SECONDS = 5.0
 #: Seconds between renewals of the holds while publishing takes longer.
 RENEWAL_SECONDS = HELD_SECONDS / 3
+#: Least seconds between the beginnings of two runs, so that one publishes what many transactions wrote under load.
+SPACING_SECONDS = 0.02
 #: Seconds between two log lines about messages that the broker does not confirm.
 LOG_SECONDS = 10.0
 
@@ -56,6 +58,8 @@ class OutboxRelay:
         # Job id after which the next claim continues, so that every job has its turn; "" for the first job.
         self._last_job = ""
         self._woken = asyncio.Event()
+        # Earliest time of the next run, by the monotonic clock.
+        self._earliest_run = 0.0
         # Why the broker did not confirm a message last.
         self._refusal = ""
         self._logged_at: float | None = None
@@ -71,7 +75,14 @@ class OutboxRelay:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Publishes until `stop` is set."""
-        await run_every("outbox_relay", self.run_once, interval=0.5, wake=self._woken, stop=stop)
+        await run_every("outbox_relay", self._run_spaced, interval=0.5, wake=self._woken, stop=stop)
+
+    async def _run_spaced(self) -> Mapping[str, int]:
+        await asyncio.sleep(max(self._earliest_run - time.monotonic(), 0.0))
+        self._earliest_run = time.monotonic() + SPACING_SECONDS
+        # What was committed during the pause is published now.
+        self._woken.clear()
+        return await self.run_once()
 
     async def run_once(self) -> Mapping[str, int]:
         """Publishes all rows; returns counts of rows published and kept."""
