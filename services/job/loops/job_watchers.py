@@ -11,6 +11,7 @@ from calotype.job.v1 import job_service_pb2
 from common.jetstream import JetStream
 from common.loops import run_every
 from common.postgres import Database
+from common.sql import Connection
 from common.telemetry import metrics, registry
 from services.job.domain.jobs import Snapshot
 from services.job.store import events
@@ -124,12 +125,13 @@ class Watchers:
         if not positions:
             return {}
         limit = self._max_read
-        found, gone = await self._database.run(
-            lambda connection: (
-                events.later(connection, positions, limit=limit),
-                events.deleted_or_missing(connection, positions),
-            )
-        )
+
+        def read(connection: Connection) -> tuple[list[Snapshot], set[str]]:
+            changes = events.later(connection, positions, limit=limit)
+            unchanged = positions.keys() - {change.job.id for change in changes}
+            return changes, events.deleted_or_missing(connection, unchanged) if unchanged else set()
+
+        found, gone = await self._database.run(read)
         if len(found) == limit:
             self._read_the_rest(list(positions), found[-1].job.id)
         for job_id, snapshots in groupby(found, key=lambda snapshot: snapshot.job.id):
