@@ -10,53 +10,52 @@ from services.job.store.lanes import PRIORITIES
 
 #: Tenants that are listed.
 MAX_TENANTS = 100
-#: Tenants whose queued jobs are counted.
-MAX_COUNTED_TENANTS = 1_000
-#: Jobs of the queue that are counted in each priority, shared evenly by the tenants; also those that workers hold or
-#: that wait for an uploader, and rows of each other kind of work.
+#: Queues, each of one tenant and priority, that are counted.
+MAX_QUEUES = 1_000
+#: Newest queued jobs whose tenants are counted, too, where there are more queues.
+MAX_NEWEST = 200
+#: Jobs that are counted in all queues together, each of which has an equal share; also jobs at generators, jobs at
+#: uploaders, and rows of each other kind of work.
 MAX_COUNTED = 10_000
-#: Newest jobs of the queue whose tenants are counted, whatever their names.
-MAX_NEWEST = 1_000
 
-# The tenants are found by hops through the index. Each priority is counted by itself, from its oldest due job on, so
-# that the oldest job is among those that are counted.
+# The queues are found by hops through the index. Each is counted from its longest due job on.
 COUNT_QUEUED = """
 WITH RECURSIVE hop AS (
-    (SELECT tenant FROM jobs WHERE state = 'queued' ORDER BY tenant LIMIT 1)
+    (SELECT tenant, priority FROM jobs WHERE state = 'queued' ORDER BY tenant, priority LIMIT 1)
     UNION ALL
-    SELECT following.tenant FROM hop CROSS JOIN LATERAL (
-        SELECT tenant FROM jobs WHERE state = 'queued' AND jobs.tenant > hop.tenant ORDER BY tenant LIMIT 1
+    SELECT following.* FROM hop CROSS JOIN LATERAL (
+        SELECT tenant, priority FROM jobs
+        WHERE state = 'queued' AND (jobs.tenant, jobs.priority) > (hop.tenant, hop.priority)
+        ORDER BY tenant, priority LIMIT 1
     ) AS following
 ),
-newest AS (
-    SELECT tenant FROM jobs WHERE state = 'queued' AND deleted_at IS NULL
-    ORDER BY created_at DESC, id DESC LIMIT :newest
+first AS MATERIALIZED (SELECT tenant, priority FROM hop LIMIT :queues + 1),
+known AS MATERIALIZED (SELECT count(*) <= :queues AS is_all, max(tenant) AS last_tenant FROM first),
+queues AS MATERIALIZED (
+    SELECT tenant, priority FROM first
+    UNION
+    SELECT newest.tenant, level.priority
+    FROM (
+        SELECT tenant FROM jobs WHERE state = 'queued' AND deleted_at IS NULL AND NOT (SELECT is_all FROM known)
+        ORDER BY created_at DESC, id DESC LIMIT :newest
+    ) AS newest CROSS JOIN unnest(CAST(:priorities AS smallint[])) AS level (priority)
 ),
-named AS MATERIALIZED (
-    SELECT tenant FROM (
-        SELECT DISTINCT tenant FROM newest
-        UNION
-        (SELECT tenant FROM hop LIMIT :tenants + 1)
-    ) AS found
-),
-share AS MATERIALIZED (
-    SELECT greatest(:counted / greatest(count(*), 1), 1) AS jobs, count(*) <= :tenants AS is_whole_queue
-    FROM named
-)
-SELECT named.tenant, CAST(sum(counted.queued) AS bigint) AS queued, CAST(sum(counted.waiting) AS bigint) AS waiting,
-    min(counted.oldest) AS oldest_queued_at, bool_and(counted.queued + counted.waiting <= share.jobs) AS is_exact,
-    bool_and(share.is_whole_queue) AS is_whole_queue
-FROM named CROSS JOIN share CROSS JOIN unnest(CAST(:priorities AS smallint[])) AS level (priority)
-CROSS JOIN LATERAL (
+share AS MATERIALIZED (SELECT greatest(:counted / greatest(count(*), 1), 1) AS jobs FROM queues)
+SELECT queues.tenant, CAST(sum(counted.queued) AS bigint) AS queued, CAST(sum(counted.waiting) AS bigint) AS waiting,
+    min(counted.oldest) AS oldest_queued_at, bool_and(known.is_all) AS is_whole_queue,
+    -- the last tenant may have further queues
+    bool_and(counted.queued + counted.waiting <= share.jobs AND (known.is_all OR queues.tenant <> known.last_tenant))
+        AS is_exact
+FROM queues CROSS JOIN known CROSS JOIN share CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE run_at <= clock_timestamp()) AS queued,
         count(*) FILTER (WHERE run_at > clock_timestamp()) AS waiting, min(queued_at) AS oldest
     FROM (
         SELECT run_at, queued_at FROM jobs
-        WHERE state = 'queued' AND jobs.tenant = named.tenant AND jobs.priority = level.priority
+        WHERE state = 'queued' AND jobs.tenant = queues.tenant AND jobs.priority = queues.priority
         ORDER BY run_at, id LIMIT (SELECT jobs + 1 FROM share)
-    ) AS first
+    ) AS first_due
 ) AS counted
-GROUP BY named.tenant
+GROUP BY queues.tenant
 """
 
 # Each SELECT reads the partial index of its states.
@@ -149,7 +148,7 @@ class Queue:
 def count(connection: Connection) -> Queue:
     """Counts all unfinished work, within the bounds of this module."""
     jobs.use_repeatable_read(connection)
-    bounds = {"counted": MAX_COUNTED, "tenants": MAX_COUNTED_TENANTS, "newest": MAX_NEWEST, "priorities": PRIORITIES}
+    bounds = {"counted": MAX_COUNTED, "queues": MAX_QUEUES, "newest": MAX_NEWEST, "priorities": PRIORITIES}
     queued = connection.execute(text(COUNT_QUEUED), bounds).mappings().all()
     held = connection.execute(text(COUNT_AT_WORKERS), bounds).mappings().all()
     rest = connection.execute(text(COUNT_THE_REST), bounds).mappings().one()

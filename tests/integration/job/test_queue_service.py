@@ -70,6 +70,24 @@ async def test_no_more_tenants_are_told_of_than_a_page_holds(desk: JobUseCases, 
     assert seen.jobs.queued == store.MAX_TENANTS + 4
 
 
+async def test_where_there_are_more_queues_than_are_counted_those_of_the_newest_jobs_are_counted_too(
+    desk: JobUseCases, service: Any
+) -> None:
+    job = desk.create(tenant="z").job
+    desk.create(tenant="z")
+    desk.sql(
+        """INSERT INTO jobs SELECT (jsonb_populate_record(jobs, jsonb_build_object(
+            'id', 'job_' || n, 'tenant', 't' || n, 'created_at', created_at - interval '1 hour'))).*
+        FROM jobs, generate_series(1, :queues) AS n WHERE id = :id""",
+        id=job.id,
+        queues=store.MAX_QUEUES + 1,
+    )
+    seen = await get(service)
+
+    assert (seen.tenants[0].tenant, seen.tenants[0].jobs) == ("z", queue.JobCounts(queued=2, is_exact=True))
+    assert seen.jobs == queue.JobCounts(queued=store.MAX_QUEUES + 3, is_exact=False)
+
+
 async def test_what_is_left_to_do_for_final_jobs_is_counted(desk: JobUseCases, service: Any) -> None:
     job = desk.create(provider="paid").job
     [claimed] = desk.claim()

@@ -148,8 +148,8 @@ class GetQueueResponse(_message.Message):
 
     @_builtins.property
     def tenants(self) -> _containers.RepeatedCompositeFieldContainer[Global___TenantQueue]:
-        """Jobs per tenant, for the 100 tenants with most jobs, in descending order. Where more than 1,000 tenants have jobs in
-        the queue, they are the tenants of the newest jobs and the first ones by name.
+        """Jobs per tenant, for the 100 tenants with most jobs, in descending order. Of more than 1,000 tenants and priorities
+        with jobs in the queue, the first ones by name and the tenants of the newest jobs are counted.
         """
 
     @_builtins.property
