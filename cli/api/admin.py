@@ -8,7 +8,7 @@ import click
 
 from cli.api.admin_bulk import bulk, cancel_jobs, retry_jobs
 from cli.api.admin_job import admin_job
-from cli.api.client import ConnectionOptions, GatewayApi, connection_options
+from cli.api.client import ConnectionOptions, connection_options
 from cli.api.job_filters import filter_options
 from cli.api.table import local_time, print_table
 from cli.api.webhook_options import page_options
@@ -16,8 +16,6 @@ from cli.errors import ExitCode
 
 QUEUE = "queue"
 KINDS = ("provider", "tenant", QUEUE)
-#: Calls of one command while the pages that it gets are empty.
-MAX_CALLS = 20
 
 
 @click.group()
@@ -39,7 +37,7 @@ def list_jobs(
 ) -> int:
     """List jobs of all tenants, newest first; they match every filter."""
     with connection.open() as api:
-        page = _first_page_with_jobs(api, filters | {"page_size": page_size}, page_token)
+        page = api.first_page_with_jobs("/v1/admin/jobs", filters | {"page_size": page_size}, page_token)
     if as_json:
         click.echo(json.dumps(page))
         return ExitCode.DONE
@@ -58,16 +56,6 @@ def list_jobs(
     if page["next_page_token"]:
         click.echo(f"more: --page-token {page['next_page_token']}", err=True)
     return ExitCode.DONE
-
-
-def _first_page_with_jobs(api: GatewayApi, params: dict[str, Any], token: str | None) -> dict[str, Any]:
-    """Returns the next page that is not empty; an empty one means only that the jobs of one call did not match."""
-    for _ in range(MAX_CALLS):
-        page = api.send("GET", "/v1/admin/jobs", params=params | ({"page_token": token} if token else {}))
-        token = page["next_page_token"]
-        if page["jobs"] or not token:
-            break
-    return page
 
 
 @admin.command()

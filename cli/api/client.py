@@ -24,6 +24,8 @@ OUTAGE_SECONDS = 60.0
 RETRY_SECONDS = 1.0
 #: Pages of a job's changes that are read, 100 each.
 MAX_EVENT_PAGES = 10
+#: Pages of one list that are read while they are empty.
+MAX_EMPTY_PAGES = 20
 #: Statuses of a gateway that restarts, and of a proxy whose gateway is away.
 UNAVAILABLE_STATUSES = frozenset({502, 503, 504})
 
@@ -142,9 +144,20 @@ class GatewayApi:
         return self.send_again("GET", f"/v1/jobs/{job_id}")
 
     def list(self, *, status: tuple[str, ...], page_size: int, page_token: str | None) -> dict[str, Any]:
-        """Returns a page of jobs, newest first."""
-        params: dict[str, Any] = {"status": list(status), "page_size": page_size}
-        return self.send("GET", "/v1/jobs", params=params | ({"page_token": page_token} if page_token else {}))
+        """Returns the next page of jobs that is not empty, newest first."""
+        return self.first_page_with_jobs("/v1/jobs", {"status": list(status), "page_size": page_size}, page_token)
+
+    def first_page_with_jobs(self, path: str, params: dict[str, Any], token: str | None) -> dict[str, Any]:
+        """Returns the next page that is not empty; an empty one means only that the jobs of one call did not match.
+
+        It is empty at the end of the list, and after `MAX_EMPTY_PAGES` pages.
+        """
+        for _ in range(MAX_EMPTY_PAGES):
+            page = self.send("GET", path, params=params | ({"page_token": token} if token else {}))
+            token = page["next_page_token"]
+            if page["jobs"] or not token:
+                break
+        return page
 
     def act(self, job_id: str, action: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Calls an action of a job, `cancel` or `retry`; returns the job."""

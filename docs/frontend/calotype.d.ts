@@ -13,7 +13,7 @@ export interface paths {
         };
         /**
          * List jobs, newest first
-         * @description Returns a page of the tenant's jobs that match every filter. Jobs that arrive meanwhile neither repeat nor hide entries of later pages.
+         * @description Returns a page of the tenant's jobs that match every filter. Jobs that arrive meanwhile neither repeat nor hide entries of later pages. One call examines 1,000 jobs at most: a page may be shorter than `page_size`, even empty, before the last one; continue while there is a `next_page_token`.
          */
         get: operations["listJobs"];
         put?: never;
@@ -2854,6 +2854,11 @@ export interface components {
              * @description Jobs whose images are uploaded or wait for an uploader.
              */
             uploading: number;
+            /**
+             * Is Exact
+             * @description Whether all jobs were counted; if false, read each number as "at least".
+             */
+            is_exact: boolean;
         };
         /**
          * JobDeliveriesView
@@ -2978,12 +2983,12 @@ export interface components {
         JobPage: {
             /**
              * Jobs
-             * @description Jobs of this page, newest first.
+             * @description Jobs of this page, newest first; can be empty before the last page.
              */
             jobs: components["schemas"]["JobView"][];
             /**
              * Next Page Token
-             * @description Value of `page_token` for the next page; null on the last page.
+             * @description Value of `page_token` for the next page; null on the last page, and only there.
              */
             next_page_token: string | null;
         };
@@ -3089,9 +3094,14 @@ export interface components {
             display: components["schemas"]["DisplayView"];
             /**
              * Queue Position
-             * @description Position among the tenant's queued jobs, from 1; null if the job is not queued.
+             * @description Position among the tenant's queued jobs, from 1; null unless the job is queued and requested by itself.
              */
             queue_position: number | null;
+            /**
+             * Queue Position Is Exact
+             * @description Whether the position is exact, as it is up to 100; if false, show "at least". Null without a `queue_position`.
+             */
+            queue_position_is_exact: boolean | null;
             /** @description Why the job waits; null if a worker holds it, if it is final, in lists, and in later `job` events of a stream. */
             wait: components["schemas"]["WaitView"] | null;
             /** @description Known cost of the job. */
@@ -3765,27 +3775,27 @@ export interface components {
             jobs: components["schemas"]["JobCountsView"];
             /**
              * Oldest Queued At
-             * @description When the oldest queued job entered the queue; null if none is queued.
+             * @description When the oldest queued job, of those counted, entered the queue; null if none is queued.
              */
             oldest_queued_at: string | null;
             /**
              * Tenants
-             * @description The tenants with most jobs, at most 100, in descending order.
+             * @description The tenants with most jobs, at most 100, in descending order; of more than 1,000 tenants, not all are counted.
              */
             tenants: components["schemas"]["TenantQueueView"][];
             /**
              * Unpublished Messages
-             * @description Messages that are stored and not published yet; more than a few mean that NATS is unavailable.
+             * @description Messages stored and not published yet, up to 10,001; more than a few mean that NATS is unavailable.
              */
             unpublished_messages: number;
             /**
              * Open Settlements
-             * @description Provider calls of final jobs whose end at the provider is not known yet.
+             * @description Provider calls of final jobs whose end at the provider is not known yet; up to 10,001.
              */
             open_settlements: number;
             /**
              * Open Deletions
-             * @description Folders in the object store whose images are still to be deleted.
+             * @description Folders in the object store whose images are still to be deleted; up to 10,001.
              */
             open_deletions: number;
             /**
@@ -4171,7 +4181,7 @@ export interface components {
             jobs: components["schemas"]["JobCountsView"];
             /**
              * Oldest Queued At
-             * @description When the oldest queued job of the tenant entered the queue; null if none is queued.
+             * @description When the oldest queued job of the tenant, of those counted, entered the queue; null if none is queued.
              */
             oldest_queued_at: string | null;
         };
@@ -4791,7 +4801,7 @@ export interface operations {
                 created_after?: string | null;
                 /** @description Jobs accepted before this time (RFC 3339). */
                 created_before?: string | null;
-                /** @description Jobs per page. */
+                /** @description Most jobs of the page. A page can be shorter, even empty, before the last one: one call examines 1,000 jobs. */
                 page_size?: number;
                 /** @description `next_page_token` of the page before; only valid with the same filters. Left out: the first page. */
                 page_token?: string;

@@ -77,6 +77,7 @@ JOB: dict[str, Any] = {
     ],
     "display": _display("completed"),
     "queue_position": None,
+    "queue_position_is_exact": None,
     "wait": None,
     "cost": {"amount_micros": 0, "currency": "USD", "complete": True},
     "provider_cancel": None,
@@ -104,6 +105,7 @@ QUEUED_JOB: dict[str, Any] = {
     "artifacts": [],
     "display": _display("queued"),
     "queue_position": 1,
+    "queue_position_is_exact": True,
     "wait": {"reason": "worker", "next_try_at": None, "provider": None, "limit": None, "stage": None, "error": None},
     "cost": {"amount_micros": None, "currency": "USD", "complete": True},
     "updated_at": "2026-01-31T12:00:00.000000Z",
@@ -293,7 +295,14 @@ DEAD_LETTERS: dict[str, Any] = {
     ],
     "next_page_token": None,
 }
-_COUNTS: dict[str, Any] = {"queued": 2, "waiting": 1, "processing": 0, "generating": 4, "uploading": 1}
+_COUNTS: dict[str, Any] = {
+    "queued": 2,
+    "waiting": 1,
+    "processing": 0,
+    "generating": 4,
+    "uploading": 1,
+    "is_exact": True,
+}
 QUEUE: dict[str, Any] = {
     "jobs": _COUNTS,
     "oldest_queued_at": "2026-01-31T11:59:58.000000Z",

@@ -81,7 +81,8 @@ def _parse(raw: bytes) -> tuple[job_pb2.JobRequest, str]:
     operation_id="listJobs",
     summary="List jobs, newest first",
     description="Returns a page of the tenant's jobs that match every filter. Jobs that arrive meanwhile neither "
-    "repeat nor hide entries of later pages.",
+    "repeat nor hide entries of later pages. One call examines 1,000 jobs at most: a page may be shorter than "
+    "`page_size`, even empty, before the last one; continue while there is a `next_page_token`.",
     response_model=JobPage,
     responses={200: openapi.success("A page of jobs."), **openapi.problems(422)},
     openapi_extra={"parameters": openapi.filters()},

@@ -47,6 +47,8 @@ class JobCountsView(View):
     """Jobs at a provider."""
     uploading: int
     """Jobs whose images are uploaded or wait for an uploader."""
+    is_exact: bool
+    """Whether all jobs were counted; if false, read each number as "at least"."""
 
 
 class TenantQueueView(View):
@@ -57,7 +59,7 @@ class TenantQueueView(View):
     jobs: JobCountsView
     """Number of the tenant's jobs that are not final."""
     oldest_queued_at: Moment | None
-    """When the oldest queued job of the tenant entered the queue; null if none is queued."""
+    """When the oldest queued job of the tenant, of those counted, entered the queue; null if none is queued."""
 
 
 class QueueView(View):
@@ -66,15 +68,15 @@ class QueueView(View):
     jobs: JobCountsView
     """Jobs of all tenants that are not final."""
     oldest_queued_at: Moment | None
-    """When the oldest queued job entered the queue; null if none is queued."""
+    """When the oldest queued job, of those counted, entered the queue; null if none is queued."""
     tenants: list[TenantQueueView]
-    """The tenants with most jobs, at most 100, in descending order."""
+    """The tenants with most jobs, at most 100, in descending order; of more than 1,000 tenants, not all are counted."""
     unpublished_messages: int
-    """Messages that are stored and not published yet; more than a few mean that NATS is unavailable."""
+    """Messages stored and not published yet, up to 10,001; more than a few mean that NATS is unavailable."""
     open_settlements: int
-    """Provider calls of final jobs whose end at the provider is not known yet."""
+    """Provider calls of final jobs whose end at the provider is not known yet; up to 10,001."""
     open_deletions: int
-    """Folders in the object store whose images are still to be deleted."""
+    """Folders in the object store whose images are still to be deleted; up to 10,001."""
     oldest_deletion_at: Moment | None
     """When the oldest of these deletions was requested; null if there is none."""
     missing_objects: int

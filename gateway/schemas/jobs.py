@@ -249,7 +249,9 @@ class JobView(View):
     display: DisplayView
     """What a frontend shows of the job."""
     queue_position: int | None
-    """Position among the tenant's queued jobs, from 1; null if the job is not queued."""
+    """Position among the tenant's queued jobs, from 1; null unless the job is queued and requested by itself."""
+    queue_position_is_exact: bool | None
+    """Whether the position is exact, as it is up to 100; if false, show "at least". Null without a `queue_position`."""
     wait: WaitView | None
     """Why the job waits; null if a worker holds it, if it is final, in lists, and in later `job` events of a stream."""
     cost: CostView
@@ -278,9 +280,9 @@ class JobPage(View):
     """A page of jobs, newest first."""
 
     jobs: list[JobView]
-    """Jobs of this page, newest first."""
+    """Jobs of this page, newest first; can be empty before the last page."""
     next_page_token: str | None
-    """Value of `page_token` for the next page; null on the last page."""
+    """Value of `page_token` for the next page; null on the last page, and only there."""
 
 
 class ProgressView(View):

@@ -70,6 +70,6 @@ class ListJobs(BaseModel):
     metadata: Annotated[dict[_Key, _Value], Field(max_length=MAX_METADATA_ENTRIES)] = {}
     """Jobs whose metadata has this value for the key `KEY`; repeat the parameter for up to 16 keys."""
     page_size: Annotated[int, Field(ge=1, le=100)] = 20
-    """Jobs per page."""
+    """Most jobs of the page. A page can be shorter, even empty, before the last one: one call examines 1,000 jobs."""
     page_token: Annotated[PlainText, StringConstraints(max_length=2048)] = ""
     """`next_page_token` of the page before; only valid with the same filters. Left out: the first page."""

@@ -104,4 +104,5 @@ def _counts(message: queue_service_pb2.JobCounts) -> JobCountsView:
         processing=message.processing,
         generating=message.generating,
         uploading=message.uploading,
+        is_exact=message.is_exact,
     )

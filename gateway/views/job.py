@@ -82,6 +82,7 @@ class Renderer:
                 locale=self.locale,
             ),
             queue_position=optional(job, "queue_position"),
+            queue_position_is_exact=optional(job, "queue_position_is_exact"),
             wait=self._wait(job.wait),
             cost=CostView(
                 amount_micros=optional(job.cost, "amount_micros"),

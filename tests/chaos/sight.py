@@ -45,7 +45,8 @@ def lasting(view: View) -> View:
     # What a queued job waits for, and so what is displayed of it, changes with providers and other jobs.
     shown = {} if view.get("status") == "queued" else view["display"]
     display = {name: value for name, value in shown.items() if name not in ("poll_after_ms", "next_try_at")}
-    return {**view, "queue_position": None, "wait": None, "display": display}
+    position = {"queue_position": None, "queue_position_is_exact": None}
+    return {**view, **position, "wait": None, "display": display}
 
 
 def differences(one: View, other: View) -> str:

@@ -19,11 +19,11 @@ from services.job.domain.bounds import check, line
 from services.job.domain.bulk_actions import MAX_RUNNING, BulkAction, BulkActionRequest, MatchCount
 from services.job.domain.job_filter import JobFilter
 from services.job.domain.refusals import Refusal, Violation
-from services.job.store import bulk_actions, idempotency, jobs, rows
+from services.job.store import bulk_actions, idempotency, job_walk, jobs, rows
 from services.job.store import job_search as searches
 
 _LOG = logging.getLogger(__name__)
-#: Searches of one count: it reads at most this many times `job_search.MAX_EXAMINED` jobs.
+#: Searches of one count: it reads at most this many times `job_walk.MAX_EXAMINED` jobs.
 MAX_SEARCHES = 10
 #: Ids of a preview.
 SAMPLE = 10
@@ -123,7 +123,7 @@ def _count(connection: Connection, wanted: JobFilter) -> MatchCount:
     matched: list[str] = []
     after = None
     for _ in range(MAX_SEARCHES):
-        result = searches.find(connection, wanted, after=after, size=searches.MAX_EXAMINED)
+        result = searches.find(connection, wanted, after=after, size=job_walk.MAX_EXAMINED)
         matched += [job_id for _, job_id in result.found]
         after = result.next
         if after is None:

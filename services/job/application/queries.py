@@ -55,8 +55,9 @@ def list_jobs(
 ) -> tuple[list[Snapshot], str]:
     """Returns a page of jobs, newest first, and the token of the next page ("" at the end).
 
-    The token is valid only for the same filters. New jobs do not shift pages, as each continues after the last job of
-    the one before. `page_size` 0 means 20; at most 100 are returned. Raises `Refusal` INVALID_INPUT for invalid
+    A page may be shorter than `page_size`, even empty, before the end: one call examines a bounded number of jobs. The
+    token is valid only for the same filters. New jobs do not shift pages, as each continues after the last job of the
+    one before. `page_size` 0 means 20; at most 100 are returned. Raises `Refusal` INVALID_INPUT for invalid
     filters, and for a token of another list.
     """
     if page_size < 0:
@@ -66,11 +67,10 @@ def list_jobs(
     size = min(page_size or DEFAULT_PAGE, LARGEST_PAGE)
     tokens = PageTokens(secrets.read(connection, PAGE_TOKENS), of=rows.as_json(rows.to_json(filters)))
     after = _position(tokens.open(page_token)) if page_token else None
-    found = listing.page(connection, filters, after=after, size=size + 1)
-    page = found[:size]
-    snapshots = job_writer.snapshots(connection, page)
-    token = tokens.seal(page[-1].created_at.isoformat(), page[-1].id) if len(found) > size else ""
-    return [snapshots[job.id] for job in page], token
+    page = listing.page(connection, filters, after=after, size=size)
+    snapshots = job_writer.snapshots(connection, page.jobs)
+    token = tokens.seal(page.next[0].isoformat(), page.next[1]) if page.next else ""
+    return [snapshots[job.id] for job in page.jobs], token
 
 
 def list_attempts(connection: Connection, tenant: str, job_id: str) -> list[tuple[Attempt, Sequence[ProviderCall]]]:

@@ -243,6 +243,16 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
+class QueuePosition:
+    """Position of a job among the queued jobs of its tenant."""
+
+    #: From 1; the least that it can be unless `is_exact`.
+    position: int
+    #: Whether every job before it was counted.
+    is_exact: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """A job as clients see it. In events `job.request` and `job.lease` are None."""
 
@@ -254,8 +264,8 @@ class Snapshot:
     cost: Cost
     #: Whether a retry needs the user's consent, as it may pay again for an image.
     retry_needs_consent: bool = False
-    #: Position among the tenant's queued jobs, from 1; None unless QUEUED and read by itself.
-    queue_position: int | None = None
+    #: Position among the tenant's queued jobs; None unless QUEUED and read by itself.
+    queue_position: QueuePosition | None = None
     #: Why the job waits; None for a job that does not wait, and unless read by itself.
     wait: Wait | None = None
 

@@ -108,6 +108,7 @@ def _counts(counts: queue.Counts) -> queue_service_pb2.JobCounts:
         processing=counts.processing,
         generating=counts.generating,
         uploading=counts.uploading,
+        is_exact=counts.is_exact,
     )
 
 

@@ -1,13 +1,15 @@
-"""Lists jobs in keyset pages, newest first, and finds positions in the queue."""
+"""Lists a tenant's jobs in keyset pages, newest first, and finds positions in the queue, at a bounded cost."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from common.sql import Connection, text
-from services.job.domain.jobs import Job
+from services.job.domain.jobs import Job, QueuePosition
+from services.job.domain.states import State
 from services.job.store import rows
+from services.job.store.job_walk import JobWalk, Position, branches_of_tenant, walk
 from services.job.store.jobs import from_row
 
 
@@ -35,51 +37,72 @@ class Filters:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-PAGE = """
-SELECT * FROM jobs WHERE {conditions} ORDER BY created_at DESC, id DESC LIMIT :size
-"""
+#: Jobs, among them the job itself, up to which a position in the queue is counted.
+MAX_COUNTED = 100
 
+# In the order of the index, which ends where the limit is reached.
 QUEUE_POSITION = """
 SELECT count(*) FROM (
-    SELECT 1 FROM jobs
+    SELECT FROM jobs
     WHERE tenant = :tenant AND state = 'queued' AND (priority, run_at, id) <= (:priority, :run_at, :id)
-    LIMIT 10001
+    ORDER BY priority, run_at, id LIMIT :limit
 ) AS before
 """
 
 
-def page(connection: Connection, filters: Filters, *, after: tuple[datetime, str] | None, size: int) -> list[Job]:
-    """Returns up to `size` jobs that match, after a position (creation time, id); None for the first page."""
-    conditions, parameters = _conditions(filters)
-    if after is not None:
-        conditions.append("(created_at, id) < (:after_created, :after_id)")
-        parameters |= {"after_created": after[0], "after_id": after[1]}
-    statement = text(PAGE.format(conditions=" AND ".join(conditions)))
-    return [from_row(row) for row in connection.execute(statement, parameters | {"size": size}).mappings()]
+@dataclass(frozen=True, kw_only=True)
+class JobPage:
+    """A page of a list."""
+
+    #: Newest first.
+    jobs: list[Job]
+    #: Where the next page continues; None at the end.
+    next: Position | None
 
 
-def queue_position(connection: Connection, job: Job) -> int:
-    """Returns the position among the tenant's queued jobs, from 1; counting stops at 10,001."""
-    parameters = {"tenant": job.tenant, "priority": job.priority, "run_at": job.run_at, "id": job.id}
-    position: int = connection.execute(text(QUEUE_POSITION), parameters).scalar_one()
-    return max(position, 1)
-
-
-def _conditions(filters: Filters) -> tuple[list[str], dict[str, Any]]:
-    known = (
-        ("state = ANY(:states)", "states", list(filters.states)),
-        ("provider = :provider", "provider", filters.provider),
-        ("failure_stage = :failure_stage", "failure_stage", filters.failure_stage),
-        ("failure_code = :failure_code", "failure_code", filters.failure_code),
-        ("end_user = :end_user", "end_user", filters.end_user),
-        ("created_at > :created_after", "created_after", filters.created_after),
-        ("created_at < :created_before", "created_before", filters.created_before),
-        (
-            "metadata @> CAST(:metadata AS jsonb)",
-            "metadata",
-            rows.as_json(dict(filters.metadata)) if filters.metadata else None,
-        ),
+def page(connection: Connection, filters: Filters, *, after: Position | None, size: int) -> JobPage:
+    """Returns up to `size` jobs that match, after a position; fewer, also none, where the page examined enough."""
+    chosen = JobWalk(
+        branches=tuple(_branches(filters)),
+        conditions=tuple(_conditions(filters)),
+        parameters=_parameters(filters),
+        created_after=filters.created_after,
+        created_before=filters.created_before,
     )
-    active = [(condition, name, value) for condition, name, value in known if value]
-    conditions = ["tenant = :tenant", "deleted_at IS NULL", *(condition for condition, _, _ in active)]
-    return conditions, {"tenant": filters.tenant} | {name: value for _, name, value in active}
+    result = walk(connection, chosen, after=after, size=size, columns="*")
+    return JobPage(jobs=[from_row(row) for row in result.rows], next=result.next)
+
+
+def queue_position(connection: Connection, job: Job) -> QueuePosition:
+    """Returns the position of a queued job; counting stops beyond `MAX_COUNTED`."""
+    parameters = {"tenant": job.tenant, "priority": job.priority, "run_at": job.run_at, "id": job.id}
+    counted: int = connection.execute(text(QUEUE_POSITION), parameters | {"limit": MAX_COUNTED + 1}).scalar_one()
+    return QueuePosition(position=max(counted, 1), is_exact=counted <= MAX_COUNTED)
+
+
+def _branches(filters: Filters) -> Iterator[str]:
+    """Yields the branches with the smallest index that has all jobs of the filters; none if no job can match."""
+    states = {State(state) for state in filters.states or State}
+    if filters.failure_stage or filters.failure_code:
+        states &= {State.FAILED}
+    if filters.end_user and states:
+        yield "deleted_at IS NULL AND tenant = :tenant AND end_user = :end_user"
+    else:
+        yield from branches_of_tenant(states)
+
+
+def _conditions(filters: Filters) -> Iterator[str]:
+    known = {
+        "state = ANY(:states)": filters.states,
+        "provider = :provider": filters.provider,
+        "failure_stage = :failure_stage": filters.failure_stage,
+        "failure_code = :failure_code": filters.failure_code,
+        "end_user = :end_user": filters.end_user,
+        "metadata @> CAST(:metadata AS jsonb)": filters.metadata,
+    }
+    yield from (condition for condition, value in known.items() if value)
+
+
+def _parameters(filters: Filters) -> dict[str, Any]:
+    values: dict[str, Any] = {name: getattr(filters, name) for name in Filters.__dataclass_fields__}
+    return values | {"states": list(filters.states), "metadata": rows.as_json(dict(filters.metadata))}

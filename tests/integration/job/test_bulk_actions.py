@@ -28,7 +28,7 @@ from services.job.domain.providers import Model
 from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
 from services.job.store import bulk_actions as store
-from services.job.store.job_search import MAX_EXAMINED
+from services.job.store.job_walk import MAX_EXAMINED
 from tests.support.job_service.many_jobs import copy, rows_read
 from tests.support.job_service.use_cases import FREE, PAID, JobUseCases, failed, open_transaction
 

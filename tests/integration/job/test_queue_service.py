@@ -36,7 +36,7 @@ async def get(service: Any) -> queue.GetQueueResponse:
 
 
 async def test_an_empty_queue_is_told_as_one(service: Any) -> None:
-    assert await get(service) == queue.GetQueueResponse(jobs=queue.JobCounts())
+    assert await get(service) == queue.GetQueueResponse(jobs=queue.JobCounts(is_exact=True))
 
 
 async def test_jobs_are_counted_by_state_and_tenant(desk: JobUseCases, service: Any) -> None:
@@ -48,7 +48,7 @@ async def test_jobs_are_counted_by_state_and_tenant(desk: JobUseCases, service: 
     desk.cancel(next(job for job in jobs if job not in {one.job.id for one in (first, second, third)}))
     seen = await get(service)
 
-    assert seen.jobs == queue.JobCounts(waiting=1, processing=1, generating=1, queued=seen.jobs.queued)
+    assert seen.jobs == queue.JobCounts(waiting=1, processing=1, generating=1, queued=1, is_exact=True)
     tenants = {one.tenant: one for one in seen.tenants}
     assert sum(one.jobs.waiting + one.jobs.queued for one in tenants.values()) == seen.jobs.waiting + seen.jobs.queued
     assert seen.tenants[0].tenant == "acme"
@@ -70,6 +70,24 @@ async def test_no_more_tenants_are_told_of_than_a_page_holds(desk: JobUseCases, 
     assert seen.jobs.queued == store.MAX_TENANTS + 4
 
 
+async def test_where_there_are_more_queues_than_are_counted_those_of_the_newest_jobs_are_counted_too(
+    desk: JobUseCases, service: Any
+) -> None:
+    job = desk.create(tenant="z").job
+    desk.create(tenant="z")
+    desk.sql(
+        """INSERT INTO jobs SELECT (jsonb_populate_record(jobs, jsonb_build_object(
+            'id', 'job_' || n, 'tenant', 't' || n, 'created_at', created_at - interval '1 hour'))).*
+        FROM jobs, generate_series(1, :queues) AS n WHERE id = :id""",
+        id=job.id,
+        queues=store.MAX_QUEUES + 1,
+    )
+    seen = await get(service)
+
+    assert (seen.tenants[0].tenant, seen.tenants[0].jobs) == ("z", queue.JobCounts(queued=2, is_exact=True))
+    assert seen.jobs == queue.JobCounts(queued=store.MAX_QUEUES + 3, is_exact=False)
+
+
 async def test_what_is_left_to_do_for_final_jobs_is_counted(desk: JobUseCases, service: Any) -> None:
     job = desk.create(provider="paid").job
     [claimed] = desk.claim()
@@ -78,7 +96,7 @@ async def test_what_is_left_to_do_for_final_jobs_is_counted(desk: JobUseCases, s
     seen = await get(service)
 
     assert (seen.open_settlements, seen.open_deletions) == (1, 0)
-    assert seen.jobs == queue.JobCounts()
+    assert seen.jobs == queue.JobCounts(is_exact=True)
 
 
 async def test_providers_are_told_with_what_is_in_use_of_them(desk: JobUseCases, service: Any) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from services.job.application import queries
+from services.job.domain.jobs import QueuePosition
 from services.job.domain.refusals import Refusal
 from services.job.store.listing import Filters
 from tests.support.job_service.use_cases import JobUseCases, failed
@@ -63,4 +64,5 @@ def test_each_filter_holds(desk: JobUseCases) -> None:
 def test_a_queued_job_tells_its_place(desk: JobUseCases) -> None:
     jobs = [desk.create().job.id for _ in range(3)]
 
-    assert [desk.get(job).queue_position for job in jobs] == [1, 2, 3]
+    positions = [desk.get(job).queue_position for job in jobs]
+    assert positions == [QueuePosition(position=position, is_exact=True) for position in (1, 2, 3)]

@@ -122,6 +122,7 @@ class FakeJobService(job_service_pb2_grpc.JobServiceServicer):
             metadata=dict(job_request.metadata),
             image_count=job_request.n,
             queue_position=1,
+            queue_position_is_exact=True,
         )
         self._keys[request.tenant, request.idempotency_key] = (job.id, request.fingerprint)
         return job_service_pb2.CreateJobResponse(job=job)

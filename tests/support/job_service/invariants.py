@@ -56,7 +56,10 @@ WHERE call.phase IN ('intended', 'accepted') AND jobs.state IN ('completed', 'fa
     AND call.created_at < clock_timestamp() - interval '24 hours 10 minutes'
     AND coalesce(call.settle_expires_at, '-infinity') < clock_timestamp()
 """
-TIMES = ("created_at", "updated_at", "started_at", "completed_at", "run_at", "queue_position", "wait")
+TIMES = (
+    *("created_at", "updated_at", "started_at", "completed_at"),
+    *("run_at", "queue_position", "queue_position_is_exact", "wait"),
+)
 
 
 @dataclass(kw_only=True)

@@ -36,6 +36,8 @@ def rows_read(desk: JobUseCases, work: Callable[[Connection], T]) -> tuple[int, 
     """Rows of jobs and related tables that work reads, and its result."""
 
     def measured(connection: Connection) -> tuple[Any, T]:
+        # Before the first query: work that needs this level could not set it later.
+        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
         before = connection.execute(text(ROWS_READ)).scalar_one()
         result = work(connection)
         return connection.execute(text(ROWS_READ)).scalar_one() - before, result

@@ -261,14 +261,14 @@ def test_pages_are_fetched_as_they_are_needed(service: Service, jobs: JobClient)
     filters = Ask.ListJobsRequest(provider="flux", page_size=1)
     working = service.does(lambda: [job.id for job in jobs.jobs(filters)])
     tokens = []
-    for number, page_token in enumerate(["next", ""]):
+    for ids, page_token in [(["job_0"], "next"), ([], "further"), (["job_1"], "")]:
         request, call = service.take("ListJobs")
         tokens.append(request.page_token)
         assert (request.tenant, request.provider) == ("acme", "flux")
-        ok(call, Ask.ListJobsResponse(jobs=[job_pb2.Job(id=f"job_{number}")], next_page_token=page_token))
+        ok(call, Ask.ListJobsResponse(jobs=[job_pb2.Job(id=job_id) for job_id in ids], next_page_token=page_token))
 
     assert working.result(PATIENCE) == ["job_0", "job_1"]
-    assert tokens == ["", "next"]
+    assert tokens == ["", "next", "further"]
     assert filters.page_token == ""
 
 

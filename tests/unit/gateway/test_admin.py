@@ -50,7 +50,7 @@ class Operator:
     async def queue(self) -> queue_service_pb2.GetQueueResponse:
         """One job waits."""
         self.asked.append("queue")
-        counts = queue_service_pb2.JobCounts(queued=1)
+        counts = queue_service_pb2.JobCounts(queued=1, is_exact=True)
         one = queue_service_pb2.TenantQueue(tenant="acme", jobs=counts, oldest_queued_at=Timestamp(seconds=1))
         return queue_service_pb2.GetQueueResponse(jobs=counts, tenants=[one], open_settlements=3)
 
@@ -130,7 +130,7 @@ async def test_an_operator_replays(http: httpx.AsyncClient, operator: Operator) 
 
 async def test_an_operator_sees_what_is_under_way(http: httpx.AsyncClient) -> None:
     told = (await http.get("/v1/admin/queue", headers=OPERATOR)).json()
-    none = {"waiting": 0, "processing": 0, "generating": 0, "uploading": 0}
+    none = {"waiting": 0, "processing": 0, "generating": 0, "uploading": 0, "is_exact": True}
 
     assert told == {
         "jobs": {"queued": 1, **none},

@@ -24,6 +24,7 @@ async def test_a_job_is_shown_with_every_key(client: httpx.AsyncClient, service:
     assert shown["created_at"] == "2026-01-31T12:00:00.250000Z"
     for empty in ("failure_stage", "error", "queue_position", "provider_cancel", "end_user", "started_at"):
         assert shown[empty] is None
+    assert shown["queue_position_is_exact"] is None
     assert shown["cost"] == {"amount_micros": None, "currency": "USD", "complete": True}
     assert list(shown["links"]) == ["self", "events", "cancel", "retry", "attempts", "trace"]
     assert shown["request"]["negative_prompt"] is None

@@ -19,7 +19,8 @@ async def test_a_job_is_accepted_with_its_location_and_where_to_go_on(client: ht
     assert answer.headers["location"] == job["links"]["self"] == f"http://127.0.0.1:8080/v1/jobs/{job['id']}"
     assert answer.headers["etag"] == 'W/"1"'
     assert answer.headers["retry-after"] == "1"
-    assert (job["status"], job["queue_position"], job["display"]["actions"]) == ("queued", 1, ["cancel"])
+    assert (job["status"], job["display"]["actions"]) == ("queued", ["cancel"])
+    assert (job["queue_position"], job["queue_position_is_exact"]) == (1, True)
     assert job["request"]["prompt"] == "a harbour"
 
 

@@ -148,8 +148,9 @@ class JobServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListJobs(self, request, context):
-        """ListJobs returns a page of the tenant's jobs, newest first. INVALID_ARGUMENT / INVALID_INPUT also for the page
-        token of another list.
+        """ListJobs returns a page of the tenant's jobs, newest first. One call examines a bounded number of jobs: a page may
+        be shorter than `page_size`, even empty, while `next_page_token` is set. INVALID_ARGUMENT / INVALID_INPUT also for
+        the page token of another list.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

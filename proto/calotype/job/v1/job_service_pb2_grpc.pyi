@@ -58,8 +58,9 @@ class JobServiceStub:
     GetJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.GetJobResponse]
     """GetJob returns the current job. NOT_FOUND / JOB_NOT_FOUND."""
     ListJobs: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ListJobsRequest, _job_service_pb2.ListJobsResponse]
-    """ListJobs returns a page of the tenant's jobs, newest first. INVALID_ARGUMENT / INVALID_INPUT also for the page
-    token of another list.
+    """ListJobs returns a page of the tenant's jobs, newest first. One call examines a bounded number of jobs: a page may
+    be shorter than `page_size`, even empty, while `next_page_token` is set. INVALID_ARGUMENT / INVALID_INPUT also for
+    the page token of another list.
     """
     CancelJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.CancelJobRequest, _job_service_pb2.CancelJobResponse]
     """CancelJob ends a job that is not final; a canceled job is returned unchanged. An open call is canceled at a
@@ -131,8 +132,9 @@ class JobServiceAsyncStub(JobServiceStub):
     GetJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.GetJobResponse]  # type: ignore[assignment]
     """GetJob returns the current job. NOT_FOUND / JOB_NOT_FOUND."""
     ListJobs: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListJobsRequest, _job_service_pb2.ListJobsResponse]  # type: ignore[assignment]
-    """ListJobs returns a page of the tenant's jobs, newest first. INVALID_ARGUMENT / INVALID_INPUT also for the page
-    token of another list.
+    """ListJobs returns a page of the tenant's jobs, newest first. One call examines a bounded number of jobs: a page may
+    be shorter than `page_size`, even empty, while `next_page_token` is set. INVALID_ARGUMENT / INVALID_INPUT also for
+    the page token of another list.
     """
     CancelJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.CancelJobRequest, _job_service_pb2.CancelJobResponse]  # type: ignore[assignment]
     """CancelJob ends a job that is not final; a canceled job is returned unchanged. An open call is canceled at a
@@ -225,8 +227,9 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_service_pb2.ListJobsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_service_pb2.ListJobsResponse, _abc.Awaitable[_job_service_pb2.ListJobsResponse]]:
-        """ListJobs returns a page of the tenant's jobs, newest first. INVALID_ARGUMENT / INVALID_INPUT also for the page
-        token of another list.
+        """ListJobs returns a page of the tenant's jobs, newest first. One call examines a bounded number of jobs: a page may
+        be shorter than `page_size`, even empty, while `next_page_token` is set. INVALID_ARGUMENT / INVALID_INPUT also for
+        the page token of another list.
         """
 
     @_abc_1.abstractmethod

@@ -32,6 +32,7 @@ class JobCounts(_message.Message):
     PROCESSING_FIELD_NUMBER: _builtins.int
     GENERATING_FIELD_NUMBER: _builtins.int
     UPLOADING_FIELD_NUMBER: _builtins.int
+    IS_EXACT_FIELD_NUMBER: _builtins.int
     queued: _builtins.int
     """QUEUED jobs that are due."""
     waiting: _builtins.int
@@ -42,6 +43,8 @@ class JobCounts(_message.Message):
     """Jobs in GENERATING: at a provider."""
     uploading: _builtins.int
     """Jobs in UPLOADING: at an uploader, or waiting for one."""
+    is_exact: _builtins.bool
+    """Whether all jobs were counted. False: each number is the least that it can be."""
     def __init__(
         self,
         *,
@@ -50,10 +53,11 @@ class JobCounts(_message.Message):
         processing: _builtins.int = ...,
         generating: _builtins.int = ...,
         uploading: _builtins.int = ...,
+        is_exact: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generating", b"generating", "processing", b"processing", "queued", b"queued", "uploading", b"uploading", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generating", b"generating", "is_exact", b"is_exact", "processing", b"processing", "queued", b"queued", "uploading", b"uploading", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -76,7 +80,7 @@ class TenantQueue(_message.Message):
 
     @_builtins.property
     def oldest_queued_at(self) -> _timestamp_pb2.Timestamp:
-        """Time since which the oldest QUEUED job of the tenant waits; absent without one."""
+        """Time since which the oldest QUEUED job of the tenant waits, of those that were counted; absent without one."""
 
     def __init__(
         self,
@@ -140,11 +144,13 @@ class GetQueueResponse(_message.Message):
 
     @_builtins.property
     def oldest_queued_at(self) -> _timestamp_pb2.Timestamp:
-        """Time since which the oldest QUEUED job waits; absent without one."""
+        """Time since which the oldest QUEUED job waits, of those that were counted; absent without one."""
 
     @_builtins.property
     def tenants(self) -> _containers.RepeatedCompositeFieldContainer[Global___TenantQueue]:
-        """Jobs per tenant, for the 100 tenants with most jobs, in descending order."""
+        """Jobs per tenant, for the 100 tenants with most jobs, in descending order. Of more than 1,000 tenants and priorities
+        with jobs in the queue, the first ones by name and the tenants of the newest jobs are counted.
+        """
 
     @_builtins.property
     def oldest_deletion_at(self) -> _timestamp_pb2.Timestamp:

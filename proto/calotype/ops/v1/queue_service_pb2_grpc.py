@@ -61,7 +61,8 @@ class QueueServiceServicer:
     """
 
     def GetQueue(self, request, context):
-        """GetQueue returns the numbers of unfinished jobs and of other unfinished work.
+        """GetQueue returns the numbers of unfinished jobs and of other unfinished work. Counting is bounded: numbers of jobs
+        are exact where `is_exact` says so, and those of other work end at 10,001.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,7 +37,9 @@ class QueueServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> QueueServiceAsyncStub: ...
     GetQueue: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.GetQueueRequest, _queue_service_pb2.GetQueueResponse]
-    """GetQueue returns the numbers of unfinished jobs and of other unfinished work."""
+    """GetQueue returns the numbers of unfinished jobs and of other unfinished work. Counting is bounded: numbers of jobs
+    are exact where `is_exact` says so, and those of other work end at 10,001.
+    """
     ListProviderUse: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.ListProviderUseRequest, _queue_service_pb2.ListProviderUseResponse]
     """ListProviderUse returns every known provider with its current use."""
     GetAnyJob: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.GetAnyJobRequest, _queue_service_pb2.GetAnyJobResponse]
@@ -54,7 +56,9 @@ class QueueServiceAsyncStub(QueueServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetQueue: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.GetQueueRequest, _queue_service_pb2.GetQueueResponse]  # type: ignore[assignment]
-    """GetQueue returns the numbers of unfinished jobs and of other unfinished work."""
+    """GetQueue returns the numbers of unfinished jobs and of other unfinished work. Counting is bounded: numbers of jobs
+    are exact where `is_exact` says so, and those of other work end at 10,001.
+    """
     ListProviderUse: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.ListProviderUseRequest, _queue_service_pb2.ListProviderUseResponse]  # type: ignore[assignment]
     """ListProviderUse returns every known provider with its current use."""
     GetAnyJob: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.GetAnyJobRequest, _queue_service_pb2.GetAnyJobResponse]  # type: ignore[assignment]
@@ -74,7 +78,9 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _queue_service_pb2.GetQueueRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_queue_service_pb2.GetQueueResponse, _abc.Awaitable[_queue_service_pb2.GetQueueResponse]]:
-        """GetQueue returns the numbers of unfinished jobs and of other unfinished work."""
+        """GetQueue returns the numbers of unfinished jobs and of other unfinished work. Counting is bounded: numbers of jobs
+        are exact where `is_exact` says so, and those of other work end at 10,001.
+        """
 
     @_abc_1.abstractmethod
     def ListProviderUse(

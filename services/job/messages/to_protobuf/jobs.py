@@ -25,7 +25,7 @@ _CODE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 def job(snapshot: Snapshot, *, public_base_url: str) -> job_pb2.Job:
     """Returns a job as clients see it; its images' URLs begin with `public_base_url`."""
-    row, cost = snapshot.job, snapshot.cost
+    row, cost, queued = snapshot.job, snapshot.cost, snapshot.queue_position
     return job_pb2.Job(
         id=row.id,
         tenant=row.tenant,
@@ -38,7 +38,8 @@ def job(snapshot: Snapshot, *, public_base_url: str) -> job_pb2.Job:
         model=row.model,
         request=None if row.request is None else request(row.request),
         artifacts=[public_artifact(artifact, public_base_url=public_base_url) for artifact in snapshot.artifacts],
-        queue_position=snapshot.queue_position,
+        queue_position=None if queued is None else queued.position,
+        queue_position_is_exact=None if queued is None else queued.is_exact,
         cost=job_pb2.Cost(amount_micros=cost.amount_micros, currency="USD", complete=cost.complete),
         provider_cancel=number(job_pb2.ProviderCancel, "PROVIDER_CANCEL", row.provider_cancel),
         warnings=[warning(value) for value in row.warnings],
