@@ -27,6 +27,7 @@ from services.job.store import (
     due_jobs,
     job_writer,
     jobs,
+    lane_loads,
     lanes,
     pauses,
     settlements,
@@ -38,9 +39,9 @@ MAX_TOKENS = 64
 #: Leases of one renewal.
 MAX_RENEWALS = 256
 #: Tenants that are checked beyond one per job: some jobs may be locked, and some lanes empty.
-SPARE_TENANTS = 16
-#: Searches of one claim, each over four times as many tenants, while the lanes found are empty.
-MAX_ROUNDS = 4
+SPARE_TENANTS = 4
+#: Searches of one claim, each over four times as many tenants, while the lanes found are empty or at their limits.
+MAX_ROUNDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +96,7 @@ def claim_jobs(
     claimed = _claim(connection, due, fresh, claim_under(capacity.pauses), stage=Stage.GENERATING)
     _record_probes(connection, claimed, capacity, limits=limits)
     lanes.tidy(connection, seen)
-    if claimed:
-        lanes.remember_served(connection, [job.tenant for job in claimed])
+    lane_loads.remember(connection, seen, [job.tenant for job in claimed])
     return _with_routes(connection, held + claimed, capacity)
 
 
@@ -151,13 +151,18 @@ def _refuse_too_many(leases: Sequence[object]) -> None:
 def _choose(
     connection: Connection, capacity: ClaimCapacity, *, limit: int, served_by: Sequence[str]
 ) -> tuple[list[Job], list[Lane]]:
-    """Locks due jobs; returns them with the lanes that were searched, in further rounds while lanes are empty."""
+    """Locks due jobs; returns them with the lanes that were searched, in further rounds while those have too few."""
     lanes.wake(connection)
+    lane_loads.read_changes(connection)
     tenants = limit + SPARE_TENANTS
     for _ in range(MAX_ROUNDS):
         seen = lanes.find(connection, tenants=tenants, served_by=served_by, capacity=capacity)
         due = due_jobs.lock_due_jobs(connection, seen, limit=limit) if seen else []
-        if len(due) == limit or not lanes.tidy(connection, seen):
+        # Fewer lanes than were looked for: there are no others.
+        if len(due) == limit or sum(len(lane.ids) for lane in seen) < tenants:
+            break
+        changed = lanes.tidy(connection, seen) + lane_loads.remember(connection, seen)
+        if not changed:
             break
         tenants *= 4
     return due, seen
