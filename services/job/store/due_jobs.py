@@ -1,9 +1,9 @@
 """Chooses due jobs, fairly between tenants, locks them for claims, and renews their leases."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import NamedTuple
 from uuid import UUID
 
 from common.sql import Connection, text
@@ -50,14 +50,13 @@ ranked AS (
     FROM due WHERE turn <= max_in_flight
 )
 SELECT id, tenant FROM ranked WHERE slot <= slots AND probe <= probes
-ORDER BY turn, last_claimed_at NULLS FIRST, priority, run_at, id LIMIT :candidates
+ORDER BY turn, last_claimed_at NULLS FIRST, priority, run_at, id LIMIT :wanted
 """
 
-# All claims wait for the holder of this lock, which must not wait itself: it skips locked rows, and fails soon if it
-# should wait after all. A process that is frozen inside a claim loses its connection.
-LOCK_CLAIMING = """
-SELECT pg_advisory_xact_lock(hashtextextended('claim', 0)),
-    set_config('lock_timeout', '50ms', true), set_config('idle_in_transaction_session_timeout', '2s', true)
+ROOMS = """
+SELECT tenant, coalesce((SELECT max_in_flight FROM tenant_load AS load WHERE load.tenant = tenants.tenant), 1000000)
+    - (SELECT count(*) FROM jobs WHERE jobs.tenant = tenants.tenant AND state IN ('processing', 'generating')) AS room
+FROM unnest(CAST(:tenants AS text[])) AS tenants (tenant)
 """
 
 # Condition of a job whose result only has to be fetched from the provider: a running operation, or images that are not
@@ -115,14 +114,18 @@ SELECT id FROM jobs WHERE id = ANY(:ids) AND state = 'canceled'
 """
 
 
+class DueJob(NamedTuple):
+    """A due job that is not locked yet."""
+
+    #: Its id.
+    job_id: str
+    #: Its tenant.
+    tenant: str
+
+
 def lock_tokens(connection: Connection, tokens: Sequence[UUID]) -> None:
     """Locks lease tokens until commit, so that a claim which is sent twice at once runs twice in sequence."""
     connection.execute(text(LOCK_TOKENS), {"tokens": [str(token) for token in tokens]})
-
-
-def lock_claiming(connection: Connection) -> None:
-    """Serializes claims by generators until commit: two claims that count at once could both use the last slot."""
-    connection.execute(text(LOCK_CLAIMING))
 
 
 def lock_jobs_to_follow(connection: Connection, *, limit: int, served_by: Collection[str]) -> list[Job]:
@@ -130,30 +133,38 @@ def lock_jobs_to_follow(connection: Connection, *, limit: int, served_by: Collec
     return _lock(connection, LOCK_JOBS_TO_FOLLOW, {"limit": limit, "served_by": list(served_by)})
 
 
-def lock_due_jobs(connection: Connection, lanes: Sequence[Lane], *, limit: int) -> list[Job]:
-    """Locks up to `limit` due jobs of these lanes, in the order in which they are to be claimed."""
-    # A few more, as other transactions may have locked some to cancel or rescue them.
-    wanted = limit + 4
+def choose(connection: Connection, lanes: Sequence[Lane], *, wanted: int) -> list[DueJob]:
+    """Returns up to `wanted` due jobs of these lanes, in the order in which they are to be claimed."""
     loads = {lane.tenant: (lane.in_flight, lane.max_in_flight) for lane in lanes}
     depths = depths_of_turns(loads, wanted=wanted)
-    chosen = _choose(connection, [(lane, depths[lane.tenant]) for lane in lanes], limit=limit)
-    read = Counter(row.tenant for row in chosen)
+    chosen = _choose(connection, lanes, depths, wanted=wanted)
+    read = Counter(one.tenant for one in chosen)
     if len(chosen) < wanted and any(
         read[tenant] >= depths[tenant] < min(wanted, most - in_flight) for tenant, (in_flight, most) in loads.items()
     ):
         # Some tenants have less than their share, so that others have more than was read.
-        chosen = _choose(connection, [(lane, wanted) for lane in lanes], limit=limit)
-    return _lock(connection, LOCK_DUE_JOBS, {"ids": [row.id for row in chosen], "limit": limit})
+        return _choose(connection, lanes, dict.fromkeys(loads, wanted), wanted=wanted)
+    return chosen
 
 
-def _choose(connection: Connection, lanes: Sequence[tuple[Lane, int]], *, limit: int) -> list[Any]:
-    """Returns ids and tenants of due jobs, with at most so many of each lane."""
+def _choose(connection: Connection, lanes: Sequence[Lane], depths: Mapping[str, int], *, wanted: int) -> list[DueJob]:
     parameters = {
-        "lanes": rows.as_parameter([asdict(lane) | {"depth": depth} for lane, depth in lanes]),
+        "lanes": rows.as_parameter([asdict(lane) | {"depth": depths[lane.tenant]} for lane in lanes]),
         "priorities": PRIORITIES,
-        "candidates": 4 * limit + 16,
+        "wanted": wanted,
     }
-    return connection.execute(text(CHOOSE_DUE_JOBS), parameters).all()
+    return [DueJob(*row) for row in connection.execute(text(CHOOSE_DUE_JOBS), parameters)]
+
+
+def rooms(connection: Connection, tenants: Collection[str]) -> dict[str, int]:
+    """Returns how many further jobs of each tenant its limit allows at generators; valid while it is locked."""
+    found = connection.execute(text(ROOMS), {"tenants": list(tenants)}) if tenants else ()
+    return {row.tenant: row.room for row in found}
+
+
+def lock(connection: Connection, candidates: Sequence[DueJob], *, limit: int) -> list[Job]:
+    """Locks the first `limit` of these jobs that are due and that nobody has locked."""
+    return _lock(connection, LOCK_DUE_JOBS, {"ids": [one.job_id for one in candidates], "limit": limit})
 
 
 def lock_due_uploads(connection: Connection, *, limit: int) -> list[Job]:

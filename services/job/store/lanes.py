@@ -1,9 +1,9 @@
 """The table `lanes`: an index of due jobs, so that a claim need not read every queued job.
 
 A lane is the queued jobs of one tenant with one provider, model and list of fallbacks. A trigger on `jobs` adds a
-missing lane; claims, one at a time, do everything else. No transaction waits for a lane: one that adds a job locks its
-lane against removal, or adds the lane again if it cannot; one that removes lanes skips locked ones. So a lane may exist
-twice, or without a job, until a claim checks it. A due job always has a lane.
+missing lane; claims do everything else. No transaction waits for a lane: one that adds a job locks its lane against
+removal, or adds the lane again if it cannot; one that removes lanes skips locked ones. So a lane may exist twice, or
+without a job, until a claim checks it. A due job always has a lane.
 """
 
 from collections.abc import Collection, Sequence
@@ -121,8 +121,15 @@ empty AS (DELETE FROM lanes USING idle WHERE lanes.id = idle.id AND idle.wakes_a
 UPDATE lanes SET wakes_at = idle.wakes_at, load = 0 FROM idle WHERE lanes.id = idle.id AND idle.wakes_at IS NOT NULL
 """
 
+# Only while the lane that is kept is awake, and locked: another claim may be removing it.
 REMOVE_DOUBLES = """
-DELETE FROM lanes WHERE id IN (SELECT id FROM lanes WHERE id = ANY(:ids) FOR UPDATE SKIP LOCKED)
+WITH kept AS (SELECT id FROM lanes WHERE id = ANY(:kept) AND wakes_at IS NULL FOR KEY SHARE SKIP LOCKED),
+free AS (
+    SELECT lanes.id FROM kept
+    JOIN unnest(CAST(:kept AS bigint[]), CAST(:doubles AS bigint[])) AS pair (kept, double) ON pair.kept = kept.id
+    JOIN lanes ON lanes.id = pair.double FOR UPDATE OF lanes SKIP LOCKED
+)
+DELETE FROM lanes USING free WHERE lanes.id = free.id
 """
 
 
@@ -192,8 +199,9 @@ def wake(connection: Connection) -> None:
 
 def tidy(connection: Connection, lanes: Sequence[Lane]) -> int:
     """Removes lanes without jobs, and makes lanes without due jobs sleep; returns the number of both."""
-    if doubles := [id_ for lane in lanes for id_ in lane.ids[1:]]:
-        connection.execute(text(REMOVE_DOUBLES), {"ids": doubles})
+    if pairs := [(lane.ids[0], double) for lane in lanes for double in lane.ids[1:]]:
+        kept, doubles = zip(*pairs, strict=True)
+        connection.execute(text(REMOVE_DOUBLES), {"kept": list(kept), "doubles": list(doubles)})
     parameters = {"priorities": PRIORITIES, "ids": [lane.ids[0] for lane in lanes]}
     idle = connection.execute(text(LOCK_IDLE_LANES), parameters).scalars().all() if lanes else []
     if idle:
