@@ -36,8 +36,9 @@ class AuditedCall:
     def done(self, response: Any) -> None:
         """Records that the call returned a response."""
         if self.changes:
-            outcome = audit.REPLAYED if getattr(response, "replayed", False) else audit.DONE
-            self._record(audit.ACTION, outcome, response)
+            # A batch has a result, and a line, for each of its items.
+            for result in getattr(response, "results", None) or [response]:
+                self._record(audit.ACTION, _outcome(result), result)
 
     def failed(self, error: BaseException) -> None:
         """Records that the call ended with an error."""
@@ -60,6 +61,12 @@ class AuditedCall:
             role=",".join(sorted(self.identity.roles)) if self.identity else None,
             peer=unquote(self.peer),
         )
+
+
+def _outcome(result: Any) -> str:
+    if refused := getattr(getattr(result, "refusal", None), "reason", ""):
+        return str(refused)
+    return audit.REPLAYED if getattr(result, "replayed", False) else audit.DONE
 
 
 def _object(request: Any, response: Any) -> str | None:

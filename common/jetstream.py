@@ -106,6 +106,19 @@ class JetStream:
             else:
                 return
 
+    async def publish_hint(self, subject: str, body: bytes, *, message_id: str, headers: Mapping[str, str]) -> None:
+        """Publishes to a stream without waiting for the confirmation: the message may be lost.
+
+        Messages with the same `message_id` within a stream's duplicate window are stored once. Raises
+        `BrokerUnavailable`.
+        """
+        if not self._client.is_connected:
+            raise BrokerUnavailable("The broker is not connected.")
+        try:
+            await self._client.publish(subject, body, headers={**headers, "Nats-Msg-Id": message_id})
+        except FAILURES as error:
+            raise BrokerUnavailable(f"The broker took no message: {type(error).__name__}.") from error
+
     async def publish_core(self, subject: str, body: bytes) -> None:
         """Publishes to the current subscribers, without storing; drops the message while there is no connection."""
         if self._client.is_connected:

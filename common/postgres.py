@@ -16,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from common import after_commit
 from common.errors import DependencyUnavailable
+from common.prepared import PLAN_OPTIONS
 from common.sql import Connection, text
 from common.telemetry import metrics, registry
 
@@ -87,7 +88,7 @@ class Database:
                 "keepalives_idle": 10,
                 "keepalives_interval": 5,
                 "keepalives_count": 3,
-                "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
+                "options": " ".join([PLAN_OPTIONS, *(f"-c {name}={value}" for name, value in settings.items())]),
             },
         )
         self._threads = ThreadPoolExecutor(max_workers=pool_size, thread_name_prefix="database")
@@ -159,11 +160,14 @@ class Database:
         return result
 
     def _transact_connected(self, work: Callable[[Connection], T]) -> T:
-        """Runs the work again if its connection was lost, as idle ones are when the server is restarted."""
+        """Runs the work again if its connection was lost, as idle ones are when the server is restarted.
+
+        Or given up, as one is whose prepared statements were made before a migration changed their tables.
+        """
         try:
             return self._transact_once(work)
         except _LostBeforeCommit:
-            # The other idle ones were most likely lost as well.
+            # The same is most likely true of the other idle ones.
             self._engine.dispose()
             return self._transact_once(work)
 

@@ -1,4 +1,4 @@
-"""Statements of a transaction: compiled once, and run by the driver.
+"""Statements of a transaction: compiled and prepared once, and run by the driver.
 
 SQLAlchemy keeps the connections, the transactions and the classes of errors. Running a statement through it takes more
 than twice the processor time of the driver alone, and a job needs dozens of them.
@@ -14,6 +14,8 @@ import psycopg2
 import sqlalchemy
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 from sqlalchemy.exc import DBAPIError, MultipleResultsFound, NoResultFound
+
+from common.prepared import PreparedStatements, is_outdated
 
 T = TypeVar("T")
 #: A row, by the names of its columns.
@@ -112,6 +114,8 @@ class Connection:
 
     def __init__(self, connection: sqlalchemy.Connection) -> None:
         self._connection = connection
+        of_connection = connection.connection.info
+        self._prepared: PreparedStatements = of_connection.setdefault("prepared", PreparedStatements())
         #: What belongs to the transaction, by name.
         self.info: dict[str, Any] = {}
 
@@ -124,13 +128,15 @@ class Connection:
         driver: Any = self._connection.connection.dbapi_connection
         try:
             with driver.cursor() as cursor:
-                cursor.execute(_compiled(statement), dict(parameters or {}))
+                values = dict(parameters or {})
+                command = self._prepared.command(cursor, statement, values)
+                cursor.execute(command or _compiled(statement), values)
                 if cursor.description is None:
                     return Result((), [], rowcount=cursor.rowcount)
                 names = tuple([column.name for column in cursor.description])
                 return Result(names, cursor.fetchall(), rowcount=cursor.rowcount)
         except psycopg2.Error as error:
-            is_lost = bool(driver.closed)
+            is_lost = bool(driver.closed) or is_outdated(error)
             if is_lost:
                 self._connection.invalidate(error)
             raise DBAPIError.instance(

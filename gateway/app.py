@@ -23,6 +23,7 @@ from gateway.routes import (
     events,
     health,
     job_actions,
+    job_batches,
     jobs,
     openai_images,
     openai_models,
@@ -43,6 +44,7 @@ _OFF: TelemetryConfig = {
 _NOT_FOUND, _METHOD_NOT_ALLOWED = 404, 405
 _RESOURCES = (
     jobs,
+    job_batches,
     job_actions,
     events,
     client_tokens,

@@ -72,6 +72,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/jobs:batch": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Submit up to 100 jobs
+         * @description Stores the jobs in one transaction, and responds at once with a result for each, in their order. Each job is decided as `POST /v1/jobs` would decide it if the jobs came one after the other: one that is refused leaves the others as they are. Each new job counts as one request of the quota.
+         */
+        post: operations["createJobs"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/jobs/{job_id}/cancel": {
         parameters: {
             query?: never;
@@ -1126,6 +1146,26 @@ export interface components {
          */
         Background: "transparent" | "opaque" | "auto";
         /**
+         * BatchJobResult
+         * @description Result of one job of the batch: either `job` or `problem`.
+         */
+        BatchJobResult: {
+            /** @description The new job, or the current one of its key; null if there is none. */
+            job: components["schemas"]["JobView"] | null;
+            /** @description The error that `POST /v1/jobs` would return for it; null if there is none. `errors` names fields of the job. */
+            problem: components["schemas"]["ProblemView"] | null;
+            /**
+             * Replayed
+             * @description True if an earlier request with the same key, or an earlier job of the batch, created the job.
+             */
+            replayed: boolean;
+            /**
+             * Retry After Seconds
+             * @description When to send this job again, if the problem is temporary; null if that is unknown.
+             */
+            retry_after_seconds: number | null;
+        };
+        /**
          * BulkActionList
          * @description The newest bulk actions.
          */
@@ -1579,6 +1619,186 @@ export interface components {
             complete: boolean;
         };
         /**
+         * CreateBatchJob
+         * @description A request for images within a batch.
+         */
+        CreateBatchJob: {
+            /**
+             * Prompt
+             * @description What to draw; 1 to 32,000 characters.
+             */
+            prompt: string;
+            /**
+             * Negative Prompt
+             * @description What not to draw; 1 to 32,000 characters.
+             * @default null
+             */
+            negative_prompt?: string | null;
+            /**
+             * Provider
+             * @description Provider, by its name in `GET /v1/providers`; null: the default provider.
+             * @default null
+             */
+            provider?: string | null;
+            /**
+             * Model
+             * @description Model of the provider; null: the provider's default model.
+             * @default null
+             */
+            model?: string | null;
+            /**
+             * Fallback
+             * @description Providers to try in this order if `provider` fails before anything was bought; at most 5.
+             * @default []
+             */
+            fallback?: string[];
+            /**
+             * N
+             * @description Number of images.
+             * @default 1
+             */
+            n?: number;
+            /**
+             * Size
+             * @description Width and height in pixels, such as `1024x768`; excludes `aspect_ratio`. Null: the provider's own choice.
+             * @default null
+             */
+            size?: string | null;
+            /**
+             * Aspect Ratio
+             * @description Ratio of width to height, such as `16:9` or `19.5:9`; excludes `size`. Null: the provider's own choice.
+             * @default null
+             */
+            aspect_ratio?: string | null;
+            /**
+             * Seed
+             * @description Seed of the first image; image `i` uses `seed + i`. Null: chosen by the service or the provider.
+             *
+             *     JavaScript represents whole numbers exactly only up to 2^53-1 (9007199254740991): `JSON.parse` and `JSON.stringify`
+             *     change a larger seed, so keep seeds of a browser below that.
+             * @default null
+             */
+            seed?: number | null;
+            /**
+             * Quality
+             * @description Quality, by the provider's own name for it (`qualities`); null: the provider's own choice.
+             * @default null
+             */
+            quality?: string | null;
+            /**
+             * Output Format
+             * @description File format of the images; null: the provider's own choice.
+             * @default null
+             */
+            output_format?: components["schemas"]["OutputFormat"] | null;
+            /**
+             * Background
+             * @description Background of the images; `transparent` needs png or webp. Null: the provider's own choice.
+             * @default null
+             */
+            background?: components["schemas"]["Background"] | null;
+            /**
+             * Output Compression
+             * @description Quality of jpeg and webp files: 0 is smallest, 100 is least compressed. Null: the provider's own choice.
+             * @default null
+             */
+            output_compression?: number | null;
+            /**
+             * Moderation
+             * @description How strictly the provider moderates; null: the provider's own choice.
+             * @default null
+             */
+            moderation?: components["schemas"]["Moderation"] | null;
+            /**
+             * Input Fidelity
+             * @description How closely input images are preserved; needs `input_images`. Null: the provider's own choice.
+             * @default null
+             */
+            input_fidelity?: components["schemas"]["InputFidelity"] | null;
+            /**
+             * Input Images
+             * @description Images to start from, at most 16; at most 40 MiB together with the mask, and 50 million pixels each.
+             * @default []
+             */
+            input_images?: components["schemas"]["InputImage"][];
+            /**
+             * @description Mask of an edit: its transparent pixels are edited, or its white ones if none is transparent.
+             * @default null
+             */
+            mask?: components["schemas"]["InputImage"] | null;
+            /**
+             * Provider Options
+             * @description Options of the provider (`options` in `GET /v1/providers`); at most 64 KiB as JSON.
+             *
+             *     A whole number beyond 2^53 (9007199254740992) is refused; write it as text.
+             * @default {}
+             */
+            provider_options?: {
+                [key: string]: unknown;
+            };
+            /**
+             * @description Order among the tenant's own jobs.
+             * @default normal
+             */
+            priority?: components["schemas"]["Priority"];
+            /**
+             * Start Within Seconds
+             * @description Seconds from acceptance within which a generator must claim the job, or it fails; null: no such limit.
+             * @default null
+             */
+            start_within_seconds?: number | null;
+            /**
+             * Finish Within Seconds
+             * @description Seconds from acceptance within which the job must be final, or it fails; null: no such limit.
+             * @default null
+             */
+            finish_within_seconds?: number | null;
+            /**
+             * @description What to do if the outcome of a paid call is unknown: fail the job, or call again and maybe pay twice.
+             * @default fail
+             */
+            on_ambiguous?: components["schemas"]["OnAmbiguous"];
+            /**
+             * Fallback On Refusal
+             * @description True: a refusal by a provider's content policy is tried at the next fallback.
+             * @default false
+             */
+            fallback_on_refusal?: boolean;
+            /**
+             * Callback Url
+             * @description URL that final events of the job are posted to, signed with the tenant's signing secret (docs/webhooks.md).
+             *
+             *     A private address is refused when it is called, not here; `GET /v1/webhooks/callbacks/deliveries` lists the outcome.
+             * @default null
+             */
+            callback_url?: string | null;
+            /**
+             * End User
+             * @description The caller's own user, a filter of `GET /v1/jobs`; at most 128 characters.
+             * @default null
+             */
+            end_user?: string | null;
+            /**
+             * Metadata
+             * @description The caller's own labels, by which `GET /v1/jobs` filters; at most 16.
+             *
+             *     A key has 1 to 40 characters, a value at most 500.
+             * @default {}
+             */
+            metadata?: {
+                [key: string]: string;
+            };
+            /**
+             * Idempotency Key
+             * @description Key of this job, as the header `Idempotency-Key` of `POST /v1/jobs`: the same key with the same fields gives the
+             *     same job. 1 to 255 visible ASCII characters, without quotes.
+             *
+             *     Null: the key is derived from the `Idempotency-Key` of the request, if it has one, and the position in the batch.
+             * @default null
+             */
+            idempotency_key?: string | null;
+        };
+        /**
          * CreateBulkAction
          * @description What to do with which jobs.
          */
@@ -1794,6 +2014,17 @@ export interface components {
             metadata?: {
                 [key: string]: string;
             };
+        };
+        /**
+         * CreateJobBatch
+         * @description Requests for images, each of them decided by itself.
+         */
+        CreateJobBatch: {
+            /**
+             * Jobs
+             * @description Jobs to create; 1 to 100.
+             */
+            jobs: components["schemas"]["CreateBatchJob"][];
         };
         /**
          * CreatePause
@@ -2581,6 +2812,17 @@ export interface components {
              * @description Size of the encoded image in bytes; null until known.
              */
             size_bytes: number | null;
+        };
+        /**
+         * JobBatchView
+         * @description Results of a batch.
+         */
+        JobBatchView: {
+            /**
+             * Results
+             * @description One result for each job, in the order of the request.
+             */
+            results: components["schemas"]["BatchJobResult"][];
         };
         /**
          * JobCountsView
@@ -4403,6 +4645,7 @@ export type AttemptError = components['schemas']['AttemptError'];
 export type AttemptList = components['schemas']['AttemptList'];
 export type AttemptView = components['schemas']['AttemptView'];
 export type Background = components['schemas']['Background'];
+export type BatchJobResult = components['schemas']['BatchJobResult'];
 export type BulkActionList = components['schemas']['BulkActionList'];
 export type BulkActionName = components['schemas']['BulkActionName'];
 export type BulkActionStatus = components['schemas']['BulkActionStatus'];
@@ -4418,9 +4661,11 @@ export type CompletedView = components['schemas']['CompletedView'];
 export type ConditionView = components['schemas']['ConditionView'];
 export type Consent = components['schemas']['Consent'];
 export type CostView = components['schemas']['CostView'];
+export type CreateBatchJob = components['schemas']['CreateBatchJob'];
 export type CreateBulkAction = components['schemas']['CreateBulkAction'];
 export type CreateClientToken = components['schemas']['CreateClientToken'];
 export type CreateJob = components['schemas']['CreateJob'];
+export type CreateJobBatch = components['schemas']['CreateJobBatch'];
 export type CreatePause = components['schemas']['CreatePause'];
 export type CreateWebhook = components['schemas']['CreateWebhook'];
 export type CreatedWebhookView = components['schemas']['CreatedWebhookView'];
@@ -4445,6 +4690,7 @@ export type ImagesView = components['schemas']['ImagesView'];
 export type InputFidelity = components['schemas']['InputFidelity'];
 export type InputImage = components['schemas']['InputImage'];
 export type InputImageView = components['schemas']['InputImageView'];
+export type JobBatchView = components['schemas']['JobBatchView'];
 export type JobCountsView = components['schemas']['JobCountsView'];
 export type JobDeliveriesView = components['schemas']['JobDeliveriesView'];
 export type JobEventView = components['schemas']['JobEventView'];
@@ -5128,6 +5374,133 @@ export interface operations {
                     RateLimit: components["headers"]["RateLimit"];
                     "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
+    createJobs: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes repetitions safe: the same key with the same body has the same result, another body is refused. 1 to 255 visible ASCII characters, quoted or not. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateJobBatch"];
+            };
+        };
+        responses: {
+            /** @description The result of each job. */
+            200: {
+                headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobBatchView"];
+                };
+            };
+            /** @description The request cannot be read. */
+            400: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description There is no key or token, or it is unknown or has expired. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The media type of the body is not supported. */
+            415: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A field is wrong; `errors` names each. */
+            422: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {

@@ -12,6 +12,7 @@ from gateway.openai_images import examples as openai_examples
 from gateway.openai_images.schemas import CompletedView, ImageParameters, OpenAIErrorBody
 from gateway.problems.problem import MEDIA_TYPE
 from gateway.schemas.bulk_actions import CreateBulkAction
+from gateway.schemas.job_batches import CreateJobBatch
 from gateway.schemas.jobs import ProgressView
 from gateway.schemas.pauses import CreatePause
 from gateway.schemas.problems import ProblemView
@@ -69,6 +70,7 @@ _PARAMETERS = {
 }
 _MODELS: Any = [
     (CreateJob, "validation"),
+    (CreateJobBatch, "validation"),
     (RetryJob, "validation"),
     (CreateClientToken, "validation"),
     (CreateWebhook, "validation"),

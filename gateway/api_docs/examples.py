@@ -233,6 +233,24 @@ PROBLEMS: dict[str, dict[str, Any]] = {
     }
     for reason, detail in _REASONS
 }
+_UNSUPPORTED: dict[str, Any] = {"prompt": "A harbour at dusk", "provider": "flux", "seed": 7}
+_NO_SEED = "flux does not support it."
+JOB_BATCH: dict[str, Any] = {
+    "results": [
+        {"job": QUEUED_JOB, "problem": None, "replayed": False, "retry_after_seconds": None},
+        {
+            "job": None,
+            "problem": {
+                **PROBLEMS["422"],
+                "detail": f"seed: {_NO_SEED}",
+                "instance": "/v1/jobs:batch",
+                "errors": [{"field": "seed", "message": _NO_SEED}],
+            },
+            "replayed": False,
+            "retry_after_seconds": None,
+        },
+    ]
+}
 READY: dict[str, Any] = {"status": "ok", "conditions": [{"name": "job-service", "ok": True, "message": ""}]}
 UI_STATES: dict[str, Any] = {"states": [STATES[0].model_dump(mode="json")]}
 CREATE_CLIENT_TOKEN: dict[str, Any] = {"job_id": _ID, "actions": ["read", "cancel"], "ttl_seconds": 3600}
@@ -252,6 +270,7 @@ BODIES: dict[str, dict[str, Any]] = {
     **{name: {"note": "their keys are replaced"} for name in ("pauseProvider", "pauseTenant", "pauseQueue")},
     **dict.fromkeys(("createBulkAction", "previewBulkAction"), BULK_ACTION_REQUEST),
     "createJob": CREATE_JOB,
+    "createJobs": {"jobs": [{**CREATE_JOB, "idempotency_key": "order-1042"}, _UNSUPPORTED]},
     "retryJob": RETRY_JOB,
     "createClientToken": CREATE_CLIENT_TOKEN,
     **webhook_examples.BODIES,
@@ -397,6 +416,7 @@ SPEND: dict[str, Any] = {
 #: Responses by operation and HTTP status.
 RESPONSES: dict[tuple[str, str], Any] = {
     ("createJob", "200"): JOB,
+    ("createJobs", "200"): JOB_BATCH,
     ("createJob", "202"): QUEUED_JOB,
     ("listJobs", "200"): JOB_PAGE,
     ("getJob", "200"): JOB,

@@ -1,6 +1,7 @@
 """Collects what the audit log and the access log record about one request."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.types import Scope
@@ -12,6 +13,7 @@ from gateway.auth.keyring import Principal
 _READ_ONLY_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _DENIED = frozenset({401, 403})
 _REASON, _OBJECT, _HIDDEN = "calotype.reason", "calotype.object", "calotype.hidden"
+_RESULTS = "calotype.results"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 #: Outcome where the client disconnected before the response.
 _UNANSWERED = "unanswered"
@@ -26,6 +28,11 @@ def note_reason(scope: Scope, reason: str) -> None:
 def note_object(scope: Scope, object_id: str) -> None:
     """Records the job of the request where the path does not contain its id."""
     scope[_OBJECT] = object_id
+
+
+def note_results(scope: Scope, results: Sequence[tuple[str | None, str]]) -> None:
+    """Records the job and the outcome of each item of a batch; the audit log gets a line for each."""
+    scope[_RESULTS] = results
 
 
 def note_hidden(scope: Scope) -> None:
@@ -52,12 +59,14 @@ def record_request(scope: Scope, *, status: int, replayed: bool, request_id: str
     """Writes every refused access and every change to the audit log; `status` 0 means that no response was sent."""
     actor = actor_of(scope)
     if status in _DENIED or scope.get(_HIDDEN):
-        name, outcome = audit.REFUSED, scope.get(_REASON, str(status))
+        name, results = audit.REFUSED, [(_object(scope), scope.get(_REASON, str(status)))]
     elif scope["method"] not in _READ_ONLY_METHODS and principal_of(scope) is not None:
-        name, outcome = audit.ACTION, _outcome(scope, status, replayed=replayed)
+        name = audit.ACTION
+        results = scope.get(_RESULTS) or [(_object(scope), _outcome(scope, status, replayed=replayed))]
     else:
         return
-    audit.record(name, actor, action=_action(scope), about=_object(scope), outcome=outcome, request_id=request_id)
+    for about, outcome in results:
+        audit.record(name, actor, action=_action(scope), about=about, outcome=outcome, request_id=request_id)
 
 
 def _outcome(scope: Scope, status: int, *, replayed: bool) -> str:

@@ -1,6 +1,6 @@
 """The gateway's client of job-service: every call has a time limit, and every error becomes a `Problem`."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar, cast
 
@@ -60,6 +60,18 @@ class JobServiceClient:
         )
         seconds = self._call_seconds + message.ByteSize() / BODY_BYTES_PER_SECOND
         return await self._call(self._stub.CreateJob, message, attempts=3, seconds=seconds)
+
+    async def create_batch(
+        self,
+        tenant: str,
+        items: Sequence[job_service_pb2.CreateJobsItem],
+        *,
+        quota: job_service_pb2.TenantQuota,
+    ) -> job_service_pb2.CreateJobsResponse:
+        """Creates the jobs of a batch. Repeats the call on failure; the key of each item makes that safe."""
+        message = job_service_pb2.CreateJobsRequest(tenant=tenant, items=items, quota=quota)
+        seconds = self._call_seconds + message.ByteSize() / BODY_BYTES_PER_SECOND
+        return await self._call(self._stub.CreateJobs, message, attempts=3, seconds=seconds)
 
     async def get(self, tenant: str, job_id: str) -> job_pb2.Job:
         """Returns the job in its current state."""

@@ -113,12 +113,20 @@ def from_service_error(error: ServiceError, *, service: str = "job service") -> 
 
 def respond(problem: Problem, *, instance: str, request_id: str) -> Response:
     """Returns the HTTP response; `instance` is the path of the request."""
+    view = view_of(problem, instance=instance, request_id=request_id)
+    headers = dict(problem.headers)
+    if problem.retry_after_seconds is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after_seconds)))
+    return Response(view.model_dump_json(), status_code=view.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def view_of(problem: Problem, *, instance: str, request_id: str) -> ProblemView:
+    """Returns the problem details; `instance` is the path of the request."""
     meaning = entry(problem.reason)
-    status = problem.status or meaning.status
-    view = ProblemView(
+    return ProblemView(
         type=f"/problems/{slug(problem.reason)}",
         title=meaning.title,
-        status=status,
+        status=problem.status or meaning.status,
         detail=_encodable(problem.detail),
         instance=instance,
         code=meaning.code,
@@ -132,10 +140,6 @@ def respond(problem: Problem, *, instance: str, request_id: str) -> Response:
         ],
         job=problem.job,
     )
-    headers = dict(problem.headers)
-    if problem.retry_after_seconds is not None:
-        headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after_seconds)))
-    return Response(view.model_dump_json(), status_code=status, headers=headers, media_type=MEDIA_TYPE)
 
 
 def _encodable(text: str) -> str:

@@ -34,6 +34,16 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def parse(raw: bytes) -> dict[str, Any]:
     """Returns the JSON object in a body. Raises `Problem`: MALFORMED, or INVALID_INPUT with the fields."""
+    value = load(raw)
+    reject_unstorable(value)
+    return value
+
+
+def load(raw: bytes) -> dict[str, Any]:
+    """Returns the JSON object in a body, of which every part is yet to pass `reject_unstorable`.
+
+    Raises `Problem` MALFORMED.
+    """
     if not raw.strip():
         raise malformed("The body is empty. Send a JSON object.")
     if sum(raw.count(mark) for mark in (b",", b"[", b"{")) > MAX_VALUES:
@@ -51,7 +61,6 @@ def parse(raw: bytes) -> dict[str, Any]:
         raise malformed("The body has a number with too many digits.") from None
     if not isinstance(value, dict):
         raise malformed("The body must be a JSON object.")
-    reject_unstorable(value)
     return value
 
 

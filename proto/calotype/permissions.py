@@ -29,6 +29,7 @@ _ANY = None
 REQUIRED_ROLES: Mapping[str, Mapping[str, str | Collection[str] | None]] = {
     "calotype.job.v1.JobService": {
         "CreateJob": CLIENT,
+        "CreateJobs": CLIENT,
         "GetJob": CLIENT,
         "ListJobs": CLIENT,
         "CancelJob": CLIENT,

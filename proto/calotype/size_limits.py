@@ -13,6 +13,10 @@ MAX_JOB_MESSAGE_BYTES = 48 * MEBIBYTE
 MAX_WORKER_MESSAGE_BYTES = 64 * MEBIBYTE
 #: Part of an input image that job-service sends to a generator in one message.
 INPUT_CHUNK_BYTES = MEBIBYTE
+#: Most jobs of a batch. Enforced by job-service and the gateway.
+MAX_BATCH_JOBS = 100
+#: Largest batch without its input images, as a gRPC message; the response repeats it. Enforced by job-service.
+MAX_BATCH_BYTES = 32 * MEBIBYTE
 
 #: Largest encoded input image. Enforced by job-service and the gateway, and by the generator for a URL.
 MAX_INPUT_BYTES = 20 * MEBIBYTE

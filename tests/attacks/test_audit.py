@@ -221,11 +221,33 @@ async def test_over_grpc_too_each_change_and_each_refusal_has_its_line(grpc_addr
     assert not [secret for secret in SECRETS if secret in book.text]
 
 
+async def test_each_item_of_a_batch_has_its_line(grpc_address: str, book: Book) -> None:
+    item = job_service_pb2.CreateJobsItem(
+        idempotency_key="k", request=job_pb2.JobRequest(prompt=SECRETS[3], end_user=SECRETS[4])
+    )
+    batch = job_service_pb2.CreateJobsRequest(
+        tenant="acme", items=[item, item, job_service_pb2.CreateJobsItem(idempotency_key=SECRETS[3])]
+    )
+    asked = [await ask(grpc_address, "CreateJobs", batch, caller) for caller in ("shop", "rival")]
+    [(*_, job_id, _), *_] = book.told()
+    method = "calotype.job.v1.JobService/CreateJobs"
+
+    assert asked == ["OK", "PERMISSION_DENIED"]
+    assert book.told(audit.ACTION) == [
+        ("identity:shop", "acme", method, job_id, "done"),
+        ("identity:shop", "acme", method, job_id, "replayed"),
+        ("identity:shop", "acme", method, None, "INVALID_INPUT"),
+    ]
+    assert book.told(audit.REFUSED) == [("identity:rival", "acme", method, None, "PERMISSION_DENIED")]
+    assert not [secret for secret in SECRETS if secret in book.text]
+
+
 def test_no_method_that_changes_something_for_people_is_left_out() -> None:
     told = {f"/{service}/{name}" for service, names in permissions.REQUIRED_ROLES.items() for name in names}
 
     assert {method.rpartition("/")[2] for method in told if permissions.changes(method)} >= {
         "CreateJob",
+        "CreateJobs",
         "CancelJob",
         "RetryJob",
         "DeleteJob",

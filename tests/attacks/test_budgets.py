@@ -320,8 +320,8 @@ def test_a_budget_begins_anew_with_the_day_and_with_the_month(desk: JobUseCases)
 def a_day_passes(desk: JobUseCases) -> None:
     """What was today was on another day of this month, on which nothing was."""
     [day] = desk.sql(ANOTHER_DAY)
-    desk.sql("UPDATE provider_calls SET billed_on = :other WHERE billed_on = :today", **day._mapping)
-    desk.sql("UPDATE tenant_spend SET starts_on = :other WHERE period = 'day' AND starts_on = :today", **day._mapping)
+    desk.sql("UPDATE provider_calls SET billed_on = :other WHERE billed_on = :today", **day._asdict())
+    desk.sql("UPDATE tenant_spend SET starts_on = :other WHERE period = 'day' AND starts_on = :today", **day._asdict())
 
 
 def test_a_price_beyond_the_whole_budget_names_no_time_to_come_back(desk: JobUseCases) -> None:

@@ -128,7 +128,7 @@ def watch_statements(data: Path) -> StackState:
 def statements(running: StackState, data: Path, jobs: int, *, top: int) -> None:
     """Prints the statements that took the most of PostgreSQL's time."""
     with superuser(running, data).begin() as connection:
-        rows = connection.execute(text(STATEMENTS)).tuples().all()
+        rows = connection.execute(text(STATEMENTS)).all()
         made, taken, planned = (sum(row[column] for row in rows) / jobs for column in (0, 1, 2))
         print(f"statements per job: {made:.1f}, ms: {taken:.2f}, planning {planned:.2f}")
         for calls, total, plan, query in rows[:top]:

@@ -1,15 +1,15 @@
 """The client for asyncio."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, Self, TypeVar
 
 import grpc
 
-from calotype.client import call_policy
+from calotype.client import batches, call_policy
 from calotype.client.aio_admin import AsyncAdminMethods
 from calotype.client.aio_webhooks import AsyncWebhookMethods
-from calotype.client.errors import JobNotFound, from_rpc_error
+from calotype.client.errors import CalotypeError, JobNotFound, from_rpc_error
 from calotype.client.watch_state import STREAM_SECONDS, Update, WatchState
 from calotype.job.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
 from calotype.notifier.v1 import webhook_service_pb2_grpc
@@ -70,6 +70,24 @@ class AsyncJobClient(AsyncWebhookMethods):
             request=call_policy.job_request(request),
         )
         return (await self._call(self._stub.CreateJob, message)).job
+
+    async def create_many(
+        self,
+        requests: Iterable[job_pb2.JobRequest | str],
+        *,
+        idempotency_keys: Iterable[str] | None = None,
+    ) -> list[job_pb2.Job | CalotypeError]:
+        """Creates many jobs, in transactions of up to 100; returns the job or the error of each request, in order.
+
+        Each request is decided as by `create`, and a refused one leaves the others as they are. `idempotency_keys` has
+        a key, or "" for none, for each request; None: new keys, which only the attempts of this call share. With keys
+        of its own the caller may repeat the whole call when it raised an error. Raises `ValueError` unless there is a
+        key for each request, `InvalidRequest` for a request that is too large, and `Unavailable`.
+        """
+        created: list[job_pb2.Job | CalotypeError] = []
+        for batch in batches.batches(self._identity.tenant, requests, idempotency_keys):
+            created += batches.results(await self._call(self._stub.CreateJobs, batch))
+        return created
 
     async def get(self, job_id: str) -> job_pb2.Job:
         """Returns the current job. Raises `JobNotFound`."""

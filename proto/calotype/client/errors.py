@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from calotype.error_reasons import Reason
+from calotype.job.v1 import job_service_pb2
 
 _DETAILS = "grpc-status-details-bin"
 
@@ -130,8 +131,7 @@ def from_rpc_error(error: Any, *, attempts: int = 1) -> CalotypeError:
             for detail in (info, retry, bad):
                 packed.Unpack(detail)
     reason = Reason(info.reason or status.name)
-    kind = _BY_REASON.get(reason) or _BY_STATUS.get(status, CalotypeError)
-    return kind(
+    return _kind(reason, status)(
         details.message or f"The service returned {status.name}.",
         status=status,
         reason=reason,
@@ -139,6 +139,23 @@ def from_rpc_error(error: Any, *, attempts: int = 1) -> CalotypeError:
         fields=_fields(bad.field_violations),
         attempts=attempts,
     )
+
+
+def from_refusal(refusal: job_service_pb2.ItemRefusal) -> CalotypeError:
+    """Returns the error of one item of a batch."""
+    status = next((code for code in grpc.StatusCode if code.value[0] == refusal.status_code), grpc.StatusCode.UNKNOWN)
+    reason = Reason(refusal.reason or status.name)
+    return _kind(reason, status)(
+        refusal.message,
+        status=status,
+        reason=reason,
+        retry_after_seconds=refusal.retry_after_seconds or None,
+        fields={violation.field: violation.description for violation in refusal.field_violations},
+    )
+
+
+def _kind(reason: Reason, status: grpc.StatusCode) -> type[CalotypeError]:
+    return _BY_REASON.get(reason) or _BY_STATUS.get(status, CalotypeError)
 
 
 def _details(metadata: Any) -> bytes:

@@ -1,13 +1,13 @@
 """The client for threads."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self, TypeVar
 
 import grpc
 
-from calotype.client import call_policy
-from calotype.client.errors import JobNotFound, from_rpc_error
+from calotype.client import batches, call_policy
+from calotype.client.errors import CalotypeError, JobNotFound, from_rpc_error
 from calotype.client.sync_admin import AdminMethods
 from calotype.client.sync_webhooks import WebhookMethods
 from calotype.client.watch_state import STREAM_SECONDS, Update, WatchState
@@ -70,6 +70,24 @@ class JobClient(WebhookMethods):
             request=call_policy.job_request(request),
         )
         return self._call(self._stub.CreateJob, message).job
+
+    def create_many(
+        self,
+        requests: Iterable[job_pb2.JobRequest | str],
+        *,
+        idempotency_keys: Iterable[str] | None = None,
+    ) -> list[job_pb2.Job | CalotypeError]:
+        """Creates many jobs, in transactions of up to 100; returns the job or the error of each request, in order.
+
+        Each request is decided as by `create`, and a refused one leaves the others as they are. `idempotency_keys` has
+        a key, or "" for none, for each request; None: new keys, which only the attempts of this call share. With keys
+        of its own the caller may repeat the whole call when it raised an error. Raises `ValueError` unless there is a
+        key for each request, `InvalidRequest` for a request that is too large, and `Unavailable`.
+        """
+        created: list[job_pb2.Job | CalotypeError] = []
+        for batch in batches.batches(self._identity.tenant, requests, idempotency_keys):
+            created += batches.results(self._call(self._stub.CreateJobs, batch))
+        return created
 
     def get(self, job_id: str) -> job_pb2.Job:
         """Returns the current job. Raises `JobNotFound`."""

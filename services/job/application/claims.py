@@ -278,6 +278,6 @@ def _with_routes(connection: Connection, held: Sequence[Job], capacity: ClaimCap
 
 def _with_ledger(connection: Connection, held: Sequence[Job]) -> list[Claimed]:
     # In statements after every lock: they see the calls that were settled while a lock was waited for.
-    ids = [job.id for job in held]
+    ids = [job.id for job in held if job.may_have_calls]
     ledger, images = calls.of_jobs(connection, ids), artifacts.of_jobs(connection, ids)
     return [Claimed(job=job, calls=ledger[job.id], images=images[job.id]) for job in held]

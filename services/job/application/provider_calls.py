@@ -62,7 +62,7 @@ def begin_provider_call(connection: Connection, purchase: CallRequest) -> BegunC
     Raises `Refusal`: LEASE_LOST, ALREADY_BOUGHT, CONSENT_REQUIRED, BUDGET_EXHAUSTED, PROVIDER_BUSY, PROVIDER_NOT_FOUND,
     UNSUPPORTED, INVALID_INPUT.
     """
-    job = _held(connection, purchase.fence)
+    job, _ = _held(connection, purchase.fence)
     if (repeated := calls.get(connection, purchase.call_id)) is not None:
         return _with_token(connection, _same_call(job, repeated))
     settled = _settle(connection, job, purchase.fence, purchase.report)
@@ -97,9 +97,10 @@ def begin_provider_call(connection: Connection, purchase: CallRequest) -> BegunC
     call = spending.reserve(connection, tenant, call, provider)
     refuse_beyond_limits(connection, provider, job)
     # A new time: the limits count the calls of the last minute, and the lock may have taken a while.
-    call = replace(call, created_at=_begins_at(job, jobs.clock(connection)))
+    now = _begins_at(job, jobs.clock(connection))
+    call = replace(call, created_at=now)
     calls.add(connection, call, lifts=lifts)
-    return _begun(connection, job, call, purchase.report, settled)
+    return _begun(connection, job, call, purchase.report, settled, now=now)
 
 
 def resend_provider_call(
@@ -109,7 +110,7 @@ def resend_provider_call(
 
     Raises `Refusal`: LEASE_LOST, CALL_NOT_FOUND, ALREADY_BOUGHT, PROVIDER_BUSY, PROVIDER_NOT_FOUND.
     """
-    job = _held(connection, fence)
+    job, _ = _held(connection, fence)
     settled = _settle(connection, job, fence, report)
     call = _call_of(connection, job, call_id)
     provider = _provider(connection, call.provider)
@@ -122,7 +123,8 @@ def resend_provider_call(
     refuse_beyond_limits(connection, provider, job, resent=call.id)
     calls.resend(connection, call.id, claim_number=job.claim_number)
     calls.set_token_required(connection, call.id, is_required=shows_tokens)
-    return _begun(connection, job, replace(call, claim_number=job.claim_number), report, settled)
+    now = jobs.clock(connection)
+    return _begun(connection, job, replace(call, claim_number=job.claim_number), report, settled, now=now)
 
 
 def follow_provider_call(
@@ -132,13 +134,13 @@ def follow_provider_call(
 
     Raises `Refusal`: LEASE_LOST, CALL_NOT_FOUND.
     """
-    job = _held(connection, fence)
+    job, now = _held(connection, fence)
     settled = _settle(connection, job, fence, report)
     call = _call_of(connection, job, call_id)
     if call.operation_id is None:
         raise Refusal(Reason.CALL_NOT_FOUND, f"Call {call.id} has no operation to follow.")
     calls.set_token_required(connection, call.id, is_required=shows_tokens)
-    return _begun(connection, job, call, report, settled)
+    return _begun(connection, job, call, report, settled, now=now)
 
 
 def record_operation(
@@ -177,9 +179,15 @@ def _settle(connection: Connection, job: Job, fence: Fence, report: WorkerReport
 
 
 def _begun(
-    connection: Connection, job: Job, call: ProviderCall, report: WorkerReport, settled: Sequence[calls.SettledCall]
+    connection: Connection,
+    job: Job,
+    call: ProviderCall,
+    report: WorkerReport,
+    settled: Sequence[calls.SettledCall],
+    *,
+    now: datetime,
 ) -> BegunCall:
-    job_writer.write(connection, [transitions.begin_call(job, now=jobs.clock(connection))])
+    job_writer.write(connection, [transitions.begin_call(job, now=now)])
     # Last of all: a transaction that has locked a breaker must lock nothing more.
     record_outcomes(connection, report.calls, settled)
     return replace(_with_token(connection, call), frees_slot=frees_slot(connection, settled))
@@ -202,11 +210,12 @@ def _same_call(job: Job, call: ProviderCall) -> ProviderCall:
     return call
 
 
-def _held(connection: Connection, fence: Fence) -> Job:
-    job = jobs.hold(connection, fence.job_id)
+def _held(connection: Connection, fence: Fence) -> tuple[Job, datetime]:
+    """Locks the job of a claim; returns it and the current time. Raises `Refusal` LEASE_LOST."""
+    job, now = jobs.lock_job(connection, fence.job_id)
     if job is None or job.state not in AT_GENERATOR or not job.is_held_by(fence):
         raise Refusal(Reason.LEASE_LOST, f"The lease on {fence.job_id[:80]} is no longer held; begin no call for it.")
-    return job
+    return job, now
 
 
 def _provider(connection: Connection, name: str) -> Provider:

@@ -36,7 +36,7 @@ def precheck_quota(connection: Connection, tenant: str, quota: Quota | None, *, 
     _refuse_if_full(connection, tenant, quota, priority=priority)
     per_minute = quota.requests_per_minute
     if per_minute is not None and (seconds := wait(per_minute, full_in=quotas.full_in(connection, tenant))) > 0:
-        raise _rate_exceeded(per_minute, seconds)
+        raise rate_exceeded(per_minute, seconds)
 
 
 def count_request(connection: Connection, tenant: str, per_minute: int | None) -> Rate | None:
@@ -45,19 +45,30 @@ def count_request(connection: Connection, tenant: str, per_minute: int | None) -
         return None
     full_in = quotas.count_request(connection, tenant, share=WINDOW / per_minute, window=WINDOW) if per_minute else None
     if full_in is None:
-        raise _rate_exceeded(per_minute, wait(per_minute, full_in=quotas.full_in(connection, tenant)))
+        raise rate_exceeded(per_minute, wait(per_minute, full_in=quotas.full_in(connection, tenant)))
     return rate(per_minute, full_in=full_in)
 
 
 def _refuse_if_full(connection: Connection, tenant: str, quota: Quota, *, priority: int) -> None:
     queued, high = quota.max_queued, quota.max_high_priority if priority == Priority.HIGH else None
     if queued is not None and quotas.queued(connection, tenant, limit=queued) >= queued:
-        raise _full("max_queued", f"The tenant's limit of {queued} queued jobs is reached.")
+        raise queue_full(queued)
     if high is not None and quotas.of_high_priority(connection, tenant, high=priority, limit=high) >= high:
-        raise _full("max_high_priority", f"The tenant's limit of {high} unfinished high-priority jobs is reached.")
+        raise high_priority_full(high)
 
 
-def _rate_exceeded(per_minute: int, seconds: float) -> Refusal:
+def queue_full(limit: int) -> Refusal:
+    """Builds the refusal of a job beyond `max_queued`."""
+    return _full("max_queued", f"The tenant's limit of {limit} queued jobs is reached.")
+
+
+def high_priority_full(limit: int) -> Refusal:
+    """Builds the refusal of a job beyond `max_high_priority`."""
+    return _full("max_high_priority", f"The tenant's limit of {limit} unfinished high-priority jobs is reached.")
+
+
+def rate_exceeded(per_minute: int, seconds: float) -> Refusal:
+    """Builds the refusal of a request beyond `requests_per_minute`; it may be repeated after `seconds`."""
     message = f"The tenant's limit of {per_minute} requests a minute is reached."
     return Refusal(
         Reason.QUOTA_EXCEEDED, message, metadata=_named("requests_per_minute"), retry_after_seconds=max(seconds, 0.001)

@@ -18,6 +18,7 @@ from services.job.domain.quotas import Quota, Rate
 from services.job.domain.refusals import Refusal
 from services.job.domain.request_validation import choose
 from services.job.domain.requests import JobRequest
+from services.job.domain.spending import TenantSpending
 from services.job.store import idempotency, inputs, job_writer, jobs, providers
 from services.job.store.spending import spending_of
 
@@ -95,7 +96,14 @@ def create_job(connection: Connection, new: NewJob) -> ActionResult:
 
 def _route(connection: Connection, new: NewJob) -> tuple[Provider, str]:
     """Returns provider and model of the job: of those that its tenant may use, within its budget."""
-    offered, tenant, request = providers.offered(connection), spending_of(connection, new.tenant), new.request
+    return choose_route(new.request, providers.offered(connection), spending_of(connection, new.tenant))
+
+
+def choose_route(request: JobRequest, offered: Mapping[str, Provider], tenant: TenantSpending) -> tuple[Provider, str]:
+    """Returns provider and model of a job, of the offered providers that its tenant may use, within its budget.
+
+    Raises `Refusal`: BUDGET_EXHAUSTED, or those of `request_validation.choose`.
+    """
     allowed, fallbacks = tenant.allowance.narrow(offered), tenant.allowance.fallback_providers(offered)
     if offered and not allowed:
         raise Refusal(Reason.PROVIDER_NOT_FOUND, "No provider is offered to this tenant.")
@@ -125,12 +133,22 @@ def replay(connection: Connection, first_use: idempotency.FirstUse, fingerprint:
     Raises `Refusal`: IDEMPOTENCY_KEY_REUSED for another body, JOB_DELETED.
     """
     if first_use.fingerprint != fingerprint:
-        raise Refusal(Reason.IDEMPOTENCY_KEY_REUSED, "This Idempotency-Key was used before with another body.")
+        raise key_reused()
     # Locked, so that its images and calls are read at the same moment.
     job, _ = jobs.lock_job(connection, first_use.job_id)
     if job is None or job.deleted_at is not None:
-        raise Refusal(Reason.JOB_DELETED, f"The job {first_use.job_id} that this Idempotency-Key made was deleted.")
+        raise job_deleted(first_use.job_id)
     return ActionResult(job_writer.snapshots(connection, [job])[job.id], replayed=True)
+
+
+def key_reused() -> Refusal:
+    """Builds the refusal of another body under a used key."""
+    return Refusal(Reason.IDEMPOTENCY_KEY_REUSED, "This Idempotency-Key was used before with another body.")
+
+
+def job_deleted(job_id: str) -> Refusal:
+    """Builds the refusal of a key whose job was deleted."""
+    return Refusal(Reason.JOB_DELETED, f"The job {job_id} that this Idempotency-Key made was deleted.")
 
 
 def fingerprint_of(*parts: bytes) -> str:

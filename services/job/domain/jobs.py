@@ -160,6 +160,11 @@ class Job:
         """Whether no retry can use its staged images any more."""
         return self.state in (State.COMPLETED, State.CANCELED) or self.deleted_at is not None
 
+    @property
+    def may_have_calls(self) -> bool:
+        """Whether a provider call of the job may be recorded: one begins only under a claim, and ends PROCESSING."""
+        return self.claim_number > 1 or (self.claim_number == 1 and self.state is not State.PROCESSING)
+
     def seconds_queued(self, now: datetime, *, held_until: datetime | None = None) -> float:
         """Returns the seconds since `queued_at`, or since the later end of a pause; 0 for a job that is not queued."""
         if self.queued_at is None:

@@ -12,13 +12,14 @@ from common.grpc_server import GrpcService
 from common.postgres import Database
 from common.sql import Connection
 from common.tracing import traceparent
-from services.job.application import final_events, queries, quotas, submission, user_actions
+from services.job.application import batch_submission, final_events, queries, quotas, submission, user_actions
 from services.job.domain.circuit_breakers import Breaker
 from services.job.domain.failures import Stage
 from services.job.domain.jobs import Snapshot
 from services.job.domain.providers import Provider
 from services.job.domain.refusals import Refusal
 from services.job.domain.states import State, Transition
+from services.job.grpc_api import job_batches
 from services.job.grpc_api.job_spans import note_user_action
 from services.job.grpc_api.status_codes import translate_errors
 from services.job.grpc_api.validation import check_fingerprint, check_names
@@ -62,7 +63,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
             new = submission.NewJob(
                 tenant=request.tenant,
                 idempotency_key=request.idempotency_key,
-                fingerprint=request.fingerprint or _fingerprint(request.request),
+                fingerprint=request.fingerprint or job_batches.fingerprint(request.request),
                 request=from_protobuf.request(request.request),
                 input_bytes=from_protobuf.input_bytes(request.request),
                 traceparent=traceparent(),
@@ -76,6 +77,24 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self._relay.wake()
         return job_service_pb2.CreateJobResponse(
             job=self._job(done.snapshot), replayed=done.replayed, rate=to_protobuf.rate(done.rate)
+        )
+
+    async def CreateJobs(
+        self, request: job_service_pb2.CreateJobsRequest, context: Context
+    ) -> job_service_pb2.CreateJobsResponse:
+        """Creates the jobs of a batch in one transaction; returns the result of each item."""
+
+        async def work() -> batch_submission.BatchResult:
+            batch = job_batches.batch_of(request, traceparent=traceparent())
+            pool = Pool.INPUTS if batch.has_images else Pool.WRITES
+            return await self._database.run(
+                lambda connection: batch_submission.create_jobs(connection, batch), pool=pool
+            )
+
+        done = await translate_errors(work)
+        self._relay.wake()
+        return job_service_pb2.CreateJobsResponse(
+            results=[job_batches.result(item, self._job) for item in done.results], rate=to_protobuf.rate(done.rate)
         )
 
     async def GetJob(self, request: job_service_pb2.GetJobRequest, context: Context) -> job_service_pb2.GetJobResponse:
@@ -256,10 +275,6 @@ def _member_or_empty(kind: type[E], enum: Any, field: str, prefix: str, value: i
     if found is None and value:
         raise Refusal(Reason.INVALID_INPUT, f"{field}: there is no {value}.")
     return found or ""
-
-
-def _fingerprint(request: job_pb2.JobRequest) -> str:
-    return submission.fingerprint_of(request.SerializeToString(deterministic=True))
 
 
 def _filters(request: job_service_pb2.ListJobsRequest) -> Filters:

@@ -26,9 +26,13 @@ def check_key(key: str) -> None:
 
 def check_fingerprint(fingerprint: str) -> None:
     """Checks a fingerprint: visible ASCII, or "" for none. Raises `ServiceError` INVALID_INPUT."""
-    if len(fingerprint) > LONGEST_FINGERPRINT or not _is_visible_ascii(fingerprint):
-        message = f"1 to {LONGEST_FINGERPRINT} visible ASCII characters."
-        _refuse([Violation(field="fingerprint", message=message)])
+    _refuse(_fingerprint_faults(fingerprint))
+
+
+def item_refusal(key: str, fingerprint: str) -> Refusal | None:
+    """Returns the refusal INVALID_INPUT of an item's key and fingerprint, "" for none; None for valid ones."""
+    faults = [*_key_faults(key), *_fingerprint_faults(fingerprint)]
+    return _refusal(faults) if faults else None
 
 
 def _tenant_faults(tenant: str) -> list[Violation]:
@@ -51,7 +55,16 @@ def _key_faults(key: str) -> list[Violation]:
     return [Violation(field="idempotency_key", message="1 to 255 visible ASCII characters.")]
 
 
+def _fingerprint_faults(fingerprint: str) -> list[Violation]:
+    if len(fingerprint) <= LONGEST_FINGERPRINT and _is_visible_ascii(fingerprint):
+        return []
+    return [Violation(field="fingerprint", message=f"1 to {LONGEST_FINGERPRINT} visible ASCII characters.")]
+
+
 def _refuse(faults: list[Violation]) -> None:
     if faults:
-        message = f"{faults[0].field}: {faults[0].message}"
-        raise to_service_error(Refusal(Reason.INVALID_INPUT, message, violations=tuple(faults)))
+        raise to_service_error(_refusal(faults))
+
+
+def _refusal(faults: list[Violation]) -> Refusal:
+    return Refusal(Reason.INVALID_INPUT, f"{faults[0].field}: {faults[0].message}", violations=tuple(faults))

@@ -67,13 +67,7 @@ class OutboxRelay:
     async def wake_generators(self) -> None:
         """Wakes generators after a slot was freed. A lost wake-up delays jobs until the next poll."""
         wake_headers = headers(event_id=str(new_uuid7()), source=SOURCE, kind="calotype.work.due", subject="generate")
-        with suppress(BrokerUnavailable):
-            await self._broker.publish(
-                streams.WAKE_GENERATE,
-                event_pb2.WakeUp().SerializeToString(),
-                message_id=wake_headers["ce-id"],
-                headers=wake_headers,
-            )
+        await self._publish_wake_up("generate", wake_headers["ce-id"], wake_headers)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Publishes until `stop` is set."""
@@ -104,6 +98,9 @@ class OutboxRelay:
             counts["kept"] += kept
             if kept:
                 self._log_kept(kept)
+            # Whoever commits more rows from now on wakes the relay again.
+            is_all = not after and len(by_job) < BATCH and max(map(len, by_job)) < outbox.MAX_ROWS_PER_JOB
+            if kept or is_all:
                 break
         return counts
 
@@ -143,7 +140,16 @@ class OutboxRelay:
             confirmed.append(row.id)
         return confirmed
 
+    async def _publish_wake_up(self, kind: str, message_id: str, wake_headers: Mapping[str, str]) -> None:
+        # A hint: whoever misses it finds the work at the next poll.
+        with suppress(BrokerUnavailable):
+            await self._broker.publish_hint(
+                WAKE_SUBJECTS[kind], event_pb2.WakeUp().SerializeToString(), message_id=message_id, headers=wake_headers
+            )
+
     async def _publish(self, row: Due) -> None:
+        if row.wake is not None:
+            await self._publish_wake_up(row.wake, f"{row.id}-wake", _headers(row, "work.due", row.traceparent))
         message = event_pb2.JobEvent(
             job_id=row.job_id, tenant=row.tenant, sequence=row.sequence, type=row.type, status=row.state
         )
@@ -158,13 +164,6 @@ class OutboxRelay:
             parent=row.traceparent,
         ):
             await self._broker.publish(subject, body, message_id=str(row.id), headers=_headers(row, row.type, None))
-        if row.wake is not None:
-            await self._broker.publish(
-                WAKE_SUBJECTS[row.wake],
-                event_pb2.WakeUp().SerializeToString(),
-                message_id=f"{row.id}-wake",
-                headers=_headers(row, "work.due", row.traceparent),
-            )
 
 
 def _headers(row: Due, kind: str, parent: str | None) -> dict[str, str]:
@@ -181,4 +180,5 @@ def _timestamp(row: Due) -> Timestamp:
 
 def _finish(connection: Connection, *, published: Sequence[UUID], kept: Sequence[UUID]) -> None:
     outbox.delete(connection, published)
-    outbox.release(connection, kept)
+    if kept:
+        outbox.release(connection, kept)

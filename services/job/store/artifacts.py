@@ -18,7 +18,7 @@ def of_jobs(connection: Connection, job_ids: Collection[str]) -> dict[str, list[
     """Returns the images of the jobs by job id, in the order of their indexes."""
     statement = text("SELECT * FROM artifacts WHERE job_id = ANY(:job_ids) ORDER BY job_id, image_index")
     found: dict[str, list[Artifact]] = defaultdict(list)
-    for row in connection.execute(statement, {"job_ids": list(job_ids)}).mappings():
+    for row in connection.execute(statement, {"job_ids": list(job_ids)}).mappings() if job_ids else ():
         found[row["job_id"]].append(Artifact(**row))
     return found
 

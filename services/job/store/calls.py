@@ -107,7 +107,7 @@ class SettledCall:
 def of_jobs(connection: Connection, job_ids: Collection[str]) -> dict[str, list[ProviderCall]]:
     """Returns the calls of the jobs by job id, oldest first."""
     found: dict[str, list[ProviderCall]] = defaultdict(list)
-    for row in connection.execute(text(CALLS_OF_JOBS), {"job_ids": list(job_ids)}).mappings():
+    for row in connection.execute(text(CALLS_OF_JOBS), {"job_ids": list(job_ids)}).mappings() if job_ids else ():
         found[row["job_id"]].append(_from_row(row))
     return found
 

@@ -1,8 +1,9 @@
 """The table `job_events`: each transition of a job, with a snapshot of the job after it."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from common.sql import Connection, text
 from services.job.domain.jobs import Job, Snapshot
@@ -46,24 +47,17 @@ class RecordedEvent:
     occurred_at: datetime
 
 
-def append(connection: Connection, changes: Sequence[tuple[Transition, Snapshot]]) -> None:
-    """Appends one event per transition; `(job_id, sequence)` is unique."""
-    rows.insert(
-        connection,
-        "job_events",
-        [
-            {
-                "job_id": snapshot.job.id,
-                "sequence": snapshot.job.sequence,
-                "type": transition,
-                "state": snapshot.job.state,
-                "occurred_at": snapshot.job.updated_at,
-                "snapshot": rows.to_json(_public(snapshot)),
-                "callback_url": _callback_url(transition, snapshot.job),
-            }
-            for transition, snapshot in changes
-        ],
-    )
+def to_row(transition: Transition, snapshot: Snapshot) -> dict[str, Any]:
+    """Returns the columns of the event of a transition; `(job_id, sequence)` is unique."""
+    return {
+        "job_id": snapshot.job.id,
+        "sequence": snapshot.job.sequence,
+        "type": transition,
+        "state": snapshot.job.state,
+        "occurred_at": snapshot.job.updated_at,
+        "snapshot": rows.to_json(_public(snapshot)),
+        "callback_url": _callback_url(transition, snapshot.job),
+    }
 
 
 def later(connection: Connection, positions: Mapping[str, int], *, limit: int) -> list[Snapshot]:

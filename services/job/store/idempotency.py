@@ -5,6 +5,7 @@ stored as they were sent until the purger replaces them, so every query matches 
 """
 
 import hashlib
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from common.sql import Connection, text
@@ -26,6 +27,30 @@ INSERT INTO idempotency_keys (tenant, scope, key, fingerprint, job_id, created_a
 SELECT :tenant, :scope, CASE WHEN min(since) <= clock_timestamp() THEN :digest ELSE :key END, :fingerprint, :job_id,
     clock_timestamp()
 FROM idempotency_digests
+ON CONFLICT DO NOTHING
+"""
+
+# In the order of the locks, as each transaction that locks several keys does, so that none waits in a circle.
+LOCK_KEYS = """
+SELECT pg_advisory_xact_lock(hash) FROM (
+    SELECT DISTINCT hashtextextended(digest, 0) AS hash FROM unnest(CAST(:digests AS text[])) AS digest ORDER BY hash
+) AS ordered
+"""
+
+READ_KEYS = """
+SELECT key, fingerprint, job_id FROM idempotency_keys
+WHERE tenant = :tenant AND scope = :scope AND key = ANY(:stored)
+"""
+
+# As `INSERT_KEY` does.
+INSERT_KEYS = """
+INSERT INTO idempotency_keys (tenant, scope, key, fingerprint, job_id, created_at)
+SELECT :tenant, :scope,
+    CASE WHEN (SELECT min(since) FROM idempotency_digests) <= clock_timestamp() THEN entry.digest ELSE entry.key END,
+    entry.fingerprint, entry.job_id, clock_timestamp()
+FROM unnest(CAST(:keys AS text[]), CAST(:digests AS text[]), CAST(:fingerprints AS text[]), CAST(:job_ids AS text[]))
+    AS entry (key, digest, fingerprint, job_id)
+ORDER BY entry.digest
 ON CONFLICT DO NOTHING
 """
 
@@ -94,6 +119,32 @@ def assign(connection: Connection, key: Key, *, fingerprint: str, job_id: str) -
         return None
     # A job-service of the version before digests was first; a new statement sees its row.
     return FirstUse(**connection.execute(text(READ_KEY), where).mappings().one())
+
+
+def lock_and_read(connection: Connection, tenant: str, scope: str, keys: Collection[str]) -> dict[str, FirstUse]:
+    """Serializes requests with any of these keys until commit; returns the first request of each used key."""
+    sent = {form: key for key in keys for form in (key, digest(Key(tenant=tenant, scope=scope, key=key)))}
+    if not sent:
+        return {}
+    connection.execute(text(LOCK_KEYS), {"digests": [form for form in sent if sent[form] != form]})
+    found = connection.execute(text(READ_KEYS), {"tenant": tenant, "scope": scope, "stored": list(sent)})
+    return {sent[row.key]: FirstUse(fingerprint=row.fingerprint, job_id=row.job_id) for row in found}
+
+
+def assign_all(connection: Connection, tenant: str, scope: str, uses: Mapping[str, FirstUse]) -> bool:
+    """Assigns locked keys to jobs.
+
+    Returns False when a job-service of the version before digests was first with one of them; then roll back.
+    """
+    parameters = {
+        "tenant": tenant,
+        "scope": scope,
+        "keys": list(uses),
+        "digests": [digest(Key(tenant=tenant, scope=scope, key=key)) for key in uses],
+        "fingerprints": [use.fingerprint for use in uses.values()],
+        "job_ids": [use.job_id for use in uses.values()],
+    }
+    return not uses or connection.execute(text(INSERT_KEYS), parameters).rowcount == len(uses)
 
 
 def is_used(connection: Connection, key: Key) -> bool:

@@ -1,6 +1,6 @@
 """The table `job_inputs`: input images that were sent as bytes."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from common.sql import Connection, text
 
@@ -13,6 +13,12 @@ def add(connection: Connection, job_id: str, images: Mapping[int, bytes]) -> Non
     statement = text("INSERT INTO job_inputs (job_id, index, data) VALUES (:job_id, :index, :data)")
     for index, data in images.items():
         connection.execute(statement, {"job_id": job_id, "index": index, "data": data})
+
+
+def remove(connection: Connection, job_ids: Collection[str]) -> None:
+    """Deletes the bytes of the images of jobs that were not made after all."""
+    statement = text("DELETE FROM job_inputs WHERE job_id = ANY(:job_ids)")
+    connection.execute(statement, {"job_ids": list(job_ids)})
 
 
 def get(connection: Connection, job_id: str, index: int) -> bytes | None:

@@ -5,46 +5,75 @@ from functools import partial
 
 from common.after_commit import after_commit
 from common.ids import new_uuid7
-from common.sql import Connection
+from common.sql import Connection, text
 from services.job import counters
 from services.job.domain.calls import cost_of, needs_consent
 from services.job.domain.claim_end import images_to_retry
 from services.job.domain.jobs import Job, Snapshot
 from services.job.domain.states import State, Transition
 from services.job.domain.transitions import Change
-from services.job.store import artifacts, calls, events, jobs, outbox, transition_log
+from services.job.store import artifacts, calls, events, jobs, outbox, rows, transition_log
+
+_ADD_ENTRIES = """
+event AS (
+    INSERT INTO job_events SELECT * FROM jsonb_populate_recordset(NULL::job_events, CAST(:events AS jsonb))
+),
+message AS (
+    INSERT INTO outbox SELECT * FROM jsonb_populate_recordset(NULL::outbox, CAST(:messages AS jsonb))
+)
+"""
+CHANGE = f"WITH change AS ({jobs.CHANGE_JOBS}), {_ADD_ENTRIES} SELECT id FROM change"  # noqa: S608
+ADD = f"""
+WITH job AS (INSERT INTO jobs SELECT * FROM jsonb_populate_recordset(NULL::jobs, CAST(:rows AS jsonb))),
+{_ADD_ENTRIES} SELECT
+"""  # noqa: S608
+
+
+class ConcurrentChangeError(Exception):
+    """A guarded update did not match: the job changed although its row was locked."""
 
 
 def write(connection: Connection, changes: Sequence[Change]) -> dict[str, Snapshot]:
-    """Applies transitions of locked jobs, and adds their events and outbox rows.
+    """Applies transitions of locked jobs, at most one per job, and adds their events and outbox rows.
 
     Call it after everything else that the transaction writes about the jobs, so that the events contain it.
-    Returns the changed jobs by id.
+    Returns the changed jobs by id. Raises `ConcurrentChangeError` when a job no longer has the state and sequence that
+    were decided upon.
     """
     if not changes:
         return {}
-    jobs.apply(connection, changes)
-    counters.changed(connection, changes)
     written = snapshots(connection, [change.after for change in changes])
-    _add_events(connection, [(change.transition, written[change.after.id], change.wake) for change in changes])
+    entries = _entries([(change.transition, written[change.after.id], change.wake) for change in changes])
+    changed = len(connection.execute(text(CHANGE), jobs.change_parameters(changes) | entries).all())
+    if changed != len(changes):
+        raise ConcurrentChangeError(f"{len(changes) - changed} of {len(changes)} transitions did not apply.")
+    counters.changed(connection, changes)
     after_commit(connection, partial(transition_log.write, changes))
     return written
 
 
 def write_new(connection: Connection, job: Job) -> Snapshot:
     """Inserts a new job with its first event."""
-    jobs.add(connection, job)
-    counters.submitted(connection, job)
-    snapshot = snapshots(connection, [job])[job.id]
-    _add_events(connection, [(Transition.SUBMIT, snapshot, "generate")])
-    after_commit(connection, partial(transition_log.write_new, job))
-    return snapshot
+    return write_batch(connection, [job])[job.id]
+
+
+def write_batch(connection: Connection, new: Sequence[Job]) -> dict[str, Snapshot]:
+    """Inserts new jobs with their first events; returns them by id."""
+    if not new:
+        return {}
+    written = snapshots(connection, new)
+    entries = _entries([(Transition.SUBMIT, written[job.id], "generate") for job in new])
+    connection.execute(text(ADD), {"rows": rows.as_parameter([jobs.to_row(job) for job in new])} | entries)
+    for job in new:
+        counters.submitted(connection, job)
+        after_commit(connection, partial(transition_log.write_new, job))
+    return written
 
 
 def snapshots(connection: Connection, of: Sequence[Job]) -> dict[str, Snapshot]:
     """Returns jobs with their public images and costs, by id."""
-    ids = [job.id for job in of]
-    images, ledger = artifacts.of_jobs(connection, ids), calls.of_jobs(connection, ids)
+    images = artifacts.of_jobs(connection, [job.id for job in of if job.state in (State.COMPLETED, State.FAILED)])
+    ledger = calls.of_jobs(connection, [job.id for job in of if job.may_have_calls])
     found = {}
     for job in of:
         staged = {artifact.image_index for artifact in images[job.id]}
@@ -58,18 +87,19 @@ def snapshots(connection: Connection, of: Sequence[Job]) -> dict[str, Snapshot]:
     return found
 
 
-def _add_events(connection: Connection, changes: Sequence[tuple[Transition, Snapshot, str | None]]) -> None:
-    events.append(connection, [(transition, snapshot) for transition, snapshot, _ in changes])
-    outbox.add(
-        connection,
-        [
-            outbox.OutboxMessage(
-                id=new_uuid7(),
-                job_id=snapshot.job.id,
-                sequence=snapshot.job.sequence,
-                wake=wake,
-                traceparent=snapshot.job.traceparent,
-            )
-            for _, snapshot, wake in changes
-        ],
-    )
+def _entries(changes: Sequence[tuple[Transition, Snapshot, str | None]]) -> dict[str, str]:
+    """Returns the parameters of `_ADD_ENTRIES`."""
+    messages = [
+        outbox.OutboxMessage(
+            id=new_uuid7(),
+            job_id=snapshot.job.id,
+            sequence=snapshot.job.sequence,
+            wake=wake,
+            traceparent=snapshot.job.traceparent,
+        )
+        for _, snapshot, wake in changes
+    ]
+    return {
+        "events": rows.as_parameter([events.to_row(transition, snapshot) for transition, snapshot, _ in changes]),
+        "messages": rows.as_parameter([rows.to_json(message) for message in messages]),
+    }

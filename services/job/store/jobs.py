@@ -23,24 +23,24 @@ MUTABLE = (
     "failure_retry_after_seconds", "provider_cancel", "warnings", "updated_at", "started_at", "completed_at",
 )  # fmt: skip
 
-# The ids are repeated for the planner, which cannot estimate the number of rows in a JSON parameter.
-APPLY_TRANSITIONS = f"""
+# Returns the ids of the jobs that still had the state and sequence that were decided upon. The ids are a parameter of
+# their own for the planner, which cannot estimate the number of rows in a JSON parameter.
+CHANGE_JOBS = f"""
 UPDATE jobs SET {", ".join(f"{column} = new.{column}" for column in MUTABLE)}
 FROM jsonb_populate_recordset(NULL::jobs, CAST(:rows AS jsonb)) AS new
 JOIN jsonb_to_recordset(CAST(:guards AS jsonb)) AS guard (id text, state text, sequence bigint) ON guard.id = new.id
 WHERE jobs.id = ANY(:ids) AND jobs.id = new.id AND jobs.state = guard.state AND jobs.sequence = guard.sequence
+RETURNING jobs.id
 """  # noqa: S608
 
 LOCK_FREE_IN_ORDER = """
 SELECT id FROM jobs WHERE id = ANY(:ids) ORDER BY id FOR UPDATE SKIP LOCKED
 """
+# The time is read for each row once it is locked.
 LOCK_IN_ORDER = """
-SELECT * FROM jobs WHERE id = ANY(:ids) ORDER BY id FOR UPDATE
+WITH locked AS MATERIALIZED (SELECT * FROM jobs WHERE id = ANY(:ids) ORDER BY id FOR UPDATE)
+SELECT locked.*, clock_timestamp() AS now FROM locked
 """
-
-
-class ConcurrentChangeError(Exception):
-    """A guarded update did not match: the job changed although its row was locked."""
 
 
 def lock(connection: Connection, ids: Collection[str]) -> tuple[dict[str, Job], datetime]:
@@ -49,7 +49,9 @@ def lock(connection: Connection, ids: Collection[str]) -> tuple[dict[str, Job], 
     Read calls, artifacts and other tables in later statements: a statement that waited for the lock sees them as they
     were before it waited.
     """
-    return _lock(connection, ids), clock(connection)
+    found = connection.execute(text(LOCK_IN_ORDER), {"ids": sorted(set(ids))}).mappings().all()
+    now = found[-1]["now"] if found else clock(connection)
+    return {row["id"]: from_row(row) for row in found}, now
 
 
 def lock_free(connection: Connection, ids: Collection[str]) -> set[str]:
@@ -65,16 +67,6 @@ def lock_job(connection: Connection, job_id: str) -> tuple[Job | None, datetime]
     """Locks one job; returns it, None if it does not exist, and the current time."""
     jobs, now = lock(connection, [job_id])
     return jobs.get(job_id), now
-
-
-def hold(connection: Connection, job_id: str) -> Job | None:
-    """Locks one job; returns it without reading the time, None if it does not exist."""
-    return _lock(connection, [job_id]).get(job_id)
-
-
-def _lock(connection: Connection, ids: Collection[str]) -> dict[str, Job]:
-    found = connection.execute(text(LOCK_IN_ORDER), {"ids": sorted(set(ids))}).mappings().all()
-    return {row["id"]: from_row(row) for row in found}
 
 
 def use_repeatable_read(connection: Connection) -> None:
@@ -101,25 +93,14 @@ def clock(connection: Connection) -> datetime:
     return now
 
 
-def add(connection: Connection, job: Job) -> None:
-    """Inserts a new job."""
-    rows.insert(connection, "jobs", [to_row(job)])
-
-
-def apply(connection: Connection, changes: Sequence[Change]) -> None:
-    """Writes transitions of locked jobs; at most one per job in a call.
-
-    Raises `ConcurrentChangeError` when a job no longer has the state and sequence that were decided upon.
-    """
+def change_parameters(changes: Sequence[Change]) -> dict[str, Any]:
+    """Returns the parameters of `CHANGE_JOBS` for transitions of locked jobs, at most one per job."""
     before = [change.before for change in changes]
-    parameters = {
+    return {
         "ids": [job.id for job in before],
         "rows": rows.as_parameter([to_row(change.after) for change in changes]),
         "guards": rows.as_parameter([{"id": job.id, "state": job.state, "sequence": job.sequence} for job in before]),
     }
-    changed = connection.execute(text(APPLY_TRANSITIONS), parameters).rowcount
-    if changed != len(changes):
-        raise ConcurrentChangeError(f"{len(changes) - changed} of {len(changes)} transitions did not apply.")
 
 
 def to_row(job: Job) -> dict[str, Any]:

@@ -6,14 +6,13 @@ from datetime import datetime
 from uuid import UUID
 
 from common.sql import Connection, text
-from services.job.store import rows
 
 #: Rows of one job that are published together; a job with more does not delay others.
 MAX_ROWS_PER_JOB = 16
 
 # A relay holds a job by the job's first row: it alone may publish the job's rows. The recursion goes from job to job,
 # however many rows each has, and ends as soon as enough jobs are locked.
-LOCK_FIRST_ROWS = """
+HOLD_JOBS = """
 WITH RECURSIVE first AS (
     (SELECT id, job_id FROM outbox WHERE job_id > :after ORDER BY job_id, sequence LIMIT 1)
     UNION ALL
@@ -21,20 +20,20 @@ WITH RECURSIVE first AS (
     FROM first CROSS JOIN LATERAL (
         SELECT id, job_id FROM outbox WHERE outbox.job_id > first.job_id
         ORDER BY outbox.job_id, outbox.sequence LIMIT 1) AS later
+),
+free AS MATERIALIZED (
+    SELECT locked.id FROM first CROSS JOIN LATERAL (
+        SELECT id FROM outbox
+        WHERE outbox.id = first.id AND (claimed_until IS NULL OR claimed_until < clock_timestamp())
+        FOR UPDATE SKIP LOCKED) AS locked
+    LIMIT :limit
 )
-SELECT free.id, free.job_id
-FROM first CROSS JOIN LATERAL (
-    SELECT id, job_id FROM outbox
-    WHERE outbox.id = first.id AND (claimed_until IS NULL OR claimed_until < clock_timestamp())
-    FOR UPDATE SKIP LOCKED) AS free
-LIMIT :limit
-"""
-
-HOLD = """
 UPDATE outbox SET claimed_until = clock_timestamp() + make_interval(secs => :seconds)
-WHERE id = ANY(CAST(:ids AS uuid[]))
+WHERE id = ANY(ARRAY(SELECT id FROM free))
+RETURNING job_id
 """
 
+# In a second statement: it sees the rows that were committed before the jobs were held.
 ROWS_OF_JOBS = """
 SELECT entry.id, entry.job_id, entry.sequence, entry.wake, entry.traceparent,
     event.type, event.state, event.occurred_at, jobs.tenant
@@ -85,18 +84,12 @@ class Due(OutboxMessage):
     tenant: str
 
 
-def add(connection: Connection, entries: Sequence[OutboxMessage]) -> None:
-    """Inserts rows to publish."""
-    rows.insert(connection, "outbox", [rows.to_json(entry) for entry in entries])
-
-
 def claim(connection: Connection, *, after: str = "", limit: int, seconds: float) -> list[Due]:
     """Holds up to `limit` jobs after an id for `seconds`; returns their first rows in order of job id and sequence."""
-    firsts = connection.execute(text(LOCK_FIRST_ROWS), {"after": after, "limit": limit}).all()
-    if not firsts:
+    held = connection.execute(text(HOLD_JOBS), {"after": after, "limit": limit, "seconds": seconds}).scalars().all()
+    if not held:
         return []
-    connection.execute(text(HOLD), {"ids": [str(row.id) for row in firsts], "seconds": seconds})
-    parameters = {"job_ids": [row.job_id for row in firsts], "rows_per_job": MAX_ROWS_PER_JOB}
+    parameters = {"job_ids": held, "rows_per_job": MAX_ROWS_PER_JOB}
     found = connection.execute(text(ROWS_OF_JOBS), parameters).mappings()
     return [Due(**row) for row in found]
 

@@ -1,7 +1,9 @@
 """The catalogue: what each generator registered (`registrations`), and the merged result (`providers`)."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from common.sql import Connection, text
@@ -53,7 +55,7 @@ WHERE is_default AND name <> :default
 # Compared with the newest registration instead of the current time: while no generator runs at all, the last offer
 # stays valid for an outage.
 OFFERED = """
-SELECT description FROM providers
+SELECT CAST(description AS text) FROM providers
 WHERE registered_at > greatest(
     (SELECT max(registered_at) FROM providers), clock_timestamp() - make_interval(secs => :outage)
 ) - make_interval(secs => :seconds)
@@ -100,7 +102,7 @@ def write(connection: Connection, offers: Sequence[Registration]) -> None:
 
 def catalogue(connection: Connection) -> dict[str, Provider]:
     """Returns every provider by name, including those no longer offered, which unfinished jobs may still name."""
-    return _read(connection, "SELECT description FROM providers ORDER BY name")
+    return _read(connection, "SELECT CAST(description AS text) FROM providers ORDER BY name")
 
 
 def offered(connection: Connection) -> dict[str, Provider]:
@@ -109,9 +111,14 @@ def offered(connection: Connection) -> dict[str, Provider]:
 
 
 def _read(connection: Connection, statement: str, **parameters: object) -> dict[str, Provider]:
-    found = connection.execute(text(statement), parameters).scalars()
-    providers = [rows.from_json(Provider, description) for description in found]
+    providers = map(_from_text, connection.execute(text(statement), parameters).scalars())
     return {provider.name: provider for provider in providers}
+
+
+@lru_cache(256)
+def _from_text(description: str) -> Provider:
+    """Returns the provider of a description, which is read for nearly every call and seldom changes."""
+    return rows.from_json(Provider, json.loads(description))
 
 
 class Registered(NamedTuple):

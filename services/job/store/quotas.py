@@ -37,6 +37,18 @@ WHERE rate.full_at <= clock_timestamp() + make_interval(secs => :window - :share
 RETURNING extract(epoch FROM full_at - clock_timestamp())
 """
 
+# In a second statement follows what is taken; until then nobody else takes of it. Time adds to what is left.
+LOCK_RATE = """
+INSERT INTO tenant_rates AS rate (tenant, full_at) VALUES (:tenant, clock_timestamp())
+ON CONFLICT (tenant) DO UPDATE SET full_at = rate.full_at
+RETURNING extract(epoch FROM full_at - clock_timestamp())
+"""
+COUNT_REQUESTS = """
+UPDATE tenant_rates SET full_at = greatest(full_at, clock_timestamp()) + make_interval(secs => :seconds)
+WHERE tenant = :tenant
+RETURNING extract(epoch FROM full_at - clock_timestamp())
+"""
+
 READ = """
 SELECT extract(epoch FROM full_at - clock_timestamp()) FROM tenant_rates WHERE tenant = :tenant
 """
@@ -68,6 +80,16 @@ def count_request(connection: Connection, tenant: str, *, share: float, window: 
     """Counts a request; returns the seconds until the allowance is full again, None when it is used up."""
     found = connection.execute(text(COUNT_REQUEST), {"tenant": tenant, "share": share, "window": window}).scalar()
     return None if found is None else float(found)
+
+
+def lock_rate(connection: Connection, tenant: str) -> float:
+    """Locks the allowance until commit; returns the seconds until it is full again, 0 or less when it is."""
+    return float(connection.execute(text(LOCK_RATE), {"tenant": tenant}).scalar_one())
+
+
+def count_requests(connection: Connection, tenant: str, *, seconds: float) -> float:
+    """Takes `seconds` of the locked allowance, which must have them; returns the seconds until it is full again."""
+    return float(connection.execute(text(COUNT_REQUESTS), {"tenant": tenant, "seconds": seconds}).scalar_one())
 
 
 def full_in(connection: Connection, tenant: str) -> float:

@@ -113,3 +113,44 @@ async def test_an_error_has_its_class_and_no_value(
 
     assert "the prompt" not in str(caught.value) + repr(caught.value) + caplog.text
     assert await database.run(lambda connection: connection.execute(text("SELECT 1")).scalar_one()) == 1
+
+
+async def test_a_statement_is_prepared_once_for_each_kind_of_value(database: Database) -> None:
+    def work(connection: Connection) -> list[object]:
+        echo, nothing = text("SELECT CAST(:value AS text)"), text("SELECT 1")
+        found = [connection.execute(echo, {"value": value}).scalar_one() for value in ("a", None, 5, 6, 2**40, 1.5)]
+        found += [connection.execute(nothing).scalar_one() for _ in range(2)]
+        prepared = text("SELECT parameter_types FROM pg_prepared_statements WHERE name ~ '^s' ORDER BY prepare_time")
+        return [*found, *[str(row.parameter_types) for row in connection.execute(prepared)]]
+
+    values = ["a", None, "5", "6", str(2**40), "1.5", 1, 1]
+    assert await database.run(work) == [*values, "{text}", "{integer}", "{bigint}", "{numeric}", "{}", "{}"]
+
+
+async def test_a_table_that_gains_a_column_is_read_with_it(database: Database) -> None:
+    def read(connection: Connection) -> list[str]:
+        return list(connection.execute(text("SELECT * FROM changing")).mappings().one())
+
+    await database.run(lambda c: c.execute(text("CREATE TABLE changing AS SELECT 1 AS a")))
+    assert await database.run(read) == ["a"]
+    await database.run(lambda c: c.execute(text("ALTER TABLE changing ADD COLUMN b integer")))
+    assert await database.run(read) == ["a", "b"]
+
+
+async def test_plans_are_made_anew_after_a_while(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(connection: Connection) -> list[str]:
+        connection.execute(text("CREATE TEMPORARY TABLE growing (id integer PRIMARY KEY)"))
+
+        def plan() -> str:
+            connection.execute(text("SELECT FROM growing WHERE id = :id"), {"id": 1})
+            return str(connection.execute(text("EXPLAIN EXECUTE s0 (1)")).first()[0].split(" using ")[0])
+
+        plans = [plan()]
+        for setting in ("enable_seqscan = on", "enable_indexscan = off", "enable_bitmapscan = off"):
+            connection.execute(text(f"SET LOCAL {setting}"))
+        connection.execute(text("SET LOCAL enable_indexonlyscan = off"))
+        plans.append(plan())
+        monkeypatch.setattr("common.prepared.PLAN_SECONDS", -1.0)
+        return [*plans, plan().split("  ")[0]]
+
+    assert await database.run(work) == ["Index Only Scan", "Index Only Scan", "Seq Scan on growing"]

@@ -14,7 +14,7 @@ from common.sql import Connection
 from services.job.domain.jobs import Snapshot
 from services.job.domain.states import State, Transition
 from services.job.loops.job_watchers import Watchers
-from services.job.store import events
+from services.job.store import events, rows
 from tests.support.brokers.recording_broker import RecordingJetStream
 from tests.support.job_service.use_cases import JobUseCases
 from tests.support.patience import PATIENCE
@@ -102,7 +102,7 @@ class Story:
         """Let a job change."""
         job = self.jobs[pick % JOBS].job
         seen = replace(self.jobs[pick % JOBS], job=replace(job, sequence=job.sequence + 1, state=state))
-        self._desk.run(lambda c: events.append(c, [(Transition.REQUEUE, seen)]))
+        self._desk.run(lambda c: rows.insert(c, "job_events", [events.to_row(Transition.REQUEUE, seen)]))
         self.jobs[pick % JOBS] = seen
         await self._watchers._on_event(f"calotype.event.acme.{job.id}", b"")
 

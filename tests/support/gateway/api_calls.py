@@ -31,6 +31,7 @@ _BULK = {"action": "cancel", "filter": {"tenant": "nobody"}}
 _PROMPT = {"prompt": "one of every call"}
 CALLS: Mapping[str, Call] = {
     "createJob": Call(method="POST", path="/v1/jobs", request={"json": _PROMPT}),
+    "createJobs": Call(method="POST", path="/v1/jobs:batch", request={"json": {"jobs": [_PROMPT]}}),
     "listJobs": Call(method="GET", path="/v1/jobs"),
     "getJob": Call(method="GET", path="/v1/jobs/{job}"),
     "listAttempts": Call(method="GET", path="/v1/jobs/{job}/attempts"),

@@ -33,6 +33,17 @@ class Api:
         )
         return await call(self.jobs.CreateJob, request, timeout=PATIENCE)
 
+    async def create_batch(self, *items: tuple[str, str], **fields: Any) -> Any:
+        """Submits a job for each prompt and key, all with these fields; returns the whole response."""
+        request = job_service_pb2.CreateJobsRequest(
+            tenant="acme",
+            items=[
+                job_service_pb2.CreateJobsItem(idempotency_key=key, request=job_pb2.JobRequest(prompt=prompt, **fields))
+                for prompt, key in items
+            ],
+        )
+        return await call(self.jobs.CreateJobs, request, timeout=PATIENCE)
+
     async def get(self, job_id: str) -> Any:
         """Read a job."""
         return (

@@ -107,6 +107,9 @@ class FakeJobService(job_service_pb2_grpc.JobServiceServicer):
     async def CreateJob(self, request: Any, context: Any) -> Any:
         """The job of the key, or a new one."""
         self._begin("CreateJob", request, context)
+        return self._create(request)
+
+    def _create(self, request: Any) -> Any:
         known = self._keys.get((request.tenant, request.idempotency_key))
         if known is not None:
             if known[1] != request.fingerprint:
@@ -122,6 +125,37 @@ class FakeJobService(job_service_pb2_grpc.JobServiceServicer):
         )
         self._keys[request.tenant, request.idempotency_key] = (job.id, request.fingerprint)
         return job_service_pb2.CreateJobResponse(job=job)
+
+    async def CreateJobs(self, request: Any, context: Any) -> Any:
+        """The jobs of the keys, or new ones; `refusals` of `CreateJobsItem` are the results of the next items."""
+        self._begin("CreateJobs", request, context)
+        results = []
+        for item in request.items:
+            single = job_service_pb2.CreateJobRequest(
+                tenant=request.tenant,
+                idempotency_key=item.idempotency_key,
+                request=item.request,
+                fingerprint=item.fingerprint,
+            )
+            try:
+                if self.refusals["CreateJobsItem"]:
+                    raise self.refusals["CreateJobsItem"].pop(0)
+                done = self._create(single)
+            except ServiceError as error:
+                wrong = job_service_pb2.ItemRefusal(
+                    status_code=error.status.value[0],
+                    reason=error.reason,
+                    message=error.message,
+                    field_violations=[
+                        job_service_pb2.ItemFieldViolation(field=wrong.field, description=wrong.description)
+                        for wrong in error.field_violations
+                    ],
+                    retry_after_seconds=error.retry_after_seconds,
+                )
+                results.append(job_service_pb2.CreateJobsResult(refusal=wrong))
+            else:
+                results.append(job_service_pb2.CreateJobsResult(job=done.job, replayed=done.replayed))
+        return job_service_pb2.CreateJobsResponse(results=results)
 
     async def TakeRequest(self, request: Any, context: Any) -> Any:
         """Always one left."""

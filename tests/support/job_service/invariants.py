@@ -80,7 +80,8 @@ class Seen:
 
 def broken(desk: JobUseCases, seen: Seen) -> list[str]:
     """Sentences about what does not hold."""
-    jobs_by_id = desk.run(lambda c: {row.id: row for row in map(_read(c), c.exec_driver_sql("SELECT id FROM jobs"))})
+    rows = desk.sql("SELECT id FROM jobs")
+    jobs_by_id = desk.run(lambda c: {row.id: row for row in map(_read(c), rows)})
     staged = Counter(row.job_id for row in desk.sql("SELECT job_id FROM artifacts"))
     problems = [
         *_paths(desk),

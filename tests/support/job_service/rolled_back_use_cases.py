@@ -8,6 +8,7 @@ from sqlalchemy import TextClause, create_engine
 from sqlalchemy.pool import NullPool
 
 from common.postgres import driver_url
+from common.prepared import PLAN_OPTIONS
 from common.sql import Connection, Result, text
 from services.job.domain.timeouts import StageTimeouts
 from tests.support.job_service.use_cases import JobUseCases, T
@@ -27,7 +28,8 @@ class PatientConnection(Connection):
 @contextmanager
 def rehearsal(url: str, limits: StageTimeouts | None = None) -> Iterator[JobUseCases]:
     """Yields use cases with both providers whose transactions are savepoints of one that is rolled back at the end."""
-    engine = create_engine(driver_url(url), isolation_level="READ COMMITTED", poolclass=NullPool)
+    options = {"options": PLAN_OPTIONS}
+    engine = create_engine(driver_url(url), isolation_level="READ COMMITTED", poolclass=NullPool, connect_args=options)
     with engine.connect() as transaction, transaction.begin() as whole:
 
         def run(work: Callable[[Connection], T]) -> T:

@@ -13,9 +13,11 @@ from calotype.error_reasons import Code, Reason
 from sqlalchemy import create_engine
 
 from common.postgres import driver_url
+from common.prepared import PLAN_OPTIONS
 from common.sql import Connection, text
 from services.job.application import (
     apply_facts,
+    batch_submission,
     claim_release,
     claims,
     provider_calls,
@@ -110,6 +112,23 @@ class JobUseCases:
             join_within_seconds=join,
         )
         return self.run(lambda c: submission.create_job(c, new))
+
+    def submit_batch(
+        self, *items: Mapping[str, Any], tenant: str = "acme", quota: Quota | None = None
+    ) -> batch_submission.BatchResult:
+        """Submits jobs in one transaction; `key`, `fingerprint` and `images` of an item are no part of its request."""
+        made = [
+            submission.NewJob(
+                tenant=tenant,
+                idempotency_key=item.get("key", ""),
+                fingerprint=item.get("fingerprint", "f"),
+                request=JobRequest(**({"prompt": "a harbour"} | _without_key(item))),
+                input_bytes=item.get("images", {}),
+            )
+            for item in items
+        ]
+        batch = batch_submission.JobBatch(tenant=tenant, items=made, quota=quota)
+        return self.run(lambda c: batch_submission.create_jobs(c, batch))
 
     def claim(
         self, count: int = 1, *, tokens: Sequence[UUID] = (), only: Sequence[str] = ("procedural", "paid")
@@ -213,10 +232,17 @@ class JobUseCases:
         return claimed.job
 
 
+def _without_key(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in item.items() if name not in ("key", "fingerprint", "images")}
+
+
 @contextmanager
 def use_cases_at(url: str, limits: StageTimeouts | None = None) -> Iterator[JobUseCases]:
     """The use cases on a database, with both providers registered."""
-    engine = create_engine(driver_url(url), isolation_level="READ COMMITTED", pool_size=60, max_overflow=0)
+    options = {"options": PLAN_OPTIONS}
+    engine = create_engine(
+        driver_url(url), isolation_level="READ COMMITTED", pool_size=60, max_overflow=0, connect_args=options
+    )
 
     def run(work: Callable[[Connection], T]) -> T:
         with engine.begin() as transaction:

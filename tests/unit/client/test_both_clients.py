@@ -9,11 +9,20 @@ from typing import Any
 
 import grpc
 import pytest
-from calotype.client import AsyncJobClient, DeadlineExceeded, JobClient, call_policy
+from calotype.client import (
+    AsyncJobClient,
+    DeadlineExceeded,
+    InvalidRequest,
+    JobClient,
+    Unavailable,
+    batches,
+    call_policy,
+)
 from calotype.client.call_policy import RequestIdentity
 from calotype.job.v1 import job_pb2
 
 from cli.stack.ports import free_port
+from common.errors import FieldViolation
 from tests.support.clients.python_clients import KINDS, client
 from tests.support.job_service.fake_job_service import FakeJobService, refusal, serving
 from tests.support.patience import PATIENCE
@@ -81,6 +90,31 @@ async def test_every_call_has_a_deadline(jobs: Any, service: Service) -> None:
     assert 0 < service.seconds.pop("WatchJob") < 102
     assert len(service.seconds) == 8
     assert all(0 < seconds < 11 for seconds in service.seconds.values())
+
+
+async def test_many_jobs_are_created_in_batches_with_a_result_for_each(
+    jobs: Any, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = (FieldViolation(field="n", description="At most 10."),)
+    bad = refusal(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_INPUT", "n: At most 10.", field_violations=wrong)
+    full = refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED", retry_after_seconds=5)
+    service.refusals["CreateJobs"], service.refusals["CreateJobsItem"] = [AWAY], [bad, full]
+    created = await jobs.create_many(["a", job_pb2.JobRequest(prompt="b", n=2), *["c"] * 101])
+
+    assert [len(request.items) for request in service.requests] == [100, 100, 3]
+    first, second = created[:2]
+    assert (type(first), first.reason, first.fields) == (InvalidRequest, "INVALID_INPUT", {"n": "At most 10."})
+    assert (type(second), second.reason, second.retry_after_seconds) == (Unavailable, "QUOTA_EXCEEDED", 5)
+    assert len({job.id for job in created[2:]}) == 101
+    keyed = [await jobs.create_many(["a", "a"], idempotency_keys=["k", ""]) for _ in range(2)]
+    assert len({job.id for both in keyed for job in both}) == 3
+    with pytest.raises(ValueError, match="1 keys for 2 requests"):
+        await jobs.create_many(["a", "b"], idempotency_keys=["k"])
+    # Images are bytes of the message, too.
+    monkeypatch.setattr(batches, "MAX_BATCH_BYTES", 1_000)
+    await jobs.create_many(["x" * 600, "x" * 600, "x" * 1_001, "a"])
+    assert [len(request.items) for request in service.requests[-4:]] == [1, 1, 1, 1]
+    assert await jobs.create_many([]) == []
 
 
 async def test_pictures_get_the_time_that_a_slow_line_takes(

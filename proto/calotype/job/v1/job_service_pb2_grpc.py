@@ -45,6 +45,11 @@ class JobServiceStub:
                 request_serializer=calotype_dot_job_dot_v1_dot_job__service__pb2.CreateJobRequest.SerializeToString,
                 response_deserializer=calotype_dot_job_dot_v1_dot_job__service__pb2.CreateJobResponse.FromString,
                 _registered_method=True)
+        self.CreateJobs = channel.unary_unary(
+                '/calotype.job.v1.JobService/CreateJobs',
+                request_serializer=calotype_dot_job_dot_v1_dot_job__service__pb2.CreateJobsRequest.SerializeToString,
+                response_deserializer=calotype_dot_job_dot_v1_dot_job__service__pb2.CreateJobsResponse.FromString,
+                _registered_method=True)
         self.GetJob = channel.unary_unary(
                 '/calotype.job.v1.JobService/GetJob',
                 request_serializer=calotype_dot_job_dot_v1_dot_job__service__pb2.GetJobRequest.SerializeToString,
@@ -118,6 +123,18 @@ class JobServiceServicer:
         FAILED_PRECONDITION / JOB_DELETED when the key's job was deleted, or BUDGET_EXHAUSTED, with RetryInfo when a later
         day or month will cover the price. RESOURCE_EXHAUSTED / QUOTA_EXCEEDED with RetryInfo.
         UNAVAILABLE / SERVICE_UNAVAILABLE also while no generator offers a provider.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateJobs(self, request, context):
+        """CreateJobs stores up to 100 jobs in one transaction: after a crash either all of them exist or none. Each item is
+        decided as CreateJob would decide it if the items came one after the other; a refused item does not affect others,
+        and each accepted item counts as one request. A repetition creates no job again of an item with a key, and
+        another one of each item without a key.
+        INVALID_ARGUMENT / INVALID_INPUT for no item or more than 100, or TOO_LARGE for items of more than 32 MiB without
+        their images. UNAVAILABLE / SERVICE_UNAVAILABLE also while no generator offers a provider for a new job.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -223,6 +240,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     request_deserializer=calotype_dot_job_dot_v1_dot_job__service__pb2.CreateJobRequest.FromString,
                     response_serializer=calotype_dot_job_dot_v1_dot_job__service__pb2.CreateJobResponse.SerializeToString,
             ),
+            'CreateJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateJobs,
+                    request_deserializer=calotype_dot_job_dot_v1_dot_job__service__pb2.CreateJobsRequest.FromString,
+                    response_serializer=calotype_dot_job_dot_v1_dot_job__service__pb2.CreateJobsResponse.SerializeToString,
+            ),
             'GetJob': grpc.unary_unary_rpc_method_handler(
                     servicer.GetJob,
                     request_deserializer=calotype_dot_job_dot_v1_dot_job__service__pb2.GetJobRequest.FromString,
@@ -312,6 +334,33 @@ class JobService:
             '/calotype.job.v1.JobService/CreateJob',
             calotype_dot_job_dot_v1_dot_job__service__pb2.CreateJobRequest.SerializeToString,
             calotype_dot_job_dot_v1_dot_job__service__pb2.CreateJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/calotype.job.v1.JobService/CreateJobs',
+            calotype_dot_job_dot_v1_dot_job__service__pb2.CreateJobsRequest.SerializeToString,
+            calotype_dot_job_dot_v1_dot_job__service__pb2.CreateJobsResponse.FromString,
             options,
             channel_credentials,
             insecure,

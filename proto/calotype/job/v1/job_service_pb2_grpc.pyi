@@ -47,6 +47,14 @@ class JobServiceStub:
     day or month will cover the price. RESOURCE_EXHAUSTED / QUOTA_EXCEEDED with RetryInfo.
     UNAVAILABLE / SERVICE_UNAVAILABLE also while no generator offers a provider.
     """
+    CreateJobs: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.CreateJobsRequest, _job_service_pb2.CreateJobsResponse]
+    """CreateJobs stores up to 100 jobs in one transaction: after a crash either all of them exist or none. Each item is
+    decided as CreateJob would decide it if the items came one after the other; a refused item does not affect others,
+    and each accepted item counts as one request. A repetition creates no job again of an item with a key, and
+    another one of each item without a key.
+    INVALID_ARGUMENT / INVALID_INPUT for no item or more than 100, or TOO_LARGE for items of more than 32 MiB without
+    their images. UNAVAILABLE / SERVICE_UNAVAILABLE also while no generator offers a provider for a new job.
+    """
     GetJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.GetJobResponse]
     """GetJob returns the current job. NOT_FOUND / JOB_NOT_FOUND."""
     ListJobs: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ListJobsRequest, _job_service_pb2.ListJobsResponse]
@@ -111,6 +119,14 @@ class JobServiceAsyncStub(JobServiceStub):
     FAILED_PRECONDITION / JOB_DELETED when the key's job was deleted, or BUDGET_EXHAUSTED, with RetryInfo when a later
     day or month will cover the price. RESOURCE_EXHAUSTED / QUOTA_EXCEEDED with RetryInfo.
     UNAVAILABLE / SERVICE_UNAVAILABLE also while no generator offers a provider.
+    """
+    CreateJobs: _aio.UnaryUnaryMultiCallable[_job_service_pb2.CreateJobsRequest, _job_service_pb2.CreateJobsResponse]  # type: ignore[assignment]
+    """CreateJobs stores up to 100 jobs in one transaction: after a crash either all of them exist or none. Each item is
+    decided as CreateJob would decide it if the items came one after the other; a refused item does not affect others,
+    and each accepted item counts as one request. A repetition creates no job again of an item with a key, and
+    another one of each item without a key.
+    INVALID_ARGUMENT / INVALID_INPUT for no item or more than 100, or TOO_LARGE for items of more than 32 MiB without
+    their images. UNAVAILABLE / SERVICE_UNAVAILABLE also while no generator offers a provider for a new job.
     """
     GetJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.GetJobResponse]  # type: ignore[assignment]
     """GetJob returns the current job. NOT_FOUND / JOB_NOT_FOUND."""
@@ -179,6 +195,20 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         FAILED_PRECONDITION / JOB_DELETED when the key's job was deleted, or BUDGET_EXHAUSTED, with RetryInfo when a later
         day or month will cover the price. RESOURCE_EXHAUSTED / QUOTA_EXCEEDED with RetryInfo.
         UNAVAILABLE / SERVICE_UNAVAILABLE also while no generator offers a provider.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateJobs(
+        self,
+        request: _job_service_pb2.CreateJobsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_service_pb2.CreateJobsResponse, _abc.Awaitable[_job_service_pb2.CreateJobsResponse]]:
+        """CreateJobs stores up to 100 jobs in one transaction: after a crash either all of them exist or none. Each item is
+        decided as CreateJob would decide it if the items came one after the other; a refused item does not affect others,
+        and each accepted item counts as one request. A repetition creates no job again of an item with a key, and
+        another one of each item without a key.
+        INVALID_ARGUMENT / INVALID_INPUT for no item or more than 100, or TOO_LARGE for items of more than 32 MiB without
+        their images. UNAVAILABLE / SERVICE_UNAVAILABLE also while no generator offers a provider for a new job.
         """
 
     @_abc_1.abstractmethod

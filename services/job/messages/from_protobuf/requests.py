@@ -78,7 +78,9 @@ def input_bytes(message: job_pb2.JobRequest) -> dict[int, bytes]:
     return {index: image.data for index, image in images if image.WhichOneof("source") == "data"}
 
 
-def quota(message: job_service_pb2.CreateJobRequest | job_service_pb2.RetryJobRequest) -> Quota | None:
+def quota(
+    message: job_service_pb2.CreateJobRequest | job_service_pb2.CreateJobsRequest | job_service_pb2.RetryJobRequest,
+) -> Quota | None:
     """Returns the tenant's quota; None when the caller sends none."""
     if not message.HasField("quota"):
         return None
