@@ -1,4 +1,4 @@
-"""How long a claim takes, however many jobs and tenants wait: all claims of an installation come one after the other.
+"""How long a claim takes, however many jobs and tenants wait.
 
 `PYTHONPATH=.:proto .venv/bin/python -P -m tests.benchmarks.claims`
 """

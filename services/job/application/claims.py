@@ -16,7 +16,7 @@ from services.job.domain.failures import Stage
 from services.job.domain.jobs import Artifact, Attempt, Fence, Job
 from services.job.domain.pauses import Pauses
 from services.job.domain.refusals import Refusal
-from services.job.domain.routing import ClaimCapacity, candidate_routes
+from services.job.domain.routing import UNLIMITED, ClaimCapacity, candidate_routes
 from services.job.domain.timeouts import StageTimeouts
 from services.job.domain.transitions import Change
 from services.job.store import (
@@ -24,13 +24,16 @@ from services.job.store import (
     attempts,
     breakers,
     calls,
+    claim_locks,
     due_jobs,
     job_writer,
     jobs,
+    lane_loads,
     lanes,
     pauses,
     settlements,
 )
+from services.job.store.due_jobs import DueJob
 from services.job.store.lanes import Lane
 
 #: Lease tokens of one claim.
@@ -38,9 +41,12 @@ MAX_TOKENS = 64
 #: Leases of one renewal.
 MAX_RENEWALS = 256
 #: Tenants that are checked beyond one per job: some jobs may be locked, and some lanes empty.
-SPARE_TENANTS = 16
-#: Searches of one claim, each over four times as many tenants, while the lanes found are empty.
-MAX_ROUNDS = 4
+SPARE_TENANTS = 4
+#: Searches of one claim, each over four times as many tenants, while the lanes found are empty or at their limits, or
+#: other claims take what is chosen.
+MAX_ROUNDS = 5
+#: Tenants of one search.
+MAX_TENANTS = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,16 +93,14 @@ def claim_jobs(
     if due:
         followed = _claim(connection, due, fresh, claim_under(pauses.read(connection)), stage=Stage.GENERATING)
         return _with_routes(connection, held + followed, provider_limits.capacity(connection))
-    # From here on this claim must not wait: all other claims wait for it.
-    due_jobs.lock_claiming(connection)
-    capacity = provider_limits.capacity(connection)
+    claim_locks.share_claiming(connection)
+    capacity = provider_limits.capacity(connection, claiming=providers)
     is_open = bool(fresh) and not capacity.pauses.is_queue_paused
     due, seen = _choose(connection, capacity, limit=len(fresh), served_by=providers) if is_open else ([], [])
     claimed = _claim(connection, due, fresh, claim_under(capacity.pauses), stage=Stage.GENERATING)
     _record_probes(connection, claimed, capacity, limits=limits)
     lanes.tidy(connection, seen)
-    if claimed:
-        lanes.remember_served(connection, [job.tenant for job in claimed])
+    lane_loads.remember(connection, seen, [job.tenant for job in claimed])
     return _with_routes(connection, held + claimed, capacity)
 
 
@@ -151,16 +155,57 @@ def _refuse_too_many(leases: Sequence[object]) -> None:
 def _choose(
     connection: Connection, capacity: ClaimCapacity, *, limit: int, served_by: Sequence[str]
 ) -> tuple[list[Job], list[Lane]]:
-    """Locks due jobs; returns them with the lanes that were searched, in further rounds while lanes are empty."""
+    """Locks due jobs; returns them with the lanes that were searched, in further rounds while those have too few."""
     lanes.wake(connection)
+    lane_loads.read_changes(connection)
     tenants = limit + SPARE_TENANTS
-    for _ in range(MAX_ROUNDS):
+    locked: set[str] = set()
+    for number in range(MAX_ROUNDS):
         seen = lanes.find(connection, tenants=tenants, served_by=served_by, capacity=capacity)
-        due = due_jobs.lock_due_jobs(connection, seen, limit=limit) if seen else []
-        if len(due) == limit or not lanes.tidy(connection, seen):
+        chosen = due_jobs.choose(connection, seen, wanted=tenants) if seen else []
+        allowed = _within_limits(connection, seen, chosen, limit=limit, locked=locked, is_first=number == 0)
+        due = due_jobs.lock(connection, allowed, limit=limit) if allowed else []
+        if len(due) == limit:
             break
-        tenants *= 4
+        are_all = sum(len(lane.ids) for lane in seen) < tenants
+        are_useless = not are_all and bool(lanes.tidy(connection, seen) or lane_loads.wrong(seen))
+        # Other claims may hold what was chosen.
+        if not (are_useless or len(allowed) < len(chosen) or len(chosen) == tenants):
+            break
+        lane_loads.remember(connection, seen)
+        tenants = min(4 * tenants, MAX_TENANTS)
     return due, seen
+
+
+def _within_limits(
+    connection: Connection,
+    seen: Sequence[Lane],
+    chosen: Sequence[DueJob],
+    *,
+    limit: int,
+    locked: set[str],
+    is_first: bool,
+) -> list[DueJob]:
+    """Returns the jobs that their tenants' limits allow; locks tenants with a limit, and adds them to `locked`.
+
+    The first time it takes only tenants that no other claim counts, and later it waits for the others.
+    """
+    limited = {lane.tenant for lane in seen if lane.max_in_flight < UNLIMITED}
+    if is_first:
+        in_order = [tenant for tenant in dict.fromkeys(one.tenant for one in chosen) if tenant in limited]
+        locked |= claim_locks.try_tenants(connection, in_order, limit=limit)
+    else:
+        wanted = {one.tenant for one in chosen[:limit]} & limited
+        locked |= claim_locks.lock_tenants(connection, wanted, held=locked)
+    # In a statement after the locks: it counts what the claims took that had them before.
+    rooms = due_jobs.rooms(connection, limited & locked)
+    allowed = []
+    for one in chosen:
+        if one.tenant in limited:
+            rooms[one.tenant] = rooms.get(one.tenant, 0) - 1
+        if rooms.get(one.tenant, 0) >= 0:
+            allowed.append(one)
+    return allowed
 
 
 def _record_probes(

@@ -9,7 +9,7 @@ from common.sql import Connection
 from services.job.domain.bounds import check, line
 from services.job.domain.pauses import MAX_NOTE, MAX_PAUSES, Pause, PauseKind
 from services.job.domain.refusals import Refusal, Violation
-from services.job.store import due_jobs, pauses, providers
+from services.job.store import claim_locks, pauses, providers
 
 #: Longest name of an operator in characters.
 MAX_PRINCIPAL = 200
@@ -23,7 +23,7 @@ def pause(connection: Connection, kind: PauseKind, name: str, *, note: str, by: 
     """
     check([*_name_faults(kind, name), *_text_faults(note, by)])
     # A claim in progress read the pauses before this one: it ends first.
-    due_jobs.lock_claiming(connection)
+    claim_locks.lock_claiming(connection)
     if kind is PauseKind.PROVIDER and name not in providers.registrations(connection):
         raise Refusal(Reason.NOT_FOUND, f"No generator has ever registered a provider {name!r}.")
     if len(pauses.read(connection).active()) >= MAX_PAUSES:

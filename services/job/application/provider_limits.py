@@ -1,7 +1,7 @@
 """Applies provider limits and circuit breakers: what may be claimed, which calls may begin, what their ends mean."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from calotype.error_reasons import Reason
 
@@ -15,7 +15,7 @@ from services.job.domain.offering import merge
 from services.job.domain.providers import Provider
 from services.job.domain.refusals import Refusal
 from services.job.domain.routing import ClaimCapacity, provider_limit_reached
-from services.job.store import breakers, jobs, pauses, provider_usage, providers
+from services.job.store import breakers, claim_locks, jobs, pauses, provider_usage, providers
 from services.job.store.calls import SettledCall
 
 
@@ -32,21 +32,31 @@ def register(connection: Connection, worker: str, offered: Sequence[Provider], *
         breakers.try_again(connection, [provider.name for provider in offered])
 
 
-def capacity(connection: Connection) -> ClaimCapacity:
-    """Returns what may be claimed now; valid while no other claim runs, see `due_jobs.lock_claiming`."""
+def capacity(connection: Connection, *, claiming: Collection[str] = ()) -> ClaimCapacity:
+    """Returns what may be claimed now.
+
+    For the providers in `claiming` it is valid until commit: no other claim uses their limits or probes before.
+    """
     catalogue = providers.catalogue(connection)
     limited = [name for name, offer in catalogue.items() if offer.max_concurrency or offer.requests_per_minute]
+    claim_locks.lock_providers(connection, [name for name in limited if name in claiming])
+    # In statements after the locks: they count what the claims took that had them before.
     used = provider_usage.of_providers(connection, limited) if limited else provider_usage.Load(in_use={}, begun={})
     slots = used.free_slots(catalogue)
     for name in limited:
         metrics.set_gauge(registry.PROVIDER_FREE_SLOTS, slots[name], name)
-    return ClaimCapacity(
+    found = ClaimCapacity(
         now=jobs.clock(connection),
         catalogue=catalogue,
         slots=slots,
         breakers=breakers.all_breakers(connection),
         pauses=pauses.read(connection),
     )
+    due = [breaker.route for breaker in found.probes() if breaker.provider in claiming]
+    if not due:
+        return found
+    locked = claim_locks.try_probes(connection, due)
+    return found.with_probes(breakers.all_breakers(connection), only=locked, of=claiming)
 
 
 def refuse_beyond_limits(connection: Connection, provider: Provider, job: Job, *, resent: str = "") -> None:

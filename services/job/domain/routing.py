@@ -1,8 +1,8 @@
 """Chooses the provider that serves a job: its own or a fallback, as circuit breakers and limits allow."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from services.job.domain.circuit_breakers import Breaker, Route
 from services.job.domain.jobs import Job
@@ -12,6 +12,8 @@ from services.job.domain.request_validation import lost_options
 
 #: Free slots of a provider without limits.
 UNLIMITED = 1_000_000
+# A probe that another claim is about to record.
+_ANOTHERS_PROBE = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,18 @@ class ClaimCapacity:
             for breaker in self.breakers.values()
             if breaker.opened_at is not None and not breaker.is_open(self.now)
         ]
+
+    def with_probes(
+        self, breakers: Mapping[Route, Breaker], *, only: Collection[Route], of: Collection[str]
+    ) -> "ClaimCapacity":
+        """Returns this with breakers that were read later; of the providers `of`, those routes alone may be probed."""
+        later = replace(self, breakers=breakers)
+        others = {
+            breaker.route: replace(breaker, probe_until=self.now + _ANOTHERS_PROBE)
+            for breaker in later.probes()
+            if breaker.provider in of and breaker.route not in only
+        }
+        return replace(self, breakers={**breakers, **others})
 
     def blocking(self) -> list[Breaker]:
         """Returns breakers whose routes no job may use."""

@@ -1,27 +1,31 @@
 """Chooses due jobs, fairly between tenants, locks them for claims, and renews their leases."""
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from typing import NamedTuple
 from uuid import UUID
 
 from common.sql import Connection, text
 from services.job.domain.jobs import Fence, Job
+from services.job.domain.turns import depths_of_turns
 from services.job.store import rows
 from services.job.store.jobs import from_row
 from services.job.store.lanes import PRIORITIES, Lane
 
 # Limited by the provider's free slots, and by one probe per open breaker. A job's turn is its tenant's number of jobs
 # at generators plus its position in the tenant's own queue: the least served tenant goes first. Each priority is read
-# by itself: otherwise the scan would pass all jobs of one priority that wait for `run_at` to reach the next.
+# by itself: otherwise the scan would pass all jobs of one priority that wait for `run_at` to reach the next. `depth`
+# jobs of a lane can be among those that are wanted.
 CHOOSE_DUE_JOBS = """
 WITH open_lanes AS (
     SELECT * FROM jsonb_to_recordset(CAST(:lanes AS jsonb)) AS lane (
         tenant text, provider text, model text, fallback text[], by_provider text, by_model text, slots bigint,
-        probes bigint, last_claimed_at timestamptz, in_flight bigint, max_in_flight bigint)
+        probes bigint, last_claimed_at timestamptz, in_flight bigint, max_in_flight bigint, depth bigint)
 ),
 due AS (
-    SELECT job.*, lane.by_provider, lane.by_model, lane.slots, lane.probes, lane.last_claimed_at, lane.max_in_flight,
-        lane.in_flight
+    SELECT job.*, lane.tenant, lane.by_provider, lane.by_model, lane.slots, lane.probes, lane.last_claimed_at,
+        lane.max_in_flight, lane.in_flight
             + row_number() OVER (PARTITION BY lane.tenant ORDER BY job.priority, job.run_at, job.id) AS turn
     FROM open_lanes AS lane
     CROSS JOIN LATERAL (
@@ -30,11 +34,10 @@ due AS (
             WHERE state = 'queued' AND jobs.tenant = lane.tenant AND jobs.provider = lane.provider
                 AND jobs.model = lane.model AND jobs.fallback = lane.fallback
                 AND jobs.priority = level.priority AND run_at <= clock_timestamp()
-            ORDER BY run_at, id LIMIT CAST(:per_lane AS bigint)
+            ORDER BY run_at, id LIMIT lane.depth
         ) AS first
         ORDER BY priority, run_at, id
-        LIMIT least(CAST(:per_lane AS bigint), lane.slots, lane.probes,
-                    greatest(lane.max_in_flight - lane.in_flight, 0))
+        LIMIT least(lane.depth, lane.slots, lane.probes, greatest(lane.max_in_flight - lane.in_flight, 0))
     ) AS job
 ),
 ranked AS (
@@ -46,15 +49,14 @@ ranked AS (
         ) AS probe
     FROM due WHERE turn <= max_in_flight
 )
-SELECT id FROM ranked WHERE slot <= slots AND probe <= probes
-ORDER BY turn, last_claimed_at NULLS FIRST, priority, run_at, id LIMIT :candidates
+SELECT id, tenant FROM ranked WHERE slot <= slots AND probe <= probes
+ORDER BY turn, last_claimed_at NULLS FIRST, priority, run_at, id LIMIT :wanted
 """
 
-# All claims wait for the holder of this lock, which must not wait itself: it skips locked rows, and fails soon if it
-# should wait after all. A process that is frozen inside a claim loses its connection.
-LOCK_CLAIMING = """
-SELECT pg_advisory_xact_lock(hashtextextended('claim', 0)),
-    set_config('lock_timeout', '50ms', true), set_config('idle_in_transaction_session_timeout', '2s', true)
+ROOMS = """
+SELECT tenant, coalesce((SELECT max_in_flight FROM tenant_load AS load WHERE load.tenant = tenants.tenant), 1000000)
+    - (SELECT count(*) FROM jobs WHERE jobs.tenant = tenants.tenant AND state IN ('processing', 'generating')) AS room
+FROM unnest(CAST(:tenants AS text[])) AS tenants (tenant)
 """
 
 # Condition of a job whose result only has to be fetched from the provider: a running operation, or images that are not
@@ -77,11 +79,9 @@ FOR UPDATE OF jobs SKIP LOCKED
 """  # noqa: S608
 
 LOCK_DUE_JOBS = """
-SELECT jobs.* FROM unnest(CAST(:ids AS text[])) WITH ORDINALITY AS chosen (id, position)
-JOIN jobs ON jobs.id = chosen.id
-WHERE jobs.state = 'queued' AND jobs.run_at <= clock_timestamp()
-ORDER BY chosen.position LIMIT :limit
-FOR UPDATE OF jobs SKIP LOCKED
+SELECT * FROM jobs WHERE id = ANY(:ids) AND state = 'queued' AND run_at <= clock_timestamp()
+ORDER BY array_position(CAST(:ids AS text[]), id) LIMIT :limit
+FOR UPDATE SKIP LOCKED
 """
 
 LOCK_DUE_UPLOADS = """
@@ -114,14 +114,18 @@ SELECT id FROM jobs WHERE id = ANY(:ids) AND state = 'canceled'
 """
 
 
+class DueJob(NamedTuple):
+    """A due job that is not locked yet."""
+
+    #: Its id.
+    job_id: str
+    #: Its tenant.
+    tenant: str
+
+
 def lock_tokens(connection: Connection, tokens: Sequence[UUID]) -> None:
     """Locks lease tokens until commit, so that a claim which is sent twice at once runs twice in sequence."""
     connection.execute(text(LOCK_TOKENS), {"tokens": [str(token) for token in tokens]})
-
-
-def lock_claiming(connection: Connection) -> None:
-    """Serializes claims by generators until commit: two claims that count at once could both use the last slot."""
-    connection.execute(text(LOCK_CLAIMING))
 
 
 def lock_jobs_to_follow(connection: Connection, *, limit: int, served_by: Collection[str]) -> list[Job]:
@@ -129,17 +133,38 @@ def lock_jobs_to_follow(connection: Connection, *, limit: int, served_by: Collec
     return _lock(connection, LOCK_JOBS_TO_FOLLOW, {"limit": limit, "served_by": list(served_by)})
 
 
-def lock_due_jobs(connection: Connection, lanes: Sequence[Lane], *, limit: int) -> list[Job]:
-    """Locks up to `limit` due jobs of these lanes, in the order in which they are to be claimed."""
+def choose(connection: Connection, lanes: Sequence[Lane], *, wanted: int) -> list[DueJob]:
+    """Returns up to `wanted` due jobs of these lanes, in the order in which they are to be claimed."""
+    loads = {lane.tenant: (lane.in_flight, lane.max_in_flight) for lane in lanes}
+    depths = depths_of_turns(loads, wanted=wanted)
+    chosen = _choose(connection, lanes, depths, wanted=wanted)
+    read = Counter(one.tenant for one in chosen)
+    if len(chosen) < wanted and any(
+        read[tenant] >= depths[tenant] < min(wanted, most - in_flight) for tenant, (in_flight, most) in loads.items()
+    ):
+        # Some tenants have less than their share, so that others have more than was read.
+        return _choose(connection, lanes, dict.fromkeys(loads, wanted), wanted=wanted)
+    return chosen
+
+
+def _choose(connection: Connection, lanes: Sequence[Lane], depths: Mapping[str, int], *, wanted: int) -> list[DueJob]:
     parameters = {
-        "lanes": rows.as_parameter([asdict(lane) for lane in lanes]),
+        "lanes": rows.as_parameter([asdict(lane) | {"depth": depths[lane.tenant]} for lane in lanes]),
         "priorities": PRIORITIES,
-        # A few more, as other transactions may have locked some to cancel or rescue them.
-        "per_lane": limit + 4,
-        "candidates": 4 * limit + 16,
+        "wanted": wanted,
     }
-    chosen = connection.execute(text(CHOOSE_DUE_JOBS), parameters).scalars()
-    return _lock(connection, LOCK_DUE_JOBS, {"ids": list(chosen), "limit": limit})
+    return [DueJob(*row) for row in connection.execute(text(CHOOSE_DUE_JOBS), parameters)]
+
+
+def rooms(connection: Connection, tenants: Collection[str]) -> dict[str, int]:
+    """Returns how many further jobs of each tenant its limit allows at generators; valid while it is locked."""
+    found = connection.execute(text(ROOMS), {"tenants": list(tenants)}) if tenants else ()
+    return {row.tenant: row.room for row in found}
+
+
+def lock(connection: Connection, candidates: Sequence[DueJob], *, limit: int) -> list[Job]:
+    """Locks the first `limit` of these jobs that are due and that nobody has locked."""
+    return _lock(connection, LOCK_DUE_JOBS, {"ids": [one.job_id for one in candidates], "limit": limit})
 
 
 def lock_due_uploads(connection: Connection, *, limit: int) -> list[Job]:

@@ -1,9 +1,9 @@
 """The table `lanes`: an index of due jobs, so that a claim need not read every queued job.
 
 A lane is the queued jobs of one tenant with one provider, model and list of fallbacks. A trigger on `jobs` adds a
-missing lane; claims, one at a time, do everything else. No transaction waits for a lane: one that adds a job locks its
-lane against removal, or adds the lane again if it cannot; one that removes lanes skips locked ones. So a lane may exist
-twice, or without a job, until a claim checks it. A due job always has a lane.
+missing lane; claims do everything else. No transaction waits for a lane: one that adds a job locks its lane against
+removal, or adds the lane again if it cannot; one that removes lanes skips locked ones. So a lane may exist twice, or
+without a job, until a claim checks it. A due job always has a lane.
 """
 
 from collections.abc import Collection, Sequence
@@ -21,9 +21,8 @@ from services.job.store import rows
 MAX_WOKEN = 1_000
 
 # The distinct route lists (provider, model, fallback) are found by hops through the index. The first route without an
-# open breaker or a pause serves a list, if it is this generator's. Tenants without jobs at a generator come first,
-# beginning with the one whose last claim is oldest; others follow where those are too few. All lanes of a chosen tenant
-# are returned.
+# open breaker or a pause serves a list, if it is this generator's. The tenants with the least load come first, and of
+# those the one whose last claim is oldest. All lanes of a chosen tenant are returned, and its jobs are counted.
 FIND_LANES = """
 WITH RECURSIVE route_lists AS (
     (SELECT provider, model, fallback FROM lanes WHERE wakes_at IS NULL ORDER BY provider, model, fallback LIMIT 1)
@@ -41,11 +40,6 @@ known AS (
 ),
 breaker AS (
     SELECT * FROM jsonb_to_recordset(CAST(:breakers AS jsonb)) AS breaker (provider text, model text, probes bigint)
-),
-served AS MATERIALIZED (
-    SELECT jobs.tenant, count(*) AS in_flight, coalesce(min(load.max_in_flight), 1000000) AS max_in_flight
-    FROM jobs LEFT JOIN tenant_load AS load ON load.tenant = jobs.tenant
-    WHERE state IN ('processing', 'generating') GROUP BY jobs.tenant
 ),
 open_lists AS MATERIALIZED (
     SELECT route_lists.*, known.provider AS by_provider, route.model AS by_model, route.probes, known.slots
@@ -68,34 +62,29 @@ open_lists AS MATERIALIZED (
 chosen AS (
     SELECT DISTINCT found.tenant FROM open_lists AS list
     CROSS JOIN LATERAL (
-        (SELECT lanes.tenant FROM lanes
-            LEFT JOIN tenant_load AS load ON load.tenant = lanes.tenant
-            WHERE wakes_at IS NULL
-                AND (provider, model, fallback) = (list.provider, list.model, list.fallback)
-                AND lanes.tenant NOT IN (SELECT tenant FROM served) AND coalesce(load.max_in_flight, 1) > 0
-                AND lanes.tenant <> ALL(CAST(:paused_tenants AS text[]))
-            ORDER BY lanes.last_claimed_at NULLS FIRST, lanes.id LIMIT :tenants)
-        UNION ALL
-        (SELECT lanes.tenant FROM served JOIN lanes ON lanes.tenant = served.tenant
-            WHERE wakes_at IS NULL
-                AND (provider, model, fallback) = (list.provider, list.model, list.fallback)
-                AND served.in_flight < served.max_in_flight
-                AND lanes.tenant <> ALL(CAST(:paused_tenants AS text[]))
-            ORDER BY served.in_flight, lanes.last_claimed_at NULLS FIRST, lanes.id LIMIT :tenants)
-        LIMIT :tenants
+        SELECT tenant FROM lanes
+        WHERE wakes_at IS NULL AND (provider, model, fallback) = (list.provider, list.model, list.fallback)
+            AND load < 1000000 AND tenant <> ALL(CAST(:paused_tenants AS text[]))
+        ORDER BY load, last_claimed_at NULLS FIRST, id LIMIT :tenants
     ) AS found
+),
+counted AS MATERIALIZED (
+    SELECT tenant,
+        (SELECT count(*) FROM jobs WHERE jobs.tenant = chosen.tenant AND state IN ('processing', 'generating'))
+            AS in_flight,
+        coalesce((SELECT max_in_flight FROM tenant_load AS load WHERE load.tenant = chosen.tenant), 1000000)
+            AS max_in_flight
+    FROM chosen
 )
-SELECT array_agg(lanes.id ORDER BY lanes.id) AS ids, lanes.tenant, list.provider, list.model, list.fallback,
+SELECT array_agg(lanes.id ORDER BY lanes.id) AS ids, counted.*, list.provider, list.model, list.fallback,
     list.by_provider, list.by_model, list.slots, list.probes, min(lanes.last_claimed_at) AS last_claimed_at,
-    coalesce(min(served.in_flight), 0) AS in_flight, coalesce(min(load.max_in_flight), 1000000) AS max_in_flight
-FROM chosen
+    max(lanes.load) AS load
+FROM counted
 -- OFFSET 0: makes the planner look lanes up per tenant, whatever its estimate of their number
-CROSS JOIN LATERAL (SELECT * FROM lanes WHERE tenant = chosen.tenant AND wakes_at IS NULL OFFSET 0) AS lanes
+CROSS JOIN LATERAL (SELECT * FROM lanes WHERE tenant = counted.tenant AND wakes_at IS NULL OFFSET 0) AS lanes
 JOIN open_lists AS list ON (list.provider, list.model, list.fallback) = (lanes.provider, lanes.model, lanes.fallback)
-LEFT JOIN served ON served.tenant = lanes.tenant
-LEFT JOIN tenant_load AS load ON load.tenant = lanes.tenant
-GROUP BY lanes.tenant, list.provider, list.model, list.fallback, list.by_provider, list.by_model, list.slots,
-    list.probes
+GROUP BY counted.tenant, counted.in_flight, counted.max_in_flight, list.provider, list.model, list.fallback,
+    list.by_provider, list.by_model, list.slots, list.probes
 """
 
 WAKE_LANES = """
@@ -116,6 +105,7 @@ SELECT id FROM lanes WHERE id = ANY(:ids) AND NOT EXISTS (
 )
 FOR UPDATE SKIP LOCKED
 """
+# A lane that sleeps forgets its load: the changes of its tenant may skip it, and a load must not stay too high.
 LET_SLEEP = """
 WITH idle AS (
     SELECT lanes.id, (
@@ -128,23 +118,18 @@ WITH idle AS (
     FROM lanes WHERE id = ANY(:ids)
 ),
 empty AS (DELETE FROM lanes USING idle WHERE lanes.id = idle.id AND idle.wakes_at IS NULL)
-UPDATE lanes SET wakes_at = idle.wakes_at FROM idle WHERE lanes.id = idle.id AND idle.wakes_at IS NOT NULL
+UPDATE lanes SET wakes_at = idle.wakes_at, load = 0 FROM idle WHERE lanes.id = idle.id AND idle.wakes_at IS NOT NULL
 """
 
+# Only while the lane that is kept is awake, and locked: another claim may be removing it.
 REMOVE_DOUBLES = """
-DELETE FROM lanes WHERE id IN (SELECT id FROM lanes WHERE id = ANY(:ids) FOR UPDATE SKIP LOCKED)
-"""
-
-REMEMBER_SERVED_TENANTS = """
-WITH served AS (
-    INSERT INTO tenant_turns (tenant, last_claimed_at)
-    SELECT tenant, clock_timestamp() FROM unnest(CAST(:tenants AS text[])) AS tenant ORDER BY tenant
-    ON CONFLICT (tenant) DO UPDATE SET last_claimed_at = excluded.last_claimed_at
-    RETURNING tenant, last_claimed_at
-),
-free AS (SELECT id FROM lanes WHERE tenant = ANY(:tenants) FOR NO KEY UPDATE SKIP LOCKED)
-UPDATE lanes SET last_claimed_at = served.last_claimed_at
-FROM served, free WHERE lanes.tenant = served.tenant AND lanes.id = free.id
+WITH kept AS (SELECT id FROM lanes WHERE id = ANY(:kept) AND wakes_at IS NULL FOR KEY SHARE SKIP LOCKED),
+free AS (
+    SELECT lanes.id FROM kept
+    JOIN unnest(CAST(:kept AS bigint[]), CAST(:doubles AS bigint[])) AS pair (kept, double) ON pair.kept = kept.id
+    JOIN lanes ON lanes.id = pair.double FOR UPDATE OF lanes SKIP LOCKED
+)
+DELETE FROM lanes USING free WHERE lanes.id = free.id
 """
 
 
@@ -176,10 +161,12 @@ class Lane:
     in_flight: int
     #: Limit of these.
     max_in_flight: int
+    #: The tenant's load as it was before this count, see `lane_loads`.
+    load: int
 
 
 def find(connection: Connection, *, tenants: int, served_by: Collection[str], capacity: ClaimCapacity) -> list[Lane]:
-    """Returns lanes that these providers may serve now, of the `tenants` least served tenants per route list."""
+    """Returns lanes that these providers may serve now, of the `tenants` least loaded tenants per route list."""
     known = [
         {
             "provider": name,
@@ -212,18 +199,14 @@ def wake(connection: Connection) -> None:
 
 def tidy(connection: Connection, lanes: Sequence[Lane]) -> int:
     """Removes lanes without jobs, and makes lanes without due jobs sleep; returns the number of both."""
-    if doubles := [id_ for lane in lanes for id_ in lane.ids[1:]]:
-        connection.execute(text(REMOVE_DOUBLES), {"ids": doubles})
+    if pairs := [(lane.ids[0], double) for lane in lanes for double in lane.ids[1:]]:
+        kept, doubles = zip(*pairs, strict=True)
+        connection.execute(text(REMOVE_DOUBLES), {"kept": list(kept), "doubles": list(doubles)})
     parameters = {"priorities": PRIORITIES, "ids": [lane.ids[0] for lane in lanes]}
     idle = connection.execute(text(LOCK_IDLE_LANES), parameters).scalars().all() if lanes else []
     if idle:
         connection.execute(text(LET_SLEEP), parameters | {"ids": idle})
     return len(idle)
-
-
-def remember_served(connection: Connection, tenants: Collection[str]) -> None:
-    """Records the time of these tenants' last claim; only claims write these rows, one at a time."""
-    connection.execute(text(REMEMBER_SERVED_TENANTS), {"tenants": sorted(set(tenants))})
 
 
 PRIORITIES = [int(priority) for priority in Priority]

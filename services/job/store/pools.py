@@ -6,7 +6,7 @@ from enum import StrEnum
 class Pool(StrEnum):
     """Kinds of calls with their own connections; the loops of this process share the others."""
 
-    #: Claims, which run one at a time: more connections would only wait in the database instead of here.
+    #: Claims by generators, which may wait for each other.
     CLAIMS = "claims"
     #: Calls of workers about jobs that they hold: a delay costs leases.
     LEASES = "leases"

@@ -27,7 +27,7 @@ from tests.support.servers import embedded_servers
 # What refers to these goes with them.
 ROOTS = (
     "jobs", "provider_calls", "provider_call_images", "idempotency_keys", "tenant_load", "deletions", "providers",
-    "breakers", "tenant_rates", "resends", "registrations", "sweeps", "tenant_turns", "lanes",
+    "breakers", "tenant_rates", "resends", "registrations", "sweeps", "tenant_turns", "lanes", "load_changes",
     "tenant_limits", "tenant_spend", "pauses", "bulk_actions",
 )  # fmt: skip
 

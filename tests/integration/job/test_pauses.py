@@ -23,7 +23,7 @@ from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
 from services.job.grpc_api.job_admin_service import RESUME_WAKE_UPS, JobAdminService
 from services.job.loops.outbox_relay import OutboxRelay
-from services.job.store import due_jobs
+from services.job.store import claim_locks
 from services.job.store import pauses as store
 from tests.support.brokers.facts import broker_at
 from tests.support.job_service.many_jobs import copy, rows_read
@@ -200,7 +200,7 @@ def test_there_is_a_most_of_pauses(desk: JobUseCases, monkeypatch: pytest.Monkey
 
 
 def test_a_pause_waits_for_the_claims_that_do_not_know_of_it(desk: JobUseCases) -> None:
-    with open_transaction(desk, due_jobs.lock_claiming):
+    with open_transaction(desk, claim_locks.lock_claiming):
         loop = asyncio.new_event_loop()
         pausing = loop.run_in_executor(None, lambda: pause(desk, PauseKind.QUEUE))
         desk.await_blocked()

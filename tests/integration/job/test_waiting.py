@@ -11,7 +11,7 @@ from common.grpc_client import call
 from common.sql import Connection, text
 from services.job.domain.quotas import Quota
 from services.job.domain.refusals import Refusal
-from services.job.store import breakers, due_jobs, jobs
+from services.job.store import breakers, claim_locks, jobs
 from services.job.store.pools import CONNECTIONS, POOLS, Pool
 from tests.support.job_service.api import Api
 from tests.support.job_service.use_cases import FREE, JobUseCases, open_transaction
@@ -61,9 +61,9 @@ def test_no_pictures_are_written_for_a_job_that_is_one_too_many(desk: JobUseCase
     assert refused.reason == "QUOTA_EXCEEDED"
 
 
-def test_a_claim_that_is_frozen_loses_the_lock_of_all_claims(desk: JobUseCases) -> None:
+def test_a_claim_that_is_frozen_loses_its_locks(desk: JobUseCases) -> None:
     for _ in range(2):
-        desk.create()
+        desk.submit(quota=Quota(max_in_flight=2))
     with ThreadPoolExecutor(1) as threads:
         with open_transaction(desk, lambda c: desk.on(c).claim()) as frozen:
             assert len(threads.submit(desk.claim, 2).result(PATIENCE)) == 2
@@ -87,7 +87,7 @@ async def test_whatever_kind_of_call_waits_the_other_kinds_are_answered(desk: Jo
     [lease] = [one.lease for one in await api.claim() if one.lease.job_id == held]
 
     def stop_everybody(connection: Connection) -> None:
-        due_jobs.lock_claiming(connection)
+        claim_locks.lock_claiming(connection)
         connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         connection.execute(NO_PICTURES)
         jobs.lock_job(connection, locked)

@@ -49,6 +49,15 @@ SELECT id FROM jobs WHERE state = 'queued' AND NOT EXISTS (
         AND lanes.model = jobs.model AND lanes.fallback = jobs.fallback
         AND (wakes_at IS NULL OR wakes_at <= greatest(run_at, clock_timestamp())))
 """
+# A claim looks at the lanes with the least load first, and at none of a tenant at its limit.
+LOADED_TOO_HIGH = """
+SELECT DISTINCT tenant FROM lanes
+CROSS JOIN LATERAL (SELECT count(*) AS n FROM jobs
+    WHERE jobs.tenant = lanes.tenant AND state IN ('processing', 'generating')) AS running
+LEFT JOIN tenant_load USING (tenant)
+WHERE wakes_at IS NULL AND lanes.load > running.n AND tenant NOT IN (SELECT tenant FROM load_changes)
+    AND NOT (lanes.load = 1000000 AND running.n >= coalesce(max_in_flight, 1000000))
+"""
 # Nobody is looking at them, and their day has passed, with some minutes for who could have looked.
 FORGOTTEN = """
 SELECT call.id FROM provider_calls AS call JOIN jobs ON jobs.id = call.job_id
@@ -85,6 +94,7 @@ def broken(desk: JobUseCases, seen: Seen) -> list[str]:
         *(f"{row.id} goes on without images" for row in desk.sql(WITHOUT_IMAGES)),
         *(f"{row.id} waits in no lane of a claim" for row in desk.sql(WITHOUT_A_LANE)),
         *_consents(desk, jobs_by_id, seen),
+        *(f"{row.tenant} waits behind jobs that have ended" for row in desk.sql(LOADED_TOO_HIGH)),
         *(problem for job in jobs_by_id.values() for problem in _row(job)),
         *_views(desk, jobs_by_id, seen),
         *_staged_images(jobs_by_id, staged, seen),
