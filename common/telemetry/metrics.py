@@ -61,11 +61,11 @@ class Instruments:
         return frozenset(self._by_name)
 
     def count(self, metric: Metric, *labels: str, by: float = 1.0) -> None:
-        """Adds to a counter. The current span, if it is sent, becomes its exemplar."""
+        """Adds to a counter. The current span, if it is sampled, becomes its exemplar."""
         self._instrument(metric).series(labels).inc(by, exemplar=_exemplar())
 
     def observe(self, metric: Metric, value: float, *labels: str) -> None:
-        """Adds a value to a histogram. The current span, if it is sent, becomes its exemplar."""
+        """Adds a value to a histogram. The current span, if it is sampled, becomes its exemplar."""
         self._instrument(metric).series(labels).observe(value, exemplar=_exemplar())
 
     def set(self, metric: Metric, value: float, *labels: str) -> None:
@@ -137,9 +137,8 @@ class _Instrument:
 
 
 def _exemplar() -> dict[str, str] | None:
-    span = trace.get_current_span()
-    # A trace that this process does not send is not found by whoever follows the exemplar.
-    if not span.is_recording() or not (context := span.get_span_context()).trace_flags.sampled:
+    context = trace.get_current_span().get_span_context()
+    if not (context.is_valid and context.trace_flags.sampled):
         return None
     return {"trace_id": trace.format_trace_id(context.trace_id), "span_id": trace.format_span_id(context.span_id)}
 
