@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -16,8 +16,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from common import http_server
 from common.telemetry import metrics, registry
-from common.telemetry.metric_sender import sending_metrics
 from common.telemetry.metrics import Instruments
+from common.telemetry.otlp import METRICS_VARIABLES, is_sent
 
 _LOG = logging.getLogger(__name__)
 #: Open connections; further ones are closed.
@@ -113,7 +113,7 @@ async def serving(service: str, settings: AdminSettings, *, more: Sequence[Instr
         tasks.append(asyncio.create_task(server, name="admin port"))
         http_server.log_listening("admin.opened", opened)
     try:
-        async with sending_metrics(service, app.collect):
+        async with _sending(service, app):
             yield
     finally:
         for task in tasks:
@@ -123,6 +123,15 @@ async def serving(service: str, settings: AdminSettings, *, more: Sequence[Instr
                 _LOG.error("admin.failed", exc_info=result)
         if opened is not None:
             opened.close()
+
+
+def _sending(service: str, app: MetricsApp) -> AbstractAsyncContextManager[None]:
+    """Sends metrics in the block if the environment names a collector; only then the libraries for it are loaded."""
+    if not is_sent(METRICS_VARIABLES):
+        return nullcontext()
+    from common.telemetry.metric_sender import sending_metrics
+
+    return sending_metrics(service, app.collect)
 
 
 async def measure_loop_delay() -> None:

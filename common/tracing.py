@@ -7,8 +7,7 @@ from contextlib import contextmanager
 
 from opentelemetry import trace
 from opentelemetry.context import Context, attach, detach
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import Tracer, TracerProvider
 from opentelemetry.trace import Link, Span, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -17,6 +16,7 @@ from common.telemetry import registry
 from common.telemetry.kinds import Attribute, SpanType
 from common.telemetry.otlp import LAST_SECONDS, TRACES_VARIABLES, is_sent, resource
 from common.telemetry.span_queue import QueueLimits, SpanQueue
+from common.telemetry.unrecorded_spans import UnrecordedSpans
 
 _LOG = logging.getLogger(__name__)
 _PROPAGATOR = TraceContextTextMapPropagator()
@@ -28,6 +28,8 @@ Attributes = Mapping[Attribute, str | int | float | bool | None]
 
 #: Opens spans; without a provider, those that only carry the context on.
 _tracer = trace.get_tracer("calotype")
+#: Opens the spans of a process that sends none; None where spans are recorded.
+_unrecorded: UnrecordedSpans | None = None
 
 
 @contextmanager
@@ -42,7 +44,7 @@ def tracing(service: str) -> Iterator[TracerProvider]:
         provider.add_span_processor(queue)
     trace.set_tracer_provider(provider)
     try:
-        with using(provider):
+        with using(provider, is_recorded=queue is not None):
             yield provider
     finally:
         if queue is not None:
@@ -50,17 +52,24 @@ def tracing(service: str) -> Iterator[TracerProvider]:
 
 
 @contextmanager
-def using(provider: TracerProvider) -> Iterator[None]:
-    """Has this module open its spans with a provider in the block; asking for a tracer at each span would cost more."""
-    global _tracer
-    before, _tracer = _tracer, provider.get_tracer("calotype")
+def using(provider: TracerProvider, *, is_recorded: bool = True) -> Iterator[None]:
+    """Has this module open its spans with a provider in the block; asking for a tracer at each span would cost more.
+
+    Spans that are not to be recorded only carry the trace on.
+    """
+    global _tracer, _unrecorded
+    before, _tracer = (_tracer, _unrecorded), provider.get_tracer("calotype")
+    _unrecorded = UnrecordedSpans(_tracer) if isinstance(_tracer, Tracer) and not is_recorded else None
     try:
         yield
     finally:
-        _tracer = before
+        _tracer, _unrecorded = before
 
 
 def _queue() -> SpanQueue | None:
+    # Loaded only where spans are sent: the library takes memory.
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
     try:
         return SpanQueue(OTLPSpanExporter(timeout=LAST_SECONDS), QueueLimits.of())
     except Exception as error:  # noqa: BLE001 - whatever the library raises for a wrong variable must stop no service
@@ -136,6 +145,8 @@ def open_span(
     It is a child of the span of `context`; None stands for the current context. `began_ns` is the time of its
     beginning in nanoseconds since 1970; None stands for now.
     """
+    if _unrecorded is not None:
+        return _unrecorded.open(span_type.name, context)
     return _tracer.start_span(
         span_type.title(attributes),
         context=context,
@@ -148,7 +159,9 @@ def open_span(
 
 def set_attributes(attributes: Attributes) -> None:
     """Sets attributes of the current span."""
-    trace.get_current_span().set_attributes(_present(attributes))
+    span = trace.get_current_span()
+    if span.is_recording():
+        span.set_attributes(_present(attributes))
 
 
 def fail(error_type: str, *, span: Span | None = None, stage: str | None = None) -> None:

@@ -5,12 +5,15 @@ import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
-import jwt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.schemas.client_tokens import TokenAction
+
+# PyJWT is imported where tokens are made and read: it takes 8 MB, and a gateway whose clients use no tokens needs none.
+if TYPE_CHECKING:
+    import jwt
 
 #: Characters of a token.
 MAX_LENGTH = 2048
@@ -18,7 +21,7 @@ _ALGORITHM = "HS256"
 #: Binds the derived secret to this use; a different use of the same digest needs a different text.
 _PURPOSE = b"calotype client token v1"
 #: Expiry is checked by the reader of the grant, with its own clock; the library would use the system's.
-_LIBRARY_CHECKS: jwt.types.Options = {"verify_exp": False}
+_LIBRARY_CHECKS: "jwt.types.Options" = {"verify_exp": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +57,8 @@ def ordered(actions: Iterable[TokenAction]) -> list[TokenAction]:
 
 def mint(grant: Grant, key_sha256: str) -> str:
     """Returns a token for the grant, signed with the secret of the key that has this digest."""
+    import jwt
+
     claims = {"sub": grant.job_id, "act": ordered(grant.actions), "exp": int(grant.expires_at.timestamp())}
     return jwt.encode(claims, _signing_key(key_sha256), algorithm=_ALGORITHM, headers={"kid": _key_id(key_sha256)})
 
@@ -63,8 +68,10 @@ def read(token: str, key_digests: Iterable[str]) -> tuple[str, Grant] | None:
 
     Does not check the expiry: the caller compares `expires_at` with its clock.
     """
-    if len(token) > MAX_LENGTH or not token.isascii() or not _is_canonical(token):
+    if len(token) > MAX_LENGTH or token.count(".") != 2 or not token.isascii() or not _is_canonical(token):
         return None
+    import jwt
+
     try:
         header = jwt.get_unverified_header(token)
     except jwt.InvalidTokenError:
@@ -78,6 +85,8 @@ def read(token: str, key_digests: Iterable[str]) -> tuple[str, Grant] | None:
 
 
 def _verified(token: str, key_sha256: str) -> Grant | None:
+    import jwt
+
     try:
         payload = jwt.decode(
             token, _signing_key(key_sha256), algorithms=[_ALGORITHM], options=_LIBRARY_CHECKS, leeway=0
@@ -91,9 +100,11 @@ def _verified(token: str, key_sha256: str) -> Grant | None:
 
 def _is_canonical(token: str) -> bool:
     """Returns whether the base64 of the signature is canonical, so that a token has only one valid form."""
+    from jwt import utils
+
     signature = token.rpartition(".")[2]
     try:
-        return jwt.utils.base64url_encode(jwt.utils.base64url_decode(signature)) == signature.encode()
+        return utils.base64url_encode(utils.base64url_decode(signature)) == signature.encode()
     except ValueError:
         return False
 

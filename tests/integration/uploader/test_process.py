@@ -121,7 +121,7 @@ async def test_a_killed_uploaders_copies_are_found_by_the_next(world: World) -> 
     fact = await world.next_fact()
 
     assert (fact.images_stored.fence.claim_number, len(fact.images_stored.images)) == (SECOND, 2)
-    assert world.proxy.count("rewrite") == 2
+    assert world.proxy.count_done("rewrite") == 2
 
 
 async def test_a_store_that_comes_back_is_used_again_under_the_same_claim(world: World) -> None:

@@ -129,7 +129,7 @@ async def test_a_second_upload_of_the_same_finds_everything_done(world: World) -
     await world.run(images)
 
     assert world.facts.told == [("stored", names_of(images))] * 2
-    assert world.proxy.count("rewrite") == 2
+    assert world.proxy.count_done("rewrite") == 2
     assert await world.stored() == sorted(names_of(images).values())
 
 
@@ -139,7 +139,7 @@ async def test_an_upload_that_died_halfway_is_completed(world: World) -> None:
     await world.run(images)
 
     assert world.facts.told[-1] == ("stored", names_of(images))
-    assert world.proxy.count("rewrite") == 2
+    assert world.proxy.count_done("rewrite") == 2
 
 
 async def test_two_uploaders_of_one_job_make_one_set_of_objects_and_both_say_so(world: World) -> None:

@@ -66,6 +66,7 @@ class StorageProxy:
         self.public, self.staging = public, staging
         self.urls: dict[str, str] = {}
         self.requests: list[StorageRequest] = []
+        self._done: list[StorageRequest] = []
         self.client = httpx.Client(base_url=upstream, trust_env=False, timeout=PATIENCE)
         self._faults: list[tuple[str, Fault]] = []
         self._away: Fault | None = None
@@ -96,6 +97,14 @@ class StorageProxy:
     def count(self, kind: str) -> int:
         """How many requests of a kind came."""
         return sum(request.kind == kind for request in self.requests)
+
+    def count_done(self, kind: str) -> int:
+        """How many requests of a kind the store carried out."""
+        return sum(request.kind == kind for request in self._done)
+
+    def note_done(self, request: StorageRequest) -> None:
+        """Records a request that the store carried out."""
+        self._done.append(request)
 
     def wait_for(self, kind: str, *, times: int = 1) -> None:
         """Waits until that many requests of a kind arrived."""
@@ -150,6 +159,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(503, "backendError")
         else:
             response = self._forward(body)
+            if response.is_success:
+                self.proxy.note_done(request)
             if fault is Fault.LOSE_RESPONSE:
                 self._hang_up()
             else:

@@ -160,3 +160,27 @@ def test_a_collector_that_is_slow_away_or_wrong_holds_nothing_up(
 
     assert longest < 1.0
     assert time.monotonic() - began < AT_MOST + SPARE
+
+
+@pytest.mark.usefixtures("own_provider")
+@pytest.mark.parametrize(("sampler", "flag"), [("parentbased_always_on", "01"), ("always_off", "00")])
+def test_a_process_that_sends_no_spans_carries_traces_on_and_records_nothing(
+    monkeypatch: pytest.MonkeyPatch, sampler: str, flag: str
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
+    _, trace_id, span_id, _ = PARENT.split("-")
+    with tracing.tracing("generator"):
+        with tracing.span(registry.GENERATE, {registry.JOB_ID: "job_1"}, parent=PARENT) as outer:
+            assert not outer.is_recording()
+            _, inside, outer_id, outer_flag = str(tracing.traceparent()).split("-")
+            with tracing.span(registry.GENERATE):
+                inner = str(tracing.traceparent()).split("-")
+        with tracing.span(registry.GENERATE):
+            other = str(tracing.traceparent()).split("-")
+
+    assert (inside, outer_flag) == (trace_id, flag)
+    assert (inner[1], inner[3]) == (trace_id, flag)
+    assert len({span_id, outer_id, inner[2]}) == 3
+    assert other[1] != trace_id
+    # A new trace has the bit of a random id as well.
+    assert int(other[3], 16) == int(flag, 16) | 2

@@ -17,6 +17,7 @@ from common.network.guarded_connect import MAX_ADDRESSES, ForbiddenAddress, chec
 from common.network.resolver import Resolve, resolve
 from services.generator.adapters.images import errors
 from services.generator.adapters.network.content_encoding import decompress
+from services.generator.adapters.network.public_tls import public_tls
 from services.generator.adapters.network.trusted_hosts import PrivateAddresses, TrustedHosts
 from services.generator.domain.provider_results import FetchError, StageError
 
@@ -66,6 +67,7 @@ class GuardedFetch:
         self._client = httpx.AsyncClient(
             follow_redirects=False,
             trust_env=False,
+            verify=public_tls(),
             timeout=httpx.Timeout(15.0),
             limits=httpx.Limits(max_connections=32, max_keepalive_connections=0),
             # Images are compressed already. A body that is compressed again is decompressed within bounds.

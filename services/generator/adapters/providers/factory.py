@@ -1,7 +1,7 @@
 """Builds the adapter of an entry: the only module that knows every kind's adapter."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union
 
 import httpx
 
@@ -19,7 +19,6 @@ from services.generator.adapters.providers.comfyui.api_v2 import ComfyUIV2Provid
 from services.generator.adapters.providers.comfyui.entry import ComfyUIEntry
 from services.generator.adapters.providers.comfyui.provider import ComfyUIProvider
 from services.generator.adapters.providers.diffusers.entry import DiffusersEntry
-from services.generator.adapters.providers.diffusers.provider import DiffusersProvider
 from services.generator.adapters.providers.entry import RemoteEntry
 from services.generator.adapters.providers.fal.entry import FalEntry
 from services.generator.adapters.providers.fal.provider import FalProvider
@@ -40,7 +39,10 @@ from services.generator.adapters.providers.replicate.provider import ReplicatePr
 from services.generator.adapters.providers.stability.entry import StabilityEntry
 from services.generator.adapters.providers.stability.provider import StabilityProvider
 
-Provider = ProceduralProvider | DiffusersProvider | RemoteProvider | ModelProviders
+if TYPE_CHECKING:
+    from services.generator.adapters.providers.diffusers.provider import DiffusersProvider
+
+Provider = Union["DiffusersProvider", ProceduralProvider, RemoteProvider, ModelProviders]
 
 #: Adapters that call an API over HTTP, by their entry.
 _REMOTE: Mapping[type[RemoteEntry], Callable[..., RemoteProvider]] = {
@@ -65,6 +67,9 @@ def build(entry: Any, *, environ: Mapping[str, str], renderers: Renderers, decod
         case ProceduralEntry():
             return ProceduralProvider(entry, renderers)
         case DiffusersEntry():
+            # Imported only where an entry has this kind: it needs Pillow in this process.
+            from services.generator.adapters.providers.diffusers.provider import DiffusersProvider
+
             return DiffusersProvider(entry.model_copy(update={"settings": entry.settings_of(entry.model)}), decoder)
         case _:
             return _by_model(entry, environ=environ)

@@ -1,15 +1,12 @@
 """Properties of an encoded image, by its decoded pixels."""
 
-from collections.abc import Callable
 from typing import Any
 
-import blurhash
 from PIL import Image
 
-from services.generator.adapters.images.decoding import orientation
+from services.generator.adapters.images.decoding import blurhash, orientation
 from services.generator.adapters.images.decoding.pixels import FORMATS, decoded
 
-BLURHASH_COMPONENTS = (4, 3)
 _THUMBNAIL = 32
 
 
@@ -34,11 +31,7 @@ def _blurhash(image: Image.Image, turn: int) -> str | None:
         rgba = orientation.turned(small, turn).convert("RGBA")
         # Transparent pixels show white, as on a page.
         flat = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-        listed = flat.get_flattened_data() if hasattr(flat, "get_flattened_data") else flat.getdata()
-        pixels: list[Any] = list(listed)
-        rows = [pixels[start : start + flat.width] for start in range(0, len(pixels), flat.width)]
-        encode: Callable[..., str] = blurhash.encode
-        return encode(rows, *BLURHASH_COMPONENTS)
+        return blurhash.encoded(flat.tobytes(), flat.width)
     except Exception:  # noqa: BLE001 - a paid image must not be lost for lack of a placeholder
         return None
 

@@ -1,7 +1,5 @@
 """The base class of adapters that call an API over HTTP: entry, key, connections, and errors without a response."""
 
-import functools
-import ssl
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import replace
@@ -11,6 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 from calotype.provider.v1 import provider_pb2
 
+from services.generator.adapters.network.public_tls import public_tls
 from services.generator.adapters.providers import input_images, option_messages
 from services.generator.adapters.providers.entry import RemoteEntry
 from services.generator.adapters.providers.http import operation_errors
@@ -178,7 +177,7 @@ class RemoteProvider(ABC):
 
     def _listen(self, url: str) -> AsyncGenerator[Any, None]:
         """Yields the messages of a websocket of the API; ends when the connection does."""
-        return messages(url, headers=self._credential, tls=_tls())
+        return messages(url, headers=self._credential, tls=public_tls())
 
     def _key_for_own(self, url: str) -> Mapping[str, str]:
         """Returns the headers with the key for a URL of the API itself, else none."""
@@ -208,12 +207,6 @@ def _interruption(response: ProviderResponse) -> httpx.RequestError | None:
     return response.broken if response.status_code < 300 and response.json() is None and not is_image else None
 
 
-@functools.cache
-def _tls() -> ssl.SSLContext:
-    """Returns the trusted certificates; read once, because that takes longer than drawing an image."""
-    return httpx.create_ssl_context(trust_env=False)
-
-
 def _client(
     credential: Mapping[str, str],
     transport: httpx.AsyncBaseTransport | None,
@@ -223,8 +216,8 @@ def _client(
 ) -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=256, max_keepalive_connections=kept_alive)
     return httpx.AsyncClient(
-        transport=transport or httpx.AsyncHTTPTransport(verify=_tls(), retries=0, limits=limits, trust_env=False),
-        verify=_tls(),
+        transport=transport or httpx.AsyncHTTPTransport(verify=public_tls(), retries=0, limits=limits, trust_env=False),
+        verify=public_tls(),
         headers={**credential, "User-Agent": "calotype"},
         timeout=httpx.Timeout(response_seconds, connect=CONNECT_SECONDS),
         follow_redirects=False,

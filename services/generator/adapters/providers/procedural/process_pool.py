@@ -15,8 +15,6 @@ from multiprocessing import connection, get_context, parent_process
 from multiprocessing.sharedctypes import RawArray
 from typing import Any
 
-from services.generator.adapters.providers.procedural.drawing import render
-
 PROGRESS_SECONDS = 0.25
 #: Most drawings at a time, with those that wait for a process.
 MAX_DRAWINGS = 64
@@ -112,7 +110,10 @@ _shared: list[Any] = []
 
 
 def _begin(progress: Any, canceled: Any) -> None:
-    _shared[:] = [progress, canceled]
+    # Imported in these processes only: numpy and the fonts would take 15 MB of a service that draws nothing itself.
+    from services.generator.adapters.providers.procedural.drawing import render
+
+    _shared[:] = [progress, canceled, render]
     # Ctrl-C at the terminal goes to the service, which lets drawings end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -127,11 +128,12 @@ def _end_with_parent() -> None:
 
 
 def _draw(slot: int, arguments: dict[str, Any]) -> bytes:
-    progress, canceled = _shared
+    progress, canceled, render = _shared
 
     def report(share: float) -> None:
         progress[slot] = share
         if canceled[slot]:
             raise _Stopped
 
-    return render(**arguments, progress=report)
+    drawn: bytes = render(**arguments, progress=report)
+    return drawn
