@@ -1,6 +1,6 @@
 """HTTP requests that send nothing after a deadline: for writes that happen by a known time, or never.
 
-A timeout of `urllib3` only bounds each silence. This module bounds the moment at which the last byte of a request is
+A timeout of `requests` only bounds each silence. This module bounds the moment at which the last byte of a request is
 handed to the operating system, and how long the system keeps it: a connection that is closed, or whose process dies,
 drops its undelivered bytes.
 
@@ -15,10 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from math import inf
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
-from urllib3 import PoolManager, ProxyManager, Timeout
+from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ProtocolError
@@ -49,32 +47,19 @@ def within(ends_at: float) -> Iterator[None]:
         _operation.ends_at = inf
 
 
-def pool(url: str, *, connections: int, authorities: str, timeout: Timeout) -> PoolManager:
-    """Returns a pool of up to so many connections for requests to `url`, made inside `within`; none is sent twice.
+class BoundedAdapter(HTTPAdapter):
+    """An adapter for sessions whose requests are made inside `within`."""
 
-    `authorities` is a file of certificates. Uses the proxy that the environment names for the URL, if any.
-    """
-    options: dict[str, Any] = {
-        "maxsize": connections,
-        "block": True,
-        "retries": False,
-        "timeout": timeout,
-        "ca_certs": authorities,
-        "socket_options": _socket_options(),
-    }
-    proxy = _proxy_for(url)
-    manager = PoolManager(**options) if proxy is None else ProxyManager(proxy, **options)
-    manager.pool_classes_by_scheme = _POOLS
-    return manager
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        """Sets up pools of bounded connections."""
+        super().init_poolmanager(*arguments, socket_options=_socket_options(), **options)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
 
-
-def _proxy_for(url: str) -> str | None:
-    """Returns the URL of the proxy that the environment names for a URL; None without one."""
-    parts = urlsplit(url)
-    if proxy_bypass(parts.hostname or ""):
-        return None
-    proxies = getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        """Returns a manager of bounded connections through a proxy."""
+        manager = super().proxy_manager_for(proxy, socket_options=_socket_options(), **options)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
 
 
 class _Connection(HTTPConnection):
@@ -101,7 +86,7 @@ class _SecurePool(HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
 
 
-_POOLS: dict[str, type[HTTPConnectionPool]] = {"http": _Pool, "https": _SecurePool}
+_POOLS = {"http": _Pool, "https": _SecurePool}
 
 
 def _bounded_send(connection: Any, send: Any, data: Any) -> None:

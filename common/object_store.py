@@ -1,6 +1,8 @@
 """One bucket of Google Cloud Storage, for asyncio: create-only writes, copies inside the store, typed errors."""
 
 import asyncio
+import base64
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -8,43 +10,42 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from common.bounded_http import UNTAKEN_SECONDS, within
-from common.storage_api import (
-    TIMEOUT_SECONDS,
-    ConditionFailed,
-    ObjectMissing,
-    Resource,
-    StorageApi,
-    StorageDenied,
-    StorageUnavailable,
-    checksum,
-)
-from common.telemetry import metrics, registry
+import google_crc32c
+import requests
+from google.api_core import exceptions as gcs
+from google.api_core.client_options import ClientOptions
+from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import GoogleAuthError, TransportError
+from google.cloud import storage
+from google.oauth2.credentials import Credentials
 
-__all__ = [
-    "LONGEST_WRITE_SECONDS",
-    "OPERATION_SECONDS",
-    "PAGE",
-    "TIMEOUT_SECONDS",
-    "ObjectConflict",
-    "ObjectDiffers",
-    "ObjectInfo",
-    "ObjectMissing",
-    "ObjectStore",
-    "StorageDenied",
-    "StorageUnavailable",
-    "checksum",
-]
+from common.bounded_http import UNTAKEN_SECONDS, BoundedAdapter, within
+from common.errors import DependencyUnavailable
+from common.telemetry import metrics, registry
 
 T = TypeVar("T")
 #: Seconds in which an operation sends all of its requests, including the wait for a free thread.
 OPERATION_SECONDS = 30.0
+#: Longest silence of the store within a request, in seconds.
+TIMEOUT_SECONDS = 30.0
 #: A write has happened this many seconds after the operation began, or never will. Nothing is sent after
 #: `OPERATION_SECONDS`; the operating system then drops what the store does not accept (`common.bounded_http`); and the
 #: store executes within 20 s what it has received.
 LONGEST_WRITE_SECONDS = OPERATION_SECONDS + UNTAKEN_SECONDS + 20.0
 #: Objects of one page of a list.
 PAGE = 1000
+
+
+class StorageUnavailable(DependencyUnavailable):
+    """The store was unreachable or failed temporarily; it may have executed the operation."""
+
+
+class StorageDenied(Exception):
+    """The store refuses this process's credential."""
+
+
+class ObjectMissing(Exception):
+    """There is no such object."""
 
 
 class ObjectConflict(Exception):
@@ -76,7 +77,8 @@ class ObjectStore:
 
     def __init__(self, bucket: str, *, threads: int = 16, operation_seconds: float = OPERATION_SECONDS) -> None:
         self._operation_seconds = operation_seconds
-        self._api = StorageApi(bucket, connections=threads)
+        self._client = _client(threads)
+        self._bucket = self._client.bucket(bucket)
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=f"storage-{bucket}")
         self._open, self._lock = 0, threading.Lock()
         running, waiting = lambda: min(self._open, threads), lambda: max(self._open - threads, 0)
@@ -126,8 +128,8 @@ class ObjectStore:
         is in bytes. Raises `ObjectMissing` or `ObjectDiffers` for the source, `ObjectConflict` for an object of this
         name with other content.
         """
-        description = {"contentType": content_type, "cacheControl": cache_control, "metadata": dict(metadata)}
-        return await self._run(self._copy, source_bucket, source, name, description, expected_size)
+        headers = {"content_type": content_type, "cache_control": cache_control, "metadata": dict(metadata)}
+        return await self._run(self._copy, source_bucket, source, name, headers, expected_size)
 
     async def delete(self, name: str) -> bool:
         """Deletes an object; returns False when it did not exist."""
@@ -144,7 +146,7 @@ class ObjectStore:
     async def close(self) -> None:
         """Waits for open requests and closes all connections."""
         await asyncio.to_thread(self._threads.shutdown)
-        self._api.close()
+        self._client.close()
 
     async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
         ends_at = time.monotonic() + self._operation_seconds
@@ -169,9 +171,18 @@ class ObjectStore:
             self._open += by
 
     def _put(self, name: str, data: bytes, content_type: str, metadata: Mapping[str, str]) -> bool:
+        blob = self._bucket.blob(name)
+        blob.metadata = dict(metadata)
         try:
-            self._api.insert(name, data, content_type=content_type, metadata=metadata)
-        except ConditionFailed:
+            blob.upload_from_string(
+                data,
+                content_type=content_type,
+                if_generation_match=0,
+                checksum="crc32c",
+                timeout=TIMEOUT_SECONDS,
+                retry=None,
+            )
+        except gcs.PreconditionFailed:
             self._must_equal(name, size=len(data), crc32c=checksum(data))
             return False
         return True
@@ -185,63 +196,107 @@ class ObjectStore:
             raise ObjectConflict(f"{name} exists with other content.")
 
     def _get(self, name: str) -> bytes:
-        return self._api.media(name)
+        data: bytes = self._bucket.blob(name).download_as_bytes(timeout=TIMEOUT_SECONDS, retry=None)
+        return data
 
     def _stat(self, name: str) -> ObjectInfo | None:
-        found = self._api.resource(name)
-        return None if found is None else _info(found)
+        blob = self._bucket.get_blob(name, timeout=TIMEOUT_SECONDS, retry=None)
+        return None if blob is None else _info(blob)
 
     def _list(self, prefix: str) -> list[ObjectInfo]:
-        return [_info(found) for found in self._api.resources({"prefix": prefix}, limit=PAGE)]
+        blobs = self._client.list_blobs(
+            self._bucket, prefix=prefix, max_results=PAGE, timeout=TIMEOUT_SECONDS, retry=None
+        )
+        return [_info(blob) for blob in blobs]
 
     def _names(self, start: str, end: str | None, limit: int) -> list[str]:
-        offsets = {"startOffset": start, "endOffset": end or ""}
-        query = {name: value for name, value in offsets.items() if value} | {"fields": "items(name),nextPageToken"}
-        return [found["name"] for found in self._api.resources(query, limit=limit)]
+        blobs = self._client.list_blobs(
+            self._bucket,
+            start_offset=start or None,
+            end_offset=end,
+            max_results=limit,
+            fields="items(name),nextPageToken",
+            timeout=TIMEOUT_SECONDS,
+            retry=None,
+        )
+        return [blob.name for blob in blobs]
 
-    def _copy(
-        self, source_bucket: str, source: str, name: str, description: Mapping[str, Any], expected_size: int
-    ) -> bool:
-        found = self._api.resource(source, bucket=source_bucket)
-        if found is None:
+    def _copy(self, source_bucket: str, source: str, name: str, headers: Mapping[str, Any], expected_size: int) -> bool:
+        original = self._client.bucket(source_bucket).get_blob(source, timeout=TIMEOUT_SECONDS, retry=None)
+        if original is None:
             raise ObjectMissing(f"{source} is not in {source_bucket}.")
-        original = _info(found)
         if original.size != expected_size:
             raise ObjectDiffers(f"{source} has {original.size} bytes, not {expected_size}.")
+        copy = self._bucket.blob(name)
+        for attribute, value in headers.items():
+            setattr(copy, attribute, value)
         try:
-            # Only as long as the source is the object that was just described, and there is none of the new name.
-            copied = _info(self._api.rewrite(found, name, description))
-        except ConditionFailed:
+            # Of the generation that was just described, and only if there is no object of the new name.
+            token, _, _ = copy.rewrite(original, if_generation_match=0, timeout=TIMEOUT_SECONDS, retry=None)
+            while token is not None:
+                token, _, _ = copy.rewrite(
+                    original, token=token, if_generation_match=0, timeout=TIMEOUT_SECONDS, retry=None
+                )
+        except gcs.PreconditionFailed:
             self._must_equal(name, size=original.size, crc32c=original.crc32c)
             return False
-        if (copied.size, copied.crc32c) != (original.size, original.crc32c):
+        # The last response described the copy.
+        if (copy.size, copy.crc32c) != (original.size, original.crc32c):
             raise ObjectConflict(f"The copy {name} has other content than {source}.")
         return True
 
     def _delete(self, name: str) -> bool:
         try:
-            self._api.delete(name)
-        except ObjectMissing:
+            self._bucket.delete_blob(name, timeout=TIMEOUT_SECONDS, retry=None)
+        except gcs.NotFound:
             return False
         return True
 
 
-def _info(found: Resource) -> ObjectInfo:
-    try:
-        return ObjectInfo(
-            name=found["name"],
-            size=int(found["size"]),
-            crc32c=found["crc32c"],
-            content_type=found.get("contentType", ""),
-            metadata=found.get("metadata", {}),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise StorageUnavailable("The store described an object incompletely.") from error
+def checksum(data: bytes) -> str:
+    """Returns the CRC32C checksum in base64, as the store writes it."""
+    return base64.b64encode(google_crc32c.Checksum(data).digest()).decode()
+
+
+def _info(blob: Any) -> ObjectInfo:
+    return ObjectInfo(
+        name=blob.name,
+        size=blob.size,
+        crc32c=blob.crc32c,
+        content_type=blob.content_type or "",
+        metadata=dict(blob.metadata or {}),
+    )
 
 
 def _with_typed_errors(ends_at: float, work: Callable[..., T], arguments: tuple[Any, ...]) -> T:
     try:
         with within(ends_at):
             return work(*arguments)
-    except TimeoutError as error:
-        raise StorageUnavailable("The operation's time is over.") from error
+    except (gcs.Unauthorized, gcs.Forbidden) as error:
+        raise StorageDenied("The store refuses this service's credential.") from error
+    except gcs.NotFound as error:
+        raise ObjectMissing("There is no such object.") from error
+    except GoogleAuthError as error:
+        if error.retryable or isinstance(error, TransportError):
+            raise StorageUnavailable("The credential for the store could not be fetched.") from error
+        raise StorageDenied("This service's credential is not valid any more.") from error
+    except (gcs.GoogleAPIError, requests.RequestException, ConnectionError, TimeoutError) as error:
+        raise StorageUnavailable(f"The store failed: {type(error).__name__}.") from error
+
+
+def _client(threads: int) -> Any:
+    # Otherwise the library asks for the bucket by itself, for attributes of spans that are never made.
+    os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
+    emulator = os.environ.get("STORAGE_EMULATOR_HOST")
+    if emulator:
+        options = ClientOptions(api_endpoint=emulator)
+        token = os.environ.get("STORAGE_EMULATOR_TOKEN")
+        credentials = Credentials(token) if token else AnonymousCredentials()
+        client = storage.Client(project="calotype", credentials=credentials, client_options=options)
+    else:
+        client = storage.Client()
+    # One connection per thread, all of them reused. No retries inside the library: the caller's loop decides.
+    adapter = BoundedAdapter(pool_connections=threads, pool_maxsize=threads, pool_block=True, max_retries=0)
+    client._http.mount("https://", adapter)
+    client._http.mount("http://", adapter)
+    return client

@@ -135,6 +135,15 @@ async def test_a_copy_is_served_to_anybody_and_shows_nothing_of_its_origin(
     assert [name for name in answer.headers if name.startswith("x-goog-meta-")] == ["x-goog-meta-sha256"]
 
 
+async def test_a_copy_takes_two_requests_as_the_store_describes_what_it_copied(
+    proxy: StorageProxy, staging: ObjectStore, public: ObjectStore
+) -> None:
+    before = len(proxy.requests)
+    await copy(public, proxy)
+
+    assert [request.kind for request in proxy.requests[before:]] == ["read", "rewrite"]
+
+
 async def test_a_copy_that_is_there_already_is_fine(
     proxy: StorageProxy, staging: ObjectStore, public: ObjectStore
 ) -> None:
@@ -326,15 +335,6 @@ def operations(bucket: str) -> dict[str, float]:
     }
 
 
-def accepted_upload(listening: socket.socket) -> socket.socket:
-    """Returns the first connection on which something is uploaded, without its first four bytes."""
-    while True:
-        connection, _ = listening.accept()
-        if connection.recv(4) == b"POST":
-            return connection
-        connection.close()
-
-
 def read_on(connection: socket.socket) -> None:
     """Read to the end."""
     while connection.recv(65536):
@@ -346,7 +346,6 @@ async def test_what_the_store_has_not_taken_in_time_is_taken_back(monkeypatch: p
         # With little room at its side, and so not all of the picture is taken by the operating system.
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{listening.getsockname()[1]}")
-        # The library asks for the bucket by itself meanwhile, and waits on a connection of its own.
         store = ObjectStore("staging", threads=2, operation_seconds=0.3)
         # Larger ones begin with a request without content, whose response is waited for.
         picture = bytes(7 * 1024 * 1024)
@@ -354,7 +353,7 @@ async def test_what_the_store_has_not_taken_in_time_is_taken_back(monkeypatch: p
             await store.put("1", picture, content_type="image/png", metadata={})
         await store.close()
         # A store that goes on to read finds that its client is gone: it never has the whole of the request.
-        with pytest.raises(ConnectionResetError), accepted_upload(listening) as taken:
+        with pytest.raises(ConnectionResetError), listening.accept()[0] as taken:
             read_on(taken)
 
 
