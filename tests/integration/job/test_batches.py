@@ -13,6 +13,7 @@ from services.job.application.submission import ActionResult
 from services.job.domain.quotas import Quota
 from services.job.domain.refusals import Refusal
 from services.job.domain.requests import InputImage, Priority
+from services.job.grpc_api import job_batches
 from tests.support.job_service.api import Api, refusal_of
 from tests.support.job_service.counted_statements import counted_statements
 from tests.support.job_service.use_cases import FREE, JobUseCases, open_transaction
@@ -221,6 +222,10 @@ async def test_a_batch_has_1_to_100_items(api: Api, items: int) -> None:
     assert (error.reason, error.field_violations[0].field) == ("INVALID_INPUT", "items")
 
 
-async def test_a_batch_whose_response_would_be_too_large_is_refused(api: Api) -> None:
-    error = await refusal_of(api.create_batch(*[("x" * 400_000, "")] * 90))
+async def test_a_batch_whose_response_would_be_too_large_is_refused(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_batches, "MAX_BATCH_BYTES", 1_000)
+    error = await refusal_of(api.create_batch(("x" * 600, ""), ("x" * 600, "")))
     assert error.reason == "TOO_LARGE"
+    images = [job_pb2.InputImage(data=bytes(2_000))]
+    done = await api.create_batch(("a", ""), input_images=images)
+    assert done.results[0].refusal.field_violations[0].field == "input_images"
