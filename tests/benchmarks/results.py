@@ -1,15 +1,19 @@
 """What a run measured: medians of rounds with their spread, as JSON and as tables in Markdown."""
 
 import json
+import math
 import os
 import platform
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
+
+#: Parts whose tables have a column for each circumstance.
+WIDE = ("growth", "growth, rows read", "memory", "peers", "watchers", "costs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +28,8 @@ class Measurement:
     unit: str
     #: A value per round.
     values: Sequence[float]
+    #: Samples of which a value is a percentile; 0 for other quantities.
+    samples: int = 0
     #: Under which circumstances, such as the number of tenants.
     labels: Mapping[str, str | int] = field(default_factory=dict)
     #: What a reader must know to judge it.
@@ -43,14 +49,21 @@ class Measurement:
 def percentile(values: Sequence[float], percent: float) -> float:
     """Returns the smallest value that at least `percent` of the values do not exceed. There must be a value."""
     ordered = sorted(values)
-    return ordered[max(0, -(-len(ordered) * percent // 100).__int__() - 1)]
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
 def percentiles(part: str, name: str, samples: Sequence[float], **labels: str | int) -> list[Measurement]:
     """Returns the percentiles 50, 95 and 99 of samples in milliseconds."""
     return [
-        Measurement(part=part, name=f"{name}, p{p}", unit="ms", values=[percentile(samples, p)], labels=labels)
-        for p in (50, 95, 99)
+        Measurement(
+            part=part,
+            name=f"{name}, p{percent}",
+            unit="ms",
+            values=[percentile(samples, percent)],
+            samples=len(samples),
+            labels=labels,
+        )
+        for percent in (50, 95, 99)
     ]
 
 
@@ -82,19 +95,42 @@ def markdown(about: Mapping[str, object], measured: Iterable[Measurement]) -> st
     for one in measured:
         parts.setdefault(one.part, []).append(one)
     for part, ones in parts.items():
-        lines += [f"## {part}", "", "| what | median | unit | smallest to largest | rounds |", "| --- | ---: | --- | --- | ---: |"]
-        lines += [f"| {title(one)} | {number(one.median)} | {one.unit} | {one.spread} | {len(one.values)} |" for one in ones]
-        notes = dict.fromkeys(f"{one.labels.get('of', one.name)}: {one.note}" for one in ones if one.note)
-        lines += ["", *(f"- {note}" for note in notes), ""] if notes else [""]
+        lines += [f"## {part}", "", *(_wide(ones) if part in WIDE else _long(ones)), ""]
+        notes = dict.fromkeys(f"- {one.labels.get('of', one.name)}: {one.note}" for one in ones if one.note)
+        lines += [*notes, ""] if notes else []
     return "\n".join(lines)
+
+
+def _long(ones: Sequence[Measurement]) -> Iterator[str]:
+    """A row for each quantity."""
+    yield "| what | median | unit | smallest to largest | rounds or samples |"
+    yield "| --- | ---: | --- | --- | ---: |"
+    for one in ones:
+        count = f"{one.samples} samples" if one.samples else str(len(one.values))
+        yield f"| {title(one)} | {number(one.median)} | {one.unit} | {one.spread} | {count} |"
+
+
+def _wide(ones: Sequence[Measurement]) -> Iterator[str]:
+    """A row for each name, a column for each circumstance."""
+    columns = list(dict.fromkeys(_labels(one) for one in ones))
+    yield f"| median (smallest to largest) | unit | {' | '.join(columns)} |"
+    yield f"| --- | --- |{' ---: |' * len(columns)}"
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for one in ones:
+        cell = number(one.median) + (f" ({one.spread})" if one.spread else "")
+        rows.setdefault((one.name, one.unit), {})[_labels(one)] = cell
+    for (name, unit), cells in rows.items():
+        yield f"| {name} | {unit} | {' | '.join(cells.get(column, '') for column in columns)} |"
 
 
 def title(one: Measurement) -> str:
     """Returns the name with its labels."""
-    labels = ", ".join(
-        f"{name} {value:,}" if isinstance(value, int) else str(value) for name, value in one.labels.items()
-    )
+    labels = _labels(one)
     return f"{one.name} ({labels})" if labels else one.name
+
+
+def _labels(one: Measurement) -> str:
+    return ", ".join(f"{name} {value:,}" if isinstance(value, int) else str(value) for name, value in one.labels.items())
 
 
 def write(folder: Path, about: Mapping[str, object], measured: Sequence[Measurement]) -> None:
