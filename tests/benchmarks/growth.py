@@ -1,9 +1,9 @@
 """Part (e): how long each question takes with more jobs, more tenants, and under an old snapshot.
 
-`PYTHONPATH=.:proto .venv/bin/python -P -m tests.benchmarks.growth --queued 1000000 --tenants 1000 [--finished 10000000]`
+`PYTHONPATH=.:proto .venv/bin/python -P -m tests.benchmarks.growth --queued 100000 --tenants 1000 [--finished 1000000]`
 
-Each operation is the use case that the service calls, in a transaction of its own with its COMMIT, without gRPC. Besides
-milliseconds, rows that PostgreSQL read are counted: they do not depend on the load of the machine.
+Each operation is the use case that the service calls, in a transaction of its own with its COMMIT, without gRPC.
+Besides milliseconds, rows that PostgreSQL read are counted: they do not depend on the load of the machine.
 """
 
 import argparse

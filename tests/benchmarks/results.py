@@ -68,12 +68,14 @@ def percentiles(part: str, name: str, samples: Sequence[float], **labels: str | 
 
 
 def number(value: float) -> str:
-    """Returns a value with three significant digits, and no more than one that matters."""
-    if value != value:
+    """Returns a value with about three significant digits, two below 1; "-" for none."""
+    if math.isnan(value):
         return "-"
     if abs(value) >= 100:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    if abs(value) >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.2g}"
 
 
 def machine() -> dict[str, str | int | float]:
@@ -130,7 +132,9 @@ def title(one: Measurement) -> str:
 
 
 def _labels(one: Measurement) -> str:
-    return ", ".join(f"{name} {value:,}" if isinstance(value, int) else str(value) for name, value in one.labels.items())
+    return ", ".join(
+        f"{name} {value:,}" if isinstance(value, int) else str(value) for name, value in one.labels.items()
+    )
 
 
 def write(folder: Path, about: Mapping[str, object], measured: Sequence[Measurement]) -> None:

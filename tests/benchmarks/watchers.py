@@ -95,9 +95,7 @@ async def measure(stack: StackState, streams: int, *, kill: bool = False) -> lis
             ]
             before, opened, began = _memory(stack), asyncio.Semaphore(0), time.monotonic()
             watching = {
-                job.json()["id"]: [
-                    asyncio.create_task(watch(stack, job.json()["id"], opened)) for _ in range(per_job)
-                ]
+                job.json()["id"]: [asyncio.create_task(watch(stack, job.json()["id"], opened)) for _ in range(per_job)]
                 for job in posts
             }
             await until_open([one for of_job in watching.values() for one in of_job], opened)

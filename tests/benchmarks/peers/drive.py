@@ -37,7 +37,7 @@ def wait_for(jobs: Sequence[str]) -> None:
 
 
 def run_round(submit: Callable[[str], object], count: int, pids: dict[str, list[int]]) -> dict[str, object]:
-    """Submits jobs by clients at once, and waits for them; returns rates, and milliseconds of processor time per job."""
+    """Submits jobs by clients at once and waits for them; returns rates, and processor time per job in ms."""
     jobs = [uuid4().hex for _ in range(count)]
     before, began = processor_times(pids), time.monotonic()
     with ThreadPoolExecutor(work.CONCURRENCY) as clients:

