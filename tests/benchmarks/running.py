@@ -34,13 +34,14 @@ def stack() -> Iterator[tuple[StackState, Path]]:
         cli = [sys.executable, "-P", "-m", "cli"]
         # With a key, as where jobs cost something.
         up = [*cli, "up", "--detach", "--require-auth", "--http", "127.0.0.1:0", "--data", folder]
-        subprocess.run(up, check=True, cwd=ROOT)
+        # What it prints is for people.
+        subprocess.run(up, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
         try:
             found = read_state(Path(folder))
             assert found is not None
             yield found, Path(folder)
         finally:
-            subprocess.run([*cli, "down", "--data", folder], check=True, cwd=ROOT)
+            subprocess.run([*cli, "down", "--data", folder], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from tests.benchmarks import charts, sizing, targets
+from tests.benchmarks import charts, page, sizing, targets
 from tests.benchmarks.results import Measurement, markdown, number, percentile, percentiles
 from tests.benchmarks.sizing import EARLIER, Station, plan, simulate
 
@@ -68,6 +68,16 @@ def test_charts_are_svg() -> None:
     assert {"jobs-per-second.svg", "growth-1-tenants.svg"} <= set(found)
     for content in found.values():
         ET.fromstring(content)
+
+
+@pytest.mark.parametrize("name", page.PLACES)
+def test_the_page_has_a_place_for_the_tables_of_a_run(name: str) -> None:
+    text = page.PAGE.read_text(encoding="utf-8")
+
+    written = page.filled(text, name, "| a table |")
+
+    assert f"<!-- {name} -->\n| a table |\n<!-- end of {name} -->" in written
+    assert len(written.splitlines()) <= len(text.splitlines())
 
 
 def test_a_plan_has_a_reserve_and_slots_for_the_time_of_providers() -> None:
