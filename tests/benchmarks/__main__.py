@@ -38,8 +38,9 @@ class Sizes:
     #: Repetitions of an operation, and jobs that run while a snapshot is held.
     samples: int = growth.SAMPLES
     churn: int = growth.CHURN
-    #: Images of 20 MB in a round.
+    #: Images in a round, and their side in pixels; the size is 20 MB.
     images: int = 24
+    side: int = large_images.SIDE
     #: Requests of a round to a server.
     requests: int = 4_000
 
@@ -54,6 +55,7 @@ SHORT = Sizes(
     samples=3,
     churn=10,
     images=2,
+    side=500,
     requests=160,
 )
 
@@ -69,7 +71,7 @@ PARTS: dict[str, Callable[[Sizes], list[Measurement]]] = {
     "pipeline": _pipeline,
     "peers": lambda sizes: peers.measure(jobs=sizes.jobs, rounds=sizes.rounds, alone=sizes.single),
     "watchers": lambda sizes: watchers.run(sizes.streams),
-    "images": lambda sizes: large_images.run(images=sizes.images, rounds=sizes.rounds),
+    "images": lambda sizes: large_images.run(images=sizes.images, rounds=sizes.rounds, side=sizes.side),
     "growth": lambda sizes: growth.run(
         queued=sizes.queued,
         tenants=sizes.tenants,

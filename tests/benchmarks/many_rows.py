@@ -28,6 +28,11 @@ SPREAD = {
     "created_at": "original.created_at - make_interval(secs => number * 0.001 + :age)",
     "run_at": "original.run_at - make_interval(secs => number * 0.001)",
 }
+FINISHED = """
+SELECT jobs.id FROM artifacts JOIN jobs ON jobs.id = artifacts.job_id
+WHERE jobs.tenant = :tenant AND jobs.state = 'completed' LIMIT 1
+"""
+QUEUE = "SELECT id FROM jobs WHERE tenant = :tenant AND state = 'queued'"
 #: The tenant that asks.
 TENANT = "tenant-1"
 
@@ -53,11 +58,8 @@ def copies(
         desk.sql(text, job_id=job.id, first=first, last=last, name=name, tenants=tenants, age=age)
 
 
-def fill(desk: JobUseCases, *, queued: int, tenants: int, finished: int, over: int) -> dict[str, str]:
-    """Fills an empty database; returns ids of jobs of `TENANT`: `finished`, and the `front` and `back` of its queue.
-
-    `over` jobs have been final for so long that the purger deletes them.
-    """
+def fill(desk: JobUseCases, *, queued: int, tenants: int, finished: int, over: int) -> None:
+    """Fills an empty database; `over` jobs have been final for so long that the purger deletes them."""
     done = complete(desk)
     desk.create(tenant=TENANT, end_user="rare", metadata={"rare": "yes"}, provider="paid", model="flux")
     [broken] = desk.claim()
@@ -67,16 +69,18 @@ def fill(desk: JobUseCases, *, queued: int, tenants: int, finished: int, over: i
     copies(desk, done, finished, name="finished", tenants=tenants, age=1_000_000)
     year_ago = {"completed_at": "original.completed_at - interval '1 year'"}
     copies(desk, done, over, name="over", age=50_000_000, changes=year_ago)
-    front = desk.create(tenant=TENANT).job
-    copies(desk, front, queued - 2, name="queued", tenants=tenants)
-    back = desk.create(tenant=TENANT).job
-    # The front is the copy with the earliest run_at of this tenant.
-    [first] = desk.sql(
-        "SELECT id FROM jobs WHERE tenant = :tenant AND state = 'queued' ORDER BY priority, run_at, id LIMIT 1",
-        tenant=TENANT,
-    )
+    copies(desk, desk.create(tenant=TENANT).job, queued - 1, name="queued", tenants=tenants)
     desk.sql("DELETE FROM outbox")
-    return {"finished": done.id, "front": first.id, "back": back.id}
+
+
+def known_jobs(desk: JobUseCases) -> dict[str, str]:
+    """Returns ids of jobs of `TENANT`: a `finished` one, and the `front` and `back` of its queue."""
+    front, back = (
+        desk.sql(f"{QUEUE} ORDER BY priority {order}, run_at {order}, id {order} LIMIT 1", tenant=TENANT)
+        for order in ("ASC", "DESC")
+    )
+    [finished] = desk.sql(FINISHED, tenant=TENANT)
+    return {"finished": finished.id, "front": front[0].id, "back": back[0].id}
 
 
 def complete(desk: JobUseCases, tenant: str = TENANT) -> Job:

@@ -44,7 +44,7 @@ def install() -> None:
     stamp, wanted = ENVIRONMENT / "lock.sha256", hashlib.sha256(LOCK.read_bytes()).hexdigest()
     if stamp.exists() and stamp.read_text(encoding="ascii") == wanted:
         return
-    print("installing the peers, about 120 MB to download unless cached", flush=True)
+    print("installing the peers, about 80 MB to download unless cached", flush=True)
     venv.create(ENVIRONMENT, with_pip=True, symlinks=True, clear=True)
     pip = [str(ENVIRONMENT / "bin" / "python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
     subprocess.run([*pip, "--only-binary", ":all:", "--require-hashes", "-r", str(LOCK)], check=True)
