@@ -63,7 +63,7 @@ EARLIER = JobCost(
     },
     transactions=8,
     wal_bytes=27_100,
-    stored_bytes=16_500,
+    stored_bytes=12_000,
     event_rows=6,
     messages=11,
     message_bytes=11 * 540,
