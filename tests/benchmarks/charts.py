@@ -1,6 +1,7 @@
 """Charts as SVG, written by hand: bars with their spread, and lines over logarithmic axes."""
 
 import math
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -20,7 +21,7 @@ def bars(heading: str, unit: str, rows: Sequence[tuple[str, Sequence[float]]]) -
     scale = PLOT / longest
     parts = [_text(10, 20, f"{heading} ({unit})", bold=True)]
     for index, (name, values) in enumerate(rows):
-        y, middle = 34 + index * BAR, values[len(values) // 2]
+        y, middle = 34 + index * BAR, statistics.median(values)
         parts += [
             _text(MARGIN - 8, y + 14, name, anchor="end"),
             f'<rect x="{MARGIN}" y="{y}" width="{middle * scale:.1f}" height="18" fill="{COLORS[0]}"/>',
