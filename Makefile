@@ -1,7 +1,7 @@
 # Works with GNU make 3.81, in folders with spaces and umlauts: every path here is relative to this file.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo up test chaos fresh check format lint types imports words stubs contracts locks advisories generate lock clean run-packages dev-packages diffusers
+.PHONY: help demo up test chaos bench fresh check format lint types imports words stubs contracts locks advisories generate lock clean run-packages dev-packages diffusers
 
 PY := .venv/bin/python
 MINUTES = 10
@@ -25,6 +25,9 @@ test: dev-packages ## Run all tests on real servers; ARGS="-k name" chooses some
 
 chaos: dev-packages ## Faults at bad moments, then a check of every promise; MINUTES=10 SEED=1 by default, see docs/guarantees.md.
 	@PYTHONPATH=.:proto $(PY) -P -m tests.chaos --minutes $(MINUTES) --seed $(SEED) $(ARGS)
+
+bench: dev-packages ## Measure speed, beside other job queues, into out/bench, about an hour; ARGS="--parts costs" chooses parts.
+	@PYTHONPATH=.:proto $(PY) -P -m tests.benchmarks $(ARGS)
 
 fresh: ## Both commands on newly installed Debian, as in a container; Linux, root, SYSTEMS=sid COMMANDS=test choose some.
 	@PYTHONPATH=. ./.ci/python -m tests.fresh --systems "$(SYSTEMS)" --commands "$(COMMANDS)" --rights "$(RIGHTS)"
@@ -82,6 +85,9 @@ lock: ## Choose the newest allowed versions; needs uv.
 	--no-header --no-emit-index-url -c requirements/run.txt -o requirements/dev.txt
 	echo torch | uv pip compile pyproject.toml --extra diffusers --group torch --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url --excludes /dev/stdin -c requirements/dev.txt -o requirements/diffusers.txt
+
+	uv pip compile --group benchmarks --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-emit-index-url -o requirements/benchmarks.txt
 
 clean: ## Remove what was built; data folders of stacks stay.
 	@[ ! -d .fresh ] || PYTHONPATH=. ./.ci/python -m tests.fresh --clean

@@ -106,7 +106,9 @@ class JetStream:
             else:
                 return
 
-    async def publish_hint(self, subject: str, body: bytes, *, message_id: str, headers: Mapping[str, str]) -> None:
+    async def publish_unconfirmed(
+        self, subject: str, body: bytes, *, message_id: str, headers: Mapping[str, str]
+    ) -> None:
         """Publishes to a stream without waiting for the confirmation: the message may be lost.
 
         Messages with the same `message_id` within a stream's duplicate window are stored once. Raises

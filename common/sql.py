@@ -68,7 +68,7 @@ class Rows(Generic[T]):
         return self._rows[0]
 
 
-class Result:
+class ReadResult:
     """What a statement returned, with rows as named tuples."""
 
     def __init__(self, names: tuple[str, ...], rows: list[tuple[Any, ...]], *, rowcount: int) -> None:
@@ -123,7 +123,7 @@ class Connection:
         """Opens a savepoint, which is rolled back alone if its block raises."""
         return self._connection.begin_nested()
 
-    def execute(self, statement: sqlalchemy.TextClause, parameters: Mapping[str, Any] | None = None) -> Result:
+    def execute(self, statement: sqlalchemy.TextClause, parameters: Mapping[str, Any] | None = None) -> ReadResult:
         """Runs a statement and reads all its rows. Raises SQLAlchemy's `DBAPIError`."""
         driver: Any = self._connection.connection.dbapi_connection
         try:
@@ -132,9 +132,9 @@ class Connection:
                 command = self._prepared.command(cursor, statement, values)
                 cursor.execute(command or _compiled(statement), values)
                 if cursor.description is None:
-                    return Result((), [], rowcount=cursor.rowcount)
+                    return ReadResult((), [], rowcount=cursor.rowcount)
                 names = tuple([column.name for column in cursor.description])
-                return Result(names, cursor.fetchall(), rowcount=cursor.rowcount)
+                return ReadResult(names, cursor.fetchall(), rowcount=cursor.rowcount)
         except psycopg2.Error as error:
             is_lost = bool(driver.closed) or is_outdated(error)
             if is_lost:

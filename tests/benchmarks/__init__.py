@@ -1,1 +1,4 @@
-"""Measurements, run by hand: each prints what it measured and asserts nothing about time."""
+"""Measures speed. `make bench` runs the parts in `__main__.py`; the tests do not run any of it.
+
+`deletions`, `hostile`, `scrapes`, `tracing` and `webhooks` are programs of their own, each for one question.
+"""

@@ -1,6 +1,6 @@
 """A provider that answers at once, over HTTP, with a picture of 64 kB: what is measured is what is around it.
 
-    python -m tests.benchmarks.instant_provider
+    python -m tests.benchmarks.instant_provider [SIDE]
 
 Prints its port, and ends with its standard input. It has the API of kind `openai`.
 """
@@ -18,17 +18,17 @@ from PIL import Image
 SIDE = 146
 
 
-def picture() -> bytes:
-    """A PNG of 64 kB."""
-    pixels = random.Random(1).randbytes(SIDE * SIDE * 3)
+def picture(side: int) -> bytes:
+    """A PNG of about `3 * side * side` bytes."""
+    pixels = random.Random(1).randbytes(side * side * 3)
     written = io.BytesIO()
-    Image.frombytes("RGB", (SIDE, SIDE), pixels).save(written, "png")
+    Image.frombytes("RGB", (side, side), pixels).save(written, "png")
     return written.getvalue()
 
 
-async def serve() -> None:
+async def serve(side: int) -> None:
     """Answers every request with one picture, until standard input ends."""
-    body = json.dumps({"created": 1, "data": [{"b64_json": base64.b64encode(picture()).decode()}]}).encode()
+    body = json.dumps({"created": 1, "data": [{"b64_json": base64.b64encode(picture(side)).decode()}]}).encode()
     answer = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -48,4 +48,4 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    asyncio.run(serve(int(sys.argv[1]) if sys.argv[1:] else SIDE))

@@ -1,12 +1,11 @@
-"""How many follow jobs through one gateway: memory per stream, and how long a change takes to reach everybody.
+"""Part (d): how long a change takes to reach all who follow it, and what a stream costs.
 
-`PYTHONPATH=.:proto .venv/bin/python -P -m tests.benchmarks.watchers --streams 3000`
+`PYTHONPATH=.:proto .venv/bin/python -P -m tests.benchmarks.watchers --streams 3000` also kills job-service meanwhile.
 """
 
 import argparse
 import asyncio
 import json
-import statistics
 import time
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
@@ -15,23 +14,25 @@ import httpx
 import psutil
 
 from cli.stack.state import StackState
+from tests.benchmarks.results import Measurement, percentiles, title
 from tests.benchmarks.running import bearer, resident, stack, suspended
 
 #: As a frontend would: many jobs, a few pages look at each.
 WATCHERS_OF_A_JOB = 10
+#: Jobs, at least, so that there are enough samples with few streams.
+FEWEST_JOBS = 20
 
 
-async def watch(stack: StackState, job_id: str, opened: asyncio.Semaphore, refused: list[bytes]) -> float:
-    """Follow a job to its end; returns when that was heard. Whoever is refused comes again, as pages do."""
+async def watch(stack: StackState, job_id: str, opened: asyncio.Semaphore) -> float:
+    """Follows a job to its end; returns when its last event was read. Repeats a refused request, as pages do."""
     where = urlsplit(stack.http)
     shown = "".join(f"{name}: {value}\r\n" for name, value in bearer(stack).items())
     head = f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\nHost: {where.netloc}\r\n{shown}\r\n"
     while True:
         reader, writer = await asyncio.open_connection(where.hostname, where.port)
         writer.write(head.encode())
-        if b" 200 " in (status := await reader.readline()):
+        if b" 200 " in await reader.readline():
             break
-        refused.append(status)
         writer.close()
         await asyncio.sleep(2)
     async for line in reader:
@@ -43,13 +44,13 @@ async def watch(stack: StackState, job_id: str, opened: asyncio.Semaphore, refus
             break
     else:
         raise AssertionError(f"the stream of {job_id} ended before its job")
-    heard = time.monotonic()
+    read_at = time.monotonic()
     writer.close()
-    return heard
+    return read_at
 
 
-async def until_open(watching: list[asyncio.Task[float]], opened: asyncio.Semaphore) -> None:
-    """Wait until every stream has told its job; raises what any of them failed with."""
+async def until_open(watching: Sequence[asyncio.Task[float]], opened: asyncio.Semaphore) -> None:
+    """Waits until every stream has sent its job; raises what any of them failed with."""
 
     async def count() -> None:
         for _ in watching:
@@ -61,63 +62,79 @@ async def until_open(watching: list[asyncio.Task[float]], opened: asyncio.Semaph
         one.result()
 
 
-def memory(stack: StackState) -> dict[str, float]:
-    """Resident memory in MiB of the two processes that a stream goes through."""
+async def lags(client: httpx.AsyncClient, watching: Mapping[str, list[asyncio.Task[float]]]) -> list[float]:
+    """Cancels jobs one after the other; returns milliseconds from each response to each event of its streams."""
+    responded: dict[str, float] = {}
+    for job in watching:
+        while job not in responded:
+            if (response := await client.post(f"/v1/jobs/{job}/cancel")).is_success:
+                responded[job] = time.monotonic()
+            else:
+                assert response.status_code == 503, response.text
+                await asyncio.sleep(0.2)
+    # An event may be read before the response that it belongs to.
+    return [
+        1000 * max(0.0, read_at - responded[job])
+        for job, streams in watching.items()
+        for read_at in await asyncio.gather(*streams)
+    ]
+
+
+async def measure(stack: StackState, streams: int, *, kill: bool = False) -> list[Measurement]:
+    """Opens streams and ends their jobs; with `kill`, the second half after job-service was killed."""
+    labels = {"streams": streams}
+    per_job = min(WATCHERS_OF_A_JOB, streams)
+    # With few streams one is opened after the other.
+    turns = max(1, FEWEST_JOBS // max(1, streams // per_job)) if streams < FEWEST_JOBS else 1
+    found, samples = list[Measurement](), list[float]()
+    async with httpx.AsyncClient(base_url=stack.http, headers=bearer(stack), trust_env=False, timeout=30) as client:
+        for _ in range(turns):
+            posts = [
+                await client.post("/v1/jobs", json={"prompt": f"watched {number}"})
+                for number in range(streams // per_job)
+            ]
+            before, opened, began = _memory(stack), asyncio.Semaphore(0), time.monotonic()
+            watching = {
+                job.json()["id"]: [asyncio.create_task(watch(stack, job.json()["id"], opened)) for _ in range(per_job)]
+                for job in posts
+            }
+            await until_open([one for of_job in watching.values() for one in of_job], opened)
+            took, after = time.monotonic() - began, _memory(stack)
+            half = len(watching) // 2 if kill else len(watching)
+            samples += await lags(client, dict([*watching.items()][:half]))
+            if kill:
+                psutil.Process(stack.pids["job"][0]).kill()
+                late = await lags(client, dict([*watching.items()][half:]))
+                found += percentiles("watchers", "event after the response, job-service killed", late, **labels)
+    found += percentiles("watchers", "event after the response", samples, **labels)
+    if streams >= 100:
+        found.append(Measurement(part="watchers", name="all open", unit="s", values=[took], labels=labels))
+        for name in before:
+            grown = 1024 * (after[name] - before[name]) / streams
+            of = labels | {"of": name}
+            found.append(Measurement(part="watchers", name="memory of a stream", unit="KiB", values=[grown], labels=of))
+    return found
+
+
+def _memory(stack: StackState) -> dict[str, float]:
     return {name: resident(stack, name) for name in ("gateway", "job")}
 
 
-async def cancel(client: httpx.AsyncClient, jobs: Sequence[str]) -> dict[str, float]:
-    """Cancel one after the other, however long that is refused; when each was."""
-    told: dict[str, float] = {}
-    for job in jobs:
-        while job not in told:
-            if (answer := await client.post(f"/v1/jobs/{job}/cancel")).is_success:
-                told[job] = time.monotonic()
-            else:
-                assert answer.status_code == 503, answer.text
-                await asyncio.sleep(0.2)
-    return told
-
-
-async def tell(name: str, client: httpx.AsyncClient, watching: Mapping[str, list[asyncio.Task[float]]]) -> None:
-    """Cancel these jobs, and print when it was heard."""
-    told = await cancel(client, [*watching])
-    delays = [heard - told[job] for job, ones in watching.items() for heard in await asyncio.gather(*ones)]
-    print(f"{name} is heard {statistics.median(delays):.2f} s (median), {max(delays):.2f} s (longest) after its answer")
-
-
-async def measure(stack: StackState, streams: int) -> None:
-    """Open streams; cancel half of the jobs, then the others after job-service was killed; print what that took."""
-    async with httpx.AsyncClient(base_url=stack.http, headers=bearer(stack), trust_env=False, timeout=30) as client:
-        jobs = [
-            (await client.post("/v1/jobs", json={"prompt": f"watched {number}"})).json()["id"]
-            for number in range(streams // WATCHERS_OF_A_JOB)
-        ]
-        before, opened, refused, began = memory(stack), asyncio.Semaphore(0), list[bytes](), time.monotonic()
-        watching = {
-            job: [asyncio.create_task(watch(stack, job, opened, refused)) for _ in range(WATCHERS_OF_A_JOB)]
-            for job in jobs
-        }
-        everybody = [one for of_job in watching.values() for one in of_job]
-        await until_open(everybody, opened)
-        took = time.monotonic() - began
-        print(f"{len(everybody)} streams of {len(jobs)} jobs opened in {took:.1f} s; {len(refused)} had to ask again")
-        for name, used in memory(stack).items():
-            print(f"{name}: {used:.0f} MiB, {(used - before[name]) * 1024 / len(everybody):.1f} KiB a stream")
-        half = len(jobs) // 2
-        await tell("a change", client, {job: watching[job] for job in jobs[:half]})
-        psutil.Process(stack.pids["job"][0]).kill()
-        await tell("a change after job-service was killed", client, {job: watching[job] for job in jobs[half:]})
+def run(streams: Sequence[int], *, kill: bool = False) -> list[Measurement]:
+    """Measures each number of streams with a stack whose generator is suspended, so that nothing else changes."""
+    found = []
+    for count in streams:
+        with stack() as (running, _), suspended(running, "generator"):
+            found += asyncio.run(measure(running, count, kill=kill))
+    return found
 
 
 def main() -> None:
-    """Run it."""
+    """Runs it alone."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--streams", type=int, default=3_000)
-    streams = parser.parse_args().streams
-    # Nothing changes but what the benchmark changes.
-    with stack() as (running, _), suspended(running, "generator"):
-        asyncio.run(measure(running, streams))
+    for one in run([parser.parse_args().streams], kill=True):
+        print(f"{title(one)}: {one.median:.1f} {one.unit}")
 
 
 if __name__ == "__main__":

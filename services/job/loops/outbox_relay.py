@@ -152,9 +152,9 @@ class OutboxRelay:
         return confirmed
 
     async def _publish_wake_up(self, kind: str, message_id: str, wake_headers: Mapping[str, str]) -> None:
-        # A hint: whoever misses it finds the work at the next poll.
+        # Whoever misses it finds the work at the next poll.
         with suppress(BrokerUnavailable):
-            await self._broker.publish_hint(
+            await self._broker.publish_unconfirmed(
                 WAKE_SUBJECTS[kind], event_pb2.WakeUp().SerializeToString(), message_id=message_id, headers=wake_headers
             )
 

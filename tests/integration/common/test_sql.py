@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.exc import DataError, IntegrityError, MultipleResultsFound, NoResultFound, ProgrammingError
 
 from common.postgres import Database
-from common.sql import Connection, Result, text
+from common.sql import Connection, ReadResult, text
 
 ID = UUID("0190163d-8694-739b-aea5-966c26f8ad91")
 
@@ -71,7 +71,7 @@ async def test_rows_are_read_by_name_by_position_and_as_dictionaries(database: D
 
 
 async def test_one_row_is_one_row(database: Database) -> None:
-    def rows(connection: Connection, count: int) -> Result:
+    def rows(connection: Connection, count: int) -> ReadResult:
         return connection.execute(text("SELECT n FROM generate_series(1, :count) AS n"), {"count": count})
 
     def work(connection: Connection) -> None:

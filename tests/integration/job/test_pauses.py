@@ -15,6 +15,7 @@ from common.errors import ServiceError
 from common.grpc_client import call, channel
 from common.grpc_server import serve
 from common.health import Readiness
+from common.loops import pause_until
 from common.postgres import Database
 from common.sql import Connection
 from services.job.application import pauses, stale_jobs
@@ -273,7 +274,7 @@ async def test_operators_pause_list_and_resume_over_grpc(service: tuple[Any, Any
     # Wake-ups are published without waiting for their confirmation.
     async with asyncio.timeout(PATIENCE):
         while (await broker.sequences(streams.WORK["name"]))[1] - before < RESUME_WAKE_UPS:
-            await asyncio.sleep(0.02)
+            await pause_until(asyncio.Event(), seconds=0.02)
     assert not (await call(stub.Resume, ended, timeout=PATIENCE)).resumed
     with pytest.raises(ServiceError) as refusal:
         await call(stub.Pause, admin.PauseRequest(name="paid", principal="ops"), timeout=PATIENCE)

@@ -8,7 +8,7 @@ import pytest
 from calotype.error_reasons import Code, Reason
 from sqlalchemy import TextClause
 
-from common.sql import Connection, Result
+from common.sql import Connection, ReadResult
 from services.job.application import provider_calls, queries
 from services.job.domain.calls import CallOutcome, CallPhase, ProviderCall
 from services.job.domain.facts import CallSettled, JobFact, LedgerSettled
@@ -120,7 +120,7 @@ def test_a_job_that_changes_while_it_is_looked_at_is_seen_as_it_was(desk: JobUse
     def look(connection: Connection) -> Any:
         execute = connection.execute
 
-        def changed(statement: TextClause, parameters: Mapping[str, Any] | None = None) -> Result:
+        def changed(statement: TextClause, parameters: Mapping[str, Any] | None = None) -> ReadResult:
             result = execute(statement, parameters)
             if "FROM jobs" in statement.text and desk.job(job.id).sequence == job.sequence:
                 desk.apply(generated(job, call, cost=40_000))

@@ -27,7 +27,9 @@ class RecordingJetStream(JetStream):
         """Always."""
         return True
 
-    async def publish_hint(self, subject: str, body: bytes, *, message_id: str, headers: Mapping[str, str]) -> None:
+    async def publish_unconfirmed(
+        self, subject: str, body: bytes, *, message_id: str, headers: Mapping[str, str]
+    ) -> None:
         """Take a wake-up."""
 
     async def publish(

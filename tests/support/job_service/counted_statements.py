@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 from sqlalchemy import TextClause
 
-from common.sql import Connection, Result
+from common.sql import Connection, ReadResult
 
 
 @contextmanager
@@ -16,7 +16,7 @@ def counted_statements() -> Iterator[list[str]]:
     sent: list[str] = []
     execute = Connection.execute
 
-    def noted(self: Connection, statement: TextClause, parameters: Mapping[str, Any] | None = None) -> Result:
+    def noted(self: Connection, statement: TextClause, parameters: Mapping[str, Any] | None = None) -> ReadResult:
         sent.append(statement.text)
         return execute(self, statement, parameters)
 

@@ -9,7 +9,7 @@ from sqlalchemy.pool import NullPool
 
 from common.postgres import driver_url
 from common.prepared import PLAN_OPTIONS
-from common.sql import Connection, Result, text
+from common.sql import Connection, ReadResult, text
 from services.job.domain.timeouts import StageTimeouts
 from tests.support.job_service.use_cases import JobUseCases, T
 
@@ -17,7 +17,7 @@ from tests.support.job_service.use_cases import JobUseCases, T
 class PatientConnection(Connection):
     """A claim bounds how long its transaction may be idle; here that is the whole rehearsal, which may be slow."""
 
-    def execute(self, statement: TextClause, parameters: Mapping[str, Any] | None = None) -> Result:
+    def execute(self, statement: TextClause, parameters: Mapping[str, Any] | None = None) -> ReadResult:
         """Runs a statement, and lifts the bound that it may have set."""
         result = super().execute(statement, parameters)
         if "idle_in_transaction_session_timeout" in statement.text:

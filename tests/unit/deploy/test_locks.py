@@ -24,6 +24,7 @@ def _names(lines: list[str]) -> set[str]:
     [
         ("services", [*RUN, *CLOUDS]),
         ("run", [*RUN, *EMBEDDED]),
+        ("benchmarks", PROJECT["dependency-groups"]["benchmarks"]),
         ("dev", [*RUN, *EMBEDDED, *CLOUDS, *PROJECT["dependency-groups"]["dev"]]),
     ],
 )
