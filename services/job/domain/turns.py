@@ -15,9 +15,8 @@ def depths_of_turns(tenants: Mapping[str, tuple[int, int]], *, wanted: int) -> d
     def jobs_below(turn: int) -> int:
         return sum(_depth(turn, *load) for load in tenants.values())
 
-    lowest = min(in_flight for in_flight, _ in tenants.values())
-    turns = range(lowest, lowest + wanted)
-    last = lowest + bisect_left(turns, wanted, key=jobs_below)
+    highest = max(in_flight for in_flight, _ in tenants.values())
+    last = bisect_left(range(highest + wanted), wanted, key=jobs_below)
     return {tenant: _depth(last, *load) for tenant, load in tenants.items()}
 
 

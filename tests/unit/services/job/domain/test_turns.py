@@ -30,3 +30,8 @@ def test_the_lowest_turns_are_read(tenants: dict[str, tuple[int, int]], wanted: 
 def test_no_more_is_read_than_a_share_of_each() -> None:
     assert depths_of_turns({"a": (0, 100), "b": (2, 100), "c": (9, 100)}, wanted=4) == {"a": 3, "b": 1, "c": 0}
     assert depths_of_turns({"a": (0, 1), "b": (5, 5)}, wanted=4) == {"a": 1, "b": 0}
+
+
+def test_a_tenant_at_its_limit_leaves_its_share_to_the_others() -> None:
+    assert depths_of_turns({"a": (0, 0), "b": (1, 2)}, wanted=1) == {"a": 0, "b": 1}
+    assert depths_of_turns({"a": (0, 1), "b": (5, 100)}, wanted=4) == {"a": 1, "b": 3}
