@@ -8,7 +8,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -106,25 +106,14 @@ class JetStream:
             else:
                 return
 
-    async def publish_unconfirmed(
-        self, subject: str, body: bytes, *, message_id: str, headers: Mapping[str, str]
-    ) -> None:
-        """Publishes to a stream without waiting for the confirmation: the message may be lost.
+    async def publish_core(self, subject: str, body: bytes, *, headers: Mapping[str, str] | None = None) -> None:
+        """Publishes without a confirmation, to the current subscribers and to the stream of the subject, if any.
 
-        Messages with the same `message_id` within a stream's duplicate window are stored once. Raises
-        `BrokerUnavailable`.
+        The message is dropped while there is no connection, or when it breaks.
         """
-        if not self._client.is_connected:
-            raise BrokerUnavailable("The broker is not connected.")
-        try:
-            await self._client.publish(subject, body, headers={**headers, "Nats-Msg-Id": message_id})
-        except FAILURES as error:
-            raise BrokerUnavailable(f"The broker took no message: {type(error).__name__}.") from error
-
-    async def publish_core(self, subject: str, body: bytes) -> None:
-        """Publishes to the current subscribers, without storing; drops the message while there is no connection."""
         if self._client.is_connected:
-            await self._client.publish(subject, body)
+            with suppress(*FAILURES):
+                await self._client.publish(subject, body, headers=dict(headers) if headers else None)
 
     async def subscribe_core(self, subject: str, callback: Callable[[str, bytes], Awaitable[None]]) -> None:
         """Calls back with subject and body of each message from now on; after a reconnect, without those in between."""

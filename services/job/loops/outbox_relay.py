@@ -153,10 +153,11 @@ class OutboxRelay:
 
     async def _publish_wake_up(self, kind: str, message_id: str, wake_headers: Mapping[str, str]) -> None:
         # Whoever misses it finds the work at the next poll.
-        with suppress(BrokerUnavailable):
-            await self._broker.publish_unconfirmed(
-                WAKE_SUBJECTS[kind], event_pb2.WakeUp().SerializeToString(), message_id=message_id, headers=wake_headers
-            )
+        await self._broker.publish_core(
+            WAKE_SUBJECTS[kind],
+            event_pb2.WakeUp().SerializeToString(),
+            headers={**wake_headers, "Nats-Msg-Id": message_id},
+        )
 
     async def _publish(self, row: Due) -> None:
         if row.wake is not None:

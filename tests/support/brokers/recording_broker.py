@@ -27,9 +27,7 @@ class RecordingJetStream(JetStream):
         """Always."""
         return True
 
-    async def publish_unconfirmed(
-        self, subject: str, body: bytes, *, message_id: str, headers: Mapping[str, str]
-    ) -> None:
+    async def publish_core(self, subject: str, body: bytes, *, headers: Mapping[str, str] | None = None) -> None:
         """Take a wake-up."""
 
     async def publish(
