@@ -8,7 +8,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -109,11 +109,10 @@ class JetStream:
     async def publish_core(self, subject: str, body: bytes, *, headers: Mapping[str, str] | None = None) -> None:
         """Publishes without a confirmation, to the current subscribers and to the stream of the subject, if any.
 
-        The message is dropped while there is no connection, or when it breaks.
+        The message is dropped while there is no connection. Raises `FAILURES`.
         """
         if self._client.is_connected:
-            with suppress(*FAILURES):
-                await self._client.publish(subject, body, headers=dict(headers) if headers else None)
+            await self._client.publish(subject, body, headers=dict(headers) if headers else None)
 
     async def subscribe_core(self, subject: str, callback: Callable[[str, bytes], Awaitable[None]]) -> None:
         """Calls back with subject and body of each message from now on; after a reconnect, without those in between."""

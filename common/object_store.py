@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import google_crc32c
@@ -28,6 +29,8 @@ T = TypeVar("T")
 OPERATION_SECONDS = 30.0
 #: Longest silence of the store within a request, in seconds.
 TIMEOUT_SECONDS = 30.0
+# Options of each request: the library retries nothing, as the caller's loop decides.
+_ONCE: dict[str, Any] = {"timeout": TIMEOUT_SECONDS, "retry": None}
 #: A write has happened this many seconds after the operation began, or never will. Nothing is sent after
 #: `OPERATION_SECONDS`; the operating system then drops what the store does not accept (`common.bounded_http`); and the
 #: store executes within 20 s what it has received.
@@ -179,8 +182,7 @@ class ObjectStore:
                 content_type=content_type,
                 if_generation_match=0,
                 checksum="crc32c",
-                timeout=TIMEOUT_SECONDS,
-                retry=None,
+                **_ONCE,
             )
         except gcs.PreconditionFailed:
             self._must_equal(name, size=len(data), crc32c=checksum(data))
@@ -196,17 +198,15 @@ class ObjectStore:
             raise ObjectConflict(f"{name} exists with other content.")
 
     def _get(self, name: str) -> bytes:
-        data: bytes = self._bucket.blob(name).download_as_bytes(timeout=TIMEOUT_SECONDS, retry=None)
+        data: bytes = self._bucket.blob(name).download_as_bytes(**_ONCE)
         return data
 
     def _stat(self, name: str) -> ObjectInfo | None:
-        blob = self._bucket.get_blob(name, timeout=TIMEOUT_SECONDS, retry=None)
+        blob = self._bucket.get_blob(name, **_ONCE)
         return None if blob is None else _info(blob)
 
     def _list(self, prefix: str) -> list[ObjectInfo]:
-        blobs = self._client.list_blobs(
-            self._bucket, prefix=prefix, max_results=PAGE, timeout=TIMEOUT_SECONDS, retry=None
-        )
+        blobs = self._client.list_blobs(self._bucket, prefix=prefix, max_results=PAGE, **_ONCE)
         return [_info(blob) for blob in blobs]
 
     def _names(self, start: str, end: str | None, limit: int) -> list[str]:
@@ -216,13 +216,12 @@ class ObjectStore:
             end_offset=end,
             max_results=limit,
             fields="items(name),nextPageToken",
-            timeout=TIMEOUT_SECONDS,
-            retry=None,
+            **_ONCE,
         )
         return [blob.name for blob in blobs]
 
     def _copy(self, source_bucket: str, source: str, name: str, headers: Mapping[str, Any], expected_size: int) -> bool:
-        original = self._client.bucket(source_bucket).get_blob(source, timeout=TIMEOUT_SECONDS, retry=None)
+        original = self._client.bucket(source_bucket).get_blob(source, **_ONCE)
         if original is None:
             raise ObjectMissing(f"{source} is not in {source_bucket}.")
         if original.size != expected_size:
@@ -230,13 +229,12 @@ class ObjectStore:
         copy = self._bucket.blob(name)
         for attribute, value in headers.items():
             setattr(copy, attribute, value)
+        # Of the generation that was just described, and only if there is no object of the new name.
+        rewrite = partial(copy.rewrite, original, if_generation_match=0, **_ONCE)
         try:
-            # Of the generation that was just described, and only if there is no object of the new name.
-            token, _, _ = copy.rewrite(original, if_generation_match=0, timeout=TIMEOUT_SECONDS, retry=None)
+            token, _, _ = rewrite()
             while token is not None:
-                token, _, _ = copy.rewrite(
-                    original, token=token, if_generation_match=0, timeout=TIMEOUT_SECONDS, retry=None
-                )
+                token, _, _ = rewrite(token=token)
         except gcs.PreconditionFailed:
             self._must_equal(name, size=original.size, crc32c=original.crc32c)
             return False
@@ -247,7 +245,7 @@ class ObjectStore:
 
     def _delete(self, name: str) -> bool:
         try:
-            self._bucket.delete_blob(name, timeout=TIMEOUT_SECONDS, retry=None)
+            self._bucket.delete_blob(name, **_ONCE)
         except gcs.NotFound:
             return False
         return True

@@ -15,7 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from common.cloud_events import headers
 from common.ids import new_uuid7
-from common.jetstream import BrokerUnavailable, JetStream
+from common.jetstream import FAILURES, BrokerUnavailable, JetStream
 from common.logs import event
 from common.loops import pause_until, run_every
 from common.messaging_spans import sending
@@ -152,12 +152,10 @@ class OutboxRelay:
         return confirmed
 
     async def _publish_wake_up(self, kind: str, message_id: str, wake_headers: Mapping[str, str]) -> None:
+        sent = {**wake_headers, "Nats-Msg-Id": message_id}
         # Whoever misses it finds the work at the next poll.
-        await self._broker.publish_core(
-            WAKE_SUBJECTS[kind],
-            event_pb2.WakeUp().SerializeToString(),
-            headers={**wake_headers, "Nats-Msg-Id": message_id},
-        )
+        with suppress(*FAILURES):
+            await self._broker.publish_core(WAKE_SUBJECTS[kind], event_pb2.WakeUp().SerializeToString(), headers=sent)
 
     async def _publish(self, row: Due) -> None:
         if row.wake is not None:

@@ -51,7 +51,7 @@ SELECT count(*) FROM (
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobPage:
+class ListedPage:
     """A page of a list."""
 
     #: Newest first.
@@ -60,7 +60,7 @@ class JobPage:
     next: Position | None
 
 
-def page(connection: Connection, filters: Filters, *, after: Position | None, size: int) -> JobPage:
+def page(connection: Connection, filters: Filters, *, after: Position | None, size: int) -> ListedPage:
     """Returns up to `size` jobs that match, after a position; fewer, also none, where the page examined enough."""
     chosen = JobWalk(
         branches=tuple(_branches(filters)),
@@ -70,7 +70,7 @@ def page(connection: Connection, filters: Filters, *, after: Position | None, si
         created_before=filters.created_before,
     )
     result = walk(connection, chosen, after=after, size=size, columns="*")
-    return JobPage(jobs=[from_row(row) for row in result.rows], next=result.next)
+    return ListedPage(jobs=[from_row(row) for row in result.rows], next=result.next)
 
 
 def queue_position(connection: Connection, job: Job) -> QueuePosition:
