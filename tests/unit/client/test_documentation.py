@@ -68,7 +68,7 @@ async def test_the_page_runs_as_it_stands(tmp_path: Path, capsys: pytest.Capture
         await asyncio.to_thread(run)
     told = capsys.readouterr().out
 
-    assert len(painter.history) == 3
+    assert len(painter.history) == 5
     assert [webhook.event_types for webhook in webhooks.webhooks.values()] == [["job.completed", "job.failed"]]
     assert "\n204 \n" in told
     for line in ("['https://pictures.test/1.png']", "1 STATUS_QUEUED", "40 %", "2 STATUS_COMPLETED", "percent: 40"):
