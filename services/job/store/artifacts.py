@@ -7,10 +7,12 @@ from common.sql import Connection, text
 from services.job.domain.jobs import Artifact
 from services.job.store import rows
 
+# The ids are a parameter of their own for the planner, which cannot estimate the number of rows in a JSON parameter.
 PUBLISH_ARTIFACTS = """
 UPDATE artifacts SET public_name = published.public_name, stored_at = clock_timestamp()
 FROM jsonb_to_recordset(CAST(:stored AS jsonb)) AS published (job_id text, image_index smallint, public_name text)
-WHERE artifacts.job_id = published.job_id AND artifacts.image_index = published.image_index AND stored_at IS NULL
+WHERE artifacts.job_id = ANY(:job_ids) AND artifacts.job_id = published.job_id
+    AND artifacts.image_index = published.image_index AND stored_at IS NULL
 """
 
 
@@ -32,4 +34,5 @@ def stage(connection: Connection, artifacts: Sequence[Artifact]) -> int:
 def publish(connection: Connection, names: Mapping[tuple[str, int], str]) -> None:
     """Records public names by (job id, image index)."""
     stored = [{"job_id": job_id, "image_index": index, "public_name": name} for (job_id, index), name in names.items()]
-    connection.execute(text(PUBLISH_ARTIFACTS), {"stored": rows.as_parameter(stored)})
+    parameters = {"stored": rows.as_parameter(stored), "job_ids": [job_id for job_id, _ in names]}
+    connection.execute(text(PUBLISH_ARTIFACTS), parameters)

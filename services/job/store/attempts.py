@@ -10,12 +10,14 @@ from services.job.domain.failures import Failure, Stage
 from services.job.domain.jobs import Attempt, Fence
 from services.job.store import rows
 
+# The ids are a parameter of their own for the planner, which cannot estimate the number of rows in a JSON parameter.
 END_ATTEMPTS = """
 UPDATE attempts SET
     ended_at = clock_timestamp(), outcome = ended.outcome, failure = ended.failure, counted = ended.counted
 FROM jsonb_to_recordset(CAST(:ends AS jsonb))
     AS ended (job_id text, claim_number integer, outcome text, failure jsonb, counted boolean)
-WHERE attempts.job_id = ended.job_id AND attempts.claim_number = ended.claim_number AND attempts.ended_at IS NULL
+WHERE attempts.job_id = ANY(:job_ids) AND attempts.job_id = ended.job_id
+    AND attempts.claim_number = ended.claim_number AND attempts.ended_at IS NULL
 """
 
 
@@ -43,7 +45,8 @@ def add(connection: Connection, attempts: Sequence[Attempt]) -> None:
 def end(connection: Connection, ends: Sequence[End]) -> None:
     """Records the ends of attempts; an attempt that has ended stays as it is."""
     if ends:
-        connection.execute(text(END_ATTEMPTS), {"ends": rows.as_parameter([rows.to_json(ended) for ended in ends])})
+        parameter = rows.as_parameter([rows.to_json(ended) for ended in ends])
+        connection.execute(text(END_ATTEMPTS), {"ends": parameter, "job_ids": [ended.job_id for ended in ends]})
     for ended in ends:
         counters.attempt_ended(connection, ended.outcome, ended.failure)
 

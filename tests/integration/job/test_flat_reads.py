@@ -10,7 +10,8 @@ from calotype.error_reasons import Code, Reason
 
 from services.job.application import queries
 from services.job.domain.jobs import Job, QueuePosition
-from services.job.store import listing, queue
+from services.job.domain.timeouts import StageTimeouts
+from services.job.store import listing, queue, stale
 from services.job.store.job_walk import MAX_EXAMINED
 from services.job.store.listing import Filters
 from tests.support.job_service.many_jobs import copy, rows_read
@@ -127,3 +128,20 @@ def test_an_operators_counts_are_bounded_and_say_so(full: tuple[JobUseCases, Job
     oldest = desk.sql("SELECT min(queued_at) AS at FROM jobs")[0].at
     assert counted.total.oldest_queued_at == acme.oldest_queued_at == oldest
     assert read < queue.MAX_COUNTED
+
+
+def test_the_monitor_reads_late_jobs_only(full: tuple[JobUseCases, Job]) -> None:
+    desk, _ = full
+    limits = StageTimeouts()
+    read, found = rows_read(desk, partial(stale.find, limits=limits, limit=50))
+    assert (found, read) == ([], 0)
+
+    late = desk.sql("SELECT id FROM jobs WHERE state = 'queued' AND tenant = 'other' ORDER BY id LIMIT 3")
+    past = "clock_timestamp() - interval '1 s'"
+    for row, change in zip(
+        late, (f"finish_by = {past}", f"start_by = {past}", "queued_at = '2020-01-01'"), strict=True
+    ):
+        desk.sql(f"UPDATE jobs SET {change} WHERE id = :id", id=row.id)
+    read, found = rows_read(desk, partial(stale.find, limits=limits, limit=50))
+    assert {job_id for job_id, _ in found} == {row.id for row in late}
+    assert read < 20

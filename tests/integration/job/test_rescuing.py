@@ -179,7 +179,7 @@ def test_to_wait_for_an_uploader_is_no_try_and_has_its_own_limit(desk: JobUseCas
     "change",
     [
         "queued_at = clock_timestamp() - interval '86401 s'",
-        "queued_seconds = 86000, queued_at = clock_timestamp() - interval '401 s'",
+        "claim_number = 1, queued_seconds = 86000, queued_at = clock_timestamp() - interval '401 s'",
         "start_by = clock_timestamp() - interval '1 s'",
         "finish_by = clock_timestamp() - interval '1 s'",
     ],
