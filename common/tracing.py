@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 
 from opentelemetry import trace
 from opentelemetry.context import Context, attach, detach
@@ -91,6 +92,7 @@ def traceparent_of(span: Span) -> str | None:
     return carrier.get("traceparent")
 
 
+@lru_cache(1024)
 def context_from(parent: str | None) -> Context:
     """Returns a context whose current span is that of a traceparent; an empty context for None or a malformed one."""
     return _PROPAGATOR.extract({"traceparent": parent} if parent else {}, context=Context())
