@@ -8,9 +8,11 @@ down_revision = "0019"
 branch_labels = None
 depends_on = None
 
+# Each is for statements about its own column only, as its condition says: the planner must not take it for a small
+# index of all queued jobs.
 INDEXES = {
     "queued_jobs_by_wait": """CREATE INDEX CONCURRENTLY IF NOT EXISTS queued_jobs_by_wait
-    ON jobs (queued_at) WHERE state = 'queued'""",
+    ON jobs (queued_at) WHERE state = 'queued' AND queued_at IS NOT NULL""",
     "queued_jobs_by_start": """CREATE INDEX CONCURRENTLY IF NOT EXISTS queued_jobs_by_start
     ON jobs (start_by) WHERE state = 'queued' AND started_at IS NULL AND start_by IS NOT NULL""",
     "queued_jobs_by_end": """CREATE INDEX CONCURRENTLY IF NOT EXISTS queued_jobs_by_end
