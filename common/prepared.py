@@ -25,7 +25,7 @@ MAX_PREPARED = 400
 PLAN_OPTIONS = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off"
 _NUMBERED = PGDialect_psycopg2(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 _PREPARABLE = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
-#: First words of types by the class of a value: what the literal is that the driver writes for it.
+#: The type of the literal that the driver writes for a value, by the value's class.
 _LITERALS: tuple[tuple[type, str], ...] = (
     (str, "unknown"), (bool, "boolean"), (float, "numeric"), (datetime, "timestamptz"), (date, "date"),
     (UUID, "uuid"), (bytes, "bytea"), (timedelta, "interval"),

@@ -35,7 +35,7 @@ async def test_a_certificate_and_its_authorities_are_read_again_and_again(leaf: 
         certificate_files(TlsSettings(grpc_tls_cert_file=leaf.certificate, grpc_tls_ca_file=leaf.authority))
     )
     await expiry.run_once()
-    assert seen("grpc") == seen("grpc_authorities") == pytest.approx(HOUR, abs=60)
+    assert [seen("grpc"), seen("grpc_authorities")] == pytest.approx([HOUR, HOUR], abs=60)
 
     # In a chain the first one to expire counts, of authorities the last one.
     for path, added in ((leaf.certificate, later.certificate), (leaf.authority, later.authority)):
