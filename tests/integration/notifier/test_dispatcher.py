@@ -310,7 +310,10 @@ async def test_failures_open_the_breaker_and_a_probe_closes_it(
     store.fan_out(*(job_event(f"job_{number}") for number in range(9)))
     sender.outcomes[endpoint.url] = deque([FAILURE] * 8)
     await deliver(dispatcher)
-    assert (store.look(endpoint).health.state, len(sender.sent)) == (EndpointState.DEGRADED, 8)
+    # Five failures open it; up to eight attempts were under way by then.
+    assert store.look(endpoint).health.state is EndpointState.DEGRADED
+    assert 5 <= len(sender.sent) <= 8
+    sender.outcomes[endpoint.url].clear()
     for _ in range(3):
         store.pass_time(minutes=10)
         await deliver(dispatcher)
