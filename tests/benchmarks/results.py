@@ -84,7 +84,7 @@ def machine() -> dict[str, str | int | float]:
         "date": datetime.now(UTC).isoformat(timespec="minutes"),
         "processors": os.cpu_count() or 0,
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
-        "system": platform.platform(terse=True),
+        "system": platform.system(),
         "python": platform.python_version(),
         "load_before": round(os.getloadavg()[0], 2),
     }
