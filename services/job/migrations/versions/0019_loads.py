@@ -1,6 +1,7 @@
 """Lanes are in the order of their tenants' loads: a claim reads the first ones, and counts for these only."""
 
 from alembic import op
+from sqlalchemy import text
 
 revision = "0019"
 down_revision = "0018"
@@ -31,6 +32,8 @@ CREATE OR REPLACE TRIGGER a_job_that_leaves_its_generator_is_noted AFTER UPDATE 
 CREATE OR REPLACE TRIGGER a_changed_limit_is_noted AFTER INSERT OR UPDATE OF max_in_flight ON tenant_load
     FOR EACH ROW EXECUTE FUNCTION note_load_change();
 """
+# Remains of an interrupted run that was building it.
+IS_BROKEN = "SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('lanes_by_load') AND NOT indisvalid"
 INDEX = """CREATE INDEX CONCURRENTLY IF NOT EXISTS lanes_by_load
     ON lanes (provider, model, fallback, load, last_claimed_at NULLS FIRST, id) WHERE wakes_at IS NULL"""
 
@@ -40,4 +43,6 @@ def upgrade() -> None:
     op.execute(LOADS)
     op.execute(TRIGGERS)
     with op.get_context().autocommit_block():
+        if op.get_bind().execute(text(IS_BROKEN)).first() is not None:
+            op.execute("DROP INDEX CONCURRENTLY lanes_by_load")
         op.execute(INDEX)
