@@ -23,7 +23,19 @@ SELECT {columns} FROM ({candidates} LIMIT :examined) AS examined
 WHERE {conditions} ORDER BY created_at DESC, id DESC LIMIT :size
 """
 LAST_EXAMINED = """
-SELECT created_at, id FROM ({candidates} LIMIT 1 OFFSET :before_last) AS examined
+SELECT created_at, id FROM (
+    {candidates} LIMIT (SELECT CASE WHEN count(*) <= :page_size THEN 1 ELSE 0 END FROM found) OFFSET :before_last
+) AS examined
+"""
+# Both in one statement, that is of one moment: else a job that changes in between would move the last one examined, and
+# the next walk would leave a job out. The last one is read only where too few match: LIMIT 0 reads nothing.
+WALK = """
+WITH found AS MATERIALIZED ({find})
+SELECT found.*, last.created_at AS last_created_at, last.id AS last_id
+FROM (SELECT) AS once
+LEFT JOIN ({last_examined}) AS last ON true
+LEFT JOIN found ON true
+ORDER BY found.created_at DESC, found.id DESC
 """
 # Each branch is limited by itself: the planner then merges sorted branches and does not sort them together.
 BRANCH = "(SELECT {columns} FROM jobs WHERE {conditions} ORDER BY created_at DESC, id DESC LIMIT :examined)"
@@ -69,6 +81,7 @@ def walk(
     parameters = {
         **chosen.parameters,
         "size": size + 1,
+        "page_size": size,
         "examined": MAX_EXAMINED,
         "before_last": MAX_EXAMINED - 1,
         "created_after": chosen.created_after,
@@ -78,13 +91,14 @@ def walk(
         parameters |= {"after_created": after[0], "after_id": after[1]}
     conditions = " AND ".join(["deleted_at IS NULL", *chosen.conditions])
     find = FIND.format(columns=columns, candidates=_candidates(chosen, after, columns="*"), conditions=conditions)
-    found = connection.execute(text(find), parameters).mappings().all()
-    if len(found) > size:
-        return WalkResult(rows=found[:size], next=(found[size - 1]["created_at"], found[size - 1]["id"]))
     # Columns of the index alone, so that the jobs are not read a second time.
     last_examined = LAST_EXAMINED.format(candidates=_candidates(chosen, after, columns=POSITION))
-    last = connection.execute(text(last_examined), parameters).first()
-    return WalkResult(rows=found, next=None if last is None else (last.created_at, last.id))
+    rows = connection.execute(text(WALK.format(find=find, last_examined=last_examined)), parameters).mappings().all()
+    found = [row for row in rows if row["id"] is not None]
+    if len(found) > size:
+        return WalkResult(rows=found[:size], next=(found[size - 1]["created_at"], found[size - 1]["id"]))
+    is_end = rows[0]["last_id"] is None
+    return WalkResult(rows=found, next=None if is_end else (rows[0]["last_created_at"], rows[0]["last_id"]))
 
 
 def branches_of_tenant(states: Iterable[State]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from services.job.domain.timeouts import StageTimeouts
 from services.job.store import listing, queue, stale
 from services.job.store.job_walk import MAX_EXAMINED
 from services.job.store.listing import Filters
+from tests.support.job_service.counted_statements import counted_statements
 from tests.support.job_service.many_jobs import copy, rows_read
 from tests.support.job_service.use_cases import JobUseCases, failed, use_cases_at
 
@@ -75,6 +76,16 @@ def test_an_old_job_is_found_by_each_filter_in_pages_that_read_little(
     assert found == [job.id]
     assert max(reads) < (30 if is_indexed else 2 * MAX_EXAMINED + 100)
     assert len(reads) == 1 if is_indexed else 1 < len(reads) < 20
+
+
+def test_a_page_with_few_matches_is_of_one_moment(full: tuple[JobUseCases, Job]) -> None:
+    desk, job = full
+    wanted = filters_of(job, {"provider": "paid"})
+    with counted_statements() as sent:
+        found = desk.run(partial(listing.page, filters=wanted, after=None, size=20))
+
+    assert (found.jobs, len(sent)) == ([], 1)
+    assert found.next is not None
 
 
 @pytest.mark.parametrize(
