@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 from time import perf_counter
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from common import after_commit
 from common.errors import DependencyUnavailable
 from common.prepared import PLAN_OPTIONS
-from common.sql import Connection, text
+from common.sql import Connection, text, transaction
 from common.telemetry import metrics, registry
 
 _LOG = logging.getLogger(__name__)
@@ -51,6 +51,16 @@ def driver_url(url: str) -> str:
     return make_url(url).set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
 
 
+def open_pool(url: str, **options: Any) -> Engine:
+    """Returns a pool of connections for `common.sql.transaction`, with options of SQLAlchemy's `create_engine`."""
+    arguments = options.pop("connect_args", {})
+    arguments["options"] = " ".join([PLAN_OPTIONS, *filter(None, [arguments.get("options")])])
+    # The driver sends no BEGIN and COMMIT of its own. Errors are logged, and parameters may be prompts.
+    return create_engine(
+        driver_url(url), isolation_level="AUTOCOMMIT", hide_parameters=True, connect_args=arguments, **options
+    )
+
+
 class Database:
     """A pool of connections; the server enforces a statement and a lock timeout (milliseconds) on each.
 
@@ -74,21 +84,18 @@ class Database:
             "idle_in_transaction_session_timeout": statement_timeout_ms,
             "timezone": "UTC",
         }
-        self._engine = create_engine(
-            driver_url(url),
+        self._engine = open_pool(
+            url,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=queue_timeout_seconds,
-            isolation_level="READ COMMITTED",
-            # Errors are logged, and parameters may be prompts.
-            hide_parameters=True,
             connect_args={
                 "application_name": application,
                 "connect_timeout": 3,
                 "keepalives_idle": 10,
                 "keepalives_interval": 5,
                 "keepalives_count": 3,
-                "options": " ".join([PLAN_OPTIONS, *(f"-c {name}={value}" for name, value in settings.items())]),
+                "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
             },
         )
         self._threads = ThreadPoolExecutor(max_workers=pool_size, thread_name_prefix="database")
@@ -144,14 +151,14 @@ class Database:
         self._engine.dispose()
 
     def _transact_once(self, work: Callable[[Connection], T]) -> T:
-        with self._engine.begin() as transaction:
-            connection = Connection(transaction)
-            try:
+        connection = None
+        try:
+            with transaction(self._engine) as connection:
                 result = work(connection)
-            except DBAPIError as error:
-                if error.connection_invalidated:
-                    raise _LostBeforeCommit("The database ended the connection.") from error
-                raise
+        except DBAPIError as error:
+            if connection and error.connection_invalidated and not connection.may_be_committed:
+                raise _LostBeforeCommit("The database ended the connection.") from error
+            raise
         for action in after_commit.actions_of(connection):
             try:
                 action()

@@ -93,7 +93,8 @@ def walk(
     find = FIND.format(columns=columns, candidates=_candidates(chosen, after, columns="*"), conditions=conditions)
     # Columns of the index alone, so that the jobs are not read a second time.
     last_examined = LAST_EXAMINED.format(candidates=_candidates(chosen, after, columns=POSITION))
-    rows = connection.execute(text(WALK.format(find=find, last_examined=last_examined)), parameters).mappings().all()
+    statement = text(WALK.format(find=find, last_examined=last_examined))
+    rows = connection.execute(statement, parameters, is_prepared=False).mappings().all()
     found = [row for row in rows if row["id"] is not None]
     if len(found) > size:
         return WalkResult(rows=found[:size], next=(found[size - 1]["created_at"], found[size - 1]["id"]))

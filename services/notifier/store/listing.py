@@ -101,13 +101,15 @@ def page(
         "size": size,
     }
     bound = {name: value for name, value in parameters.items() if f":{name}" in statement}
-    return [_delivery_from(row) for row in connection.execute(text(statement), bound).mappings()]
+    found = connection.execute(text(statement), bound, is_prepared=False)
+    return [_delivery_from(row) for row in found.mappings()]
 
 
 def page_of_job(connection: Connection, tenant: str, job_id: str, *, before: UUID | None, size: int) -> list[Delivery]:
     """Returns up to `size` deliveries about a job before an id, newest first; None for the first page."""
     parameters = {"tenant": tenant, "job_id": job_id, "before": before or LAST_ID, "first": FIRST_ID, "size": size}
-    return [_delivery_from(row) for row in connection.execute(text(PAGE_OF_JOB), parameters).mappings()]
+    found = connection.execute(text(PAGE_OF_JOB), parameters, is_prepared=False)
+    return [_delivery_from(row) for row in found.mappings()]
 
 
 def get(connection: Connection, delivery_id: UUID) -> tuple[str, Delivery] | None:

@@ -8,17 +8,11 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine
-from sqlalchemy.pool import NullPool
 
-from common.postgres import Database, DatabaseUnavailable, driver_url
+from common.postgres import Database, DatabaseUnavailable
 from common.sql import Connection, text
 from tests.support.patience import PATIENCE
-
-END_CONNECTIONS = """
-SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity
-WHERE application_name = 'test' AND datname = current_database()
-"""
+from tests.support.servers.lost_connections import end_connections
 
 
 @asynccontextmanager
@@ -125,14 +119,6 @@ async def test_a_deadlock_is_tried_again(database: Database) -> None:
     await asyncio.gather(*[database.run(one, attempts=20) for one in work])
 
     assert len(tries) >= 3
-
-
-def end_connections(url: str) -> None:
-    """Has the server end all connections of the pool, as a restart does."""
-    engine = create_engine(driver_url(url), poolclass=NullPool)
-    with engine.begin() as connection:
-        connection.execute(text(END_CONNECTIONS))
-    engine.dispose()
 
 
 async def test_work_on_a_connection_that_was_ended_while_it_was_idle_is_done(

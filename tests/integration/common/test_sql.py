@@ -127,6 +127,16 @@ async def test_a_statement_is_prepared_once_for_each_kind_of_value(database: Dat
     assert await database.run(work) == [*values, "{text}", "{integer}", "{bigint}", "{numeric}", "{}", "{}"]
 
 
+async def test_a_statement_of_a_list_is_not_prepared(database: Database) -> None:
+    def work(connection: Connection) -> list[object]:
+        echo = text("SELECT CAST(:value AS integer)")
+        found = [connection.execute(echo, {"value": value}, is_prepared=False).scalar_one() for value in (1, 2)]
+        prepared = text("SELECT count(*) FROM pg_prepared_statements")
+        return [*found, connection.execute(prepared, is_prepared=False).scalar_one()]
+
+    assert await database.run(work) == [1, 2, 0]
+
+
 async def test_a_table_that_gains_a_column_is_read_with_it(database: Database) -> None:
     def read(connection: Connection) -> list[str]:
         return list(connection.execute(text("SELECT * FROM changing")).mappings().one())

@@ -6,11 +6,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine
 
-from common.postgres import driver_url
-from common.prepared import PLAN_OPTIONS
-from common.sql import Connection, text
+from common.postgres import open_pool
+from common.sql import Connection, text, transaction
 from services.job.application import queries, stale_jobs, user_actions
 from services.job.domain.timeouts import StageTimeouts
 from services.job.store import outbox
@@ -26,12 +24,11 @@ SHORT = {"queued_jobs_claimed_before", "jobs_to_upload", "jobs_at_a_generator"}
 @pytest.fixture
 def on_one(database_url: str) -> Iterator[JobUseCases]:
     """The use cases on one connection, which keeps its prepared statements."""
-    options = {"options": PLAN_OPTIONS}
-    engine = create_engine(driver_url(database_url), pool_size=1, max_overflow=0, connect_args=options)
+    engine = open_pool(database_url, pool_size=1, max_overflow=0)
 
     def run(work: Callable[[Connection], T]) -> T:
-        with engine.begin() as transaction:
-            return work(Connection(transaction))
+        with transaction(engine) as connection:
+            return work(connection)
 
     desk = JobUseCases(run, StageTimeouts())
     desk.register()

@@ -14,11 +14,17 @@ from common.sql import Connection, ReadResult
 def counted_statements() -> Iterator[list[str]]:
     """Yields the statements that were sent since."""
     sent: list[str] = []
-    execute = Connection.execute
+    execute, defer = Connection.execute, Connection.defer
 
-    def noted(self: Connection, statement: TextClause, parameters: Mapping[str, Any] | None = None) -> ReadResult:
+    def noted(
+        self: Connection, statement: TextClause, parameters: Mapping[str, Any] | None = None, **how: Any
+    ) -> ReadResult:
         sent.append(statement.text)
-        return execute(self, statement, parameters)
+        return execute(self, statement, parameters, **how)
 
-    with patch.object(Connection, "execute", noted):
+    def noted_deferred(self: Connection, statement: TextClause, parameters: Mapping[str, Any] | None = None) -> None:
+        sent.append(statement.text)
+        defer(self, statement, parameters)
+
+    with patch.object(Connection, "execute", noted), patch.object(Connection, "defer", noted_deferred):
         yield sent

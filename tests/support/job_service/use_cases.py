@@ -10,11 +10,9 @@ from typing import Any, Protocol, TypeVar
 from uuid import UUID, uuid4
 
 from calotype.error_reasons import Code, Reason
-from sqlalchemy import create_engine
 
-from common.postgres import driver_url
-from common.prepared import PLAN_OPTIONS
-from common.sql import Connection, text
+from common.postgres import open_pool
+from common.sql import Connection, text, transaction
 from services.job.application import (
     apply_facts,
     batch_submission,
@@ -239,14 +237,11 @@ def _without_key(item: Mapping[str, Any]) -> dict[str, Any]:
 @contextmanager
 def use_cases_at(url: str, limits: StageTimeouts | None = None) -> Iterator[JobUseCases]:
     """The use cases on a database, with both providers registered."""
-    options = {"options": PLAN_OPTIONS}
-    engine = create_engine(
-        driver_url(url), isolation_level="READ COMMITTED", pool_size=60, max_overflow=0, connect_args=options
-    )
+    engine = open_pool(url, pool_size=60, max_overflow=0)
 
     def run(work: Callable[[Connection], T]) -> T:
-        with engine.begin() as transaction:
-            return work(Connection(transaction))
+        with transaction(engine) as connection:
+            return work(connection)
 
     desk = JobUseCases(run, limits or StageTimeouts(), engine.dispose)
     desk.register()

@@ -12,11 +12,10 @@ from uuid import UUID
 
 import grpc
 from calotype.error_reasons import Reason
-from sqlalchemy import create_engine
 
 from common.errors import ServiceError
-from common.postgres import driver_url
-from common.sql import Connection, text
+from common.postgres import open_pool
+from common.sql import Connection, text, transaction
 from services.notifier.application import attempts, webhook_changes, webhook_creation
 from services.notifier.application.payloads import WEBHOOK
 from services.notifier.application.webhook_requests import EndpointChange, NewWebhook
@@ -185,11 +184,11 @@ HAVING count(*) FILTER (WHERE state IN ('pending', 'sending')) <> 1
 @contextmanager
 def store_at(url: str) -> Iterator[Tables]:
     """The store of a database."""
-    engine = create_engine(driver_url(url), pool_size=8)
+    engine = open_pool(url, pool_size=8)
 
     def run(work: Callable[[Connection], T]) -> T:
-        with engine.begin() as transaction:
-            return work(Connection(transaction))
+        with transaction(engine) as connection:
+            return work(connection)
 
     yield Tables(run)
     engine.dispose()
