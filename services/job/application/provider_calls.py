@@ -173,7 +173,7 @@ def _begins_at(job: Job, now: datetime) -> datetime:
 
 
 def _settle(connection: Connection, job: Job, fence: Fence, report: WorkerReport) -> list[calls.SettledCall]:
-    settled = ledger.settle(connection, [(job.id, ledger.within_claim(connection, fence, report))], {job.id: job})
+    settled = ledger.settle(connection, [(job.id, ledger.within_claim(connection, fence, report))], {job.id: job}).calls
     spending.settle(connection, settled)
     return settled
 
@@ -190,7 +190,7 @@ def _begun(
     job_writer.write(connection, [transitions.begin_call(job, now=now)])
     # Last of all: a transaction that has locked a breaker must lock nothing more.
     record_outcomes(connection, report.calls, settled)
-    return replace(_with_token(connection, call), frees_slot=frees_slot(connection, settled))
+    return replace(_with_token(connection, call), frees_slot=frees_slot(settled))
 
 
 def _with_token(connection: Connection, call: ProviderCall) -> BegunCall:

@@ -88,12 +88,12 @@ def record_outcomes(connection: Connection, outcomes: Sequence[CallOutcome], set
         ended[Route(provider=call.provider, model=call.model)].append(by_id[call.call_id])
     if not ended:
         return
-    existing = breakers.all_breakers(connection)
+    failing = {Route(provider=call.provider, model=call.model) for call in settled if call.has_breaker}
     # Nearly every call succeeds at a healthy provider, and changes no breaker: no lock for those.
     affected = [
         route
         for route, calls in ended.items()
-        if route in existing or any(health_of(call) in (Health.FAILURE, Health.REFUSED) for call in calls)
+        if route in failing or any(health_of(call) in (Health.FAILURE, Health.REFUSED) for call in calls)
     ]
     if not affected:
         return
@@ -106,11 +106,6 @@ def record_outcomes(connection: Connection, outcomes: Sequence[CallOutcome], set
             counters.breaker_changed(connection, after.provider, after.model, is_open=is_open)
 
 
-def frees_slot(connection: Connection, settled: Sequence[SettledCall]) -> bool:
+def frees_slot(settled: Sequence[SettledCall]) -> bool:
     """Whether the ended calls freed slots of a provider with a concurrency limit, for which jobs may wait."""
-    if not settled:
-        return False
-    catalogue = providers.catalogue(connection)
-    return any(
-        (provider := catalogue.get(call.provider)) is not None and provider.max_concurrency > 0 for call in settled
-    )
+    return any(call.is_limited for call in settled)

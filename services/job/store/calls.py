@@ -33,7 +33,11 @@ FROM jsonb_to_recordset(CAST(:outcomes AS jsonb)) AS outcome
 WHERE call.id = outcome.call_id
     AND (call.phase IN ('intended', 'accepted') OR (call.phase = 'unknown' AND outcome.phase <> 'unknown'))
 RETURNING call.id AS call_id, call.provider, call.model, call.phase, call.cost_micros,
-    call.billed_to, call.billed_on, call.reserved_micros
+    call.billed_to, call.billed_on, call.reserved_micros,
+    EXISTS (SELECT FROM breakers WHERE (breakers.provider, breakers.model) = (call.provider, call.model))
+        AS has_breaker,
+    EXISTS (SELECT FROM providers
+        WHERE providers.name = call.provider AND CAST(description ->> 'max_concurrency' AS numeric) > 0) AS is_limited
 """
 
 CALL_RECORDS = """
@@ -84,7 +88,7 @@ LONGEST_WITHOUT_TOKEN = 25 * 3600.0
 
 @dataclass(frozen=True, kw_only=True)
 class SettledCall:
-    """A call that has just ended; the fields are those of `ProviderCall`."""
+    """A call that has just ended; most fields are those of `ProviderCall`."""
 
     #: Id of the call.
     call_id: str
@@ -102,6 +106,10 @@ class SettledCall:
     billed_on: date | None
     #: Reserved amount; None for none.
     reserved_micros: int | None
+    #: Whether its route has a circuit breaker with failures.
+    has_breaker: bool
+    #: Whether its provider has a concurrency limit, so that its end may free a slot.
+    is_limited: bool
 
 
 def of_jobs(connection: Connection, job_ids: Collection[str]) -> dict[str, list[ProviderCall]]:
