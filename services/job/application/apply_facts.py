@@ -117,9 +117,7 @@ def _apply_wave(
     return change.calls
 
 
-def _settle_ledger(
-    connection: Connection, wave: Sequence[JobFact], locked: Mapping[str, Job]
-) -> ledger.LedgerChange:
+def _settle_ledger(connection: Connection, wave: Sequence[JobFact], locked: Mapping[str, Job]) -> ledger.LedgerChange:
     """Writes what facts say about calls and images, which needs no valid claim. Returns what changed."""
     for fact in wave:
         match fact:
@@ -185,9 +183,7 @@ def _rows_of(
     )
 
 
-def _decide(
-    fact: JobFact, job: Job, known: job_writer.KnownRows, *, limits: StageTimeouts, now: datetime
-) -> _Move:
+def _decide(fact: JobFact, job: Job, known: job_writer.KnownRows, *, limits: StageTimeouts, now: datetime) -> _Move:
     staged = known.artifacts[job.id]
     match fact:
         case ImagesGenerated():
@@ -257,6 +253,4 @@ def _write(connection: Connection, moves: Sequence[_Move], known: job_writer.Kno
         ends=[move.end for move in moves if move.end is not None],
         emptied=[move.change.after.id for move in moves if move.change.after.state is State.COMPLETED],
     )
-    job_writer.write(
-        connection, [move.change for move in moves], known=replace(known, artifacts=images), side=side
-    )
+    job_writer.write(connection, [move.change for move in moves], known=replace(known, artifacts=images), side=side)

@@ -10,7 +10,14 @@ from services.job.application import call_tokens
 from services.job.application.call_tokens import CallTokens
 from services.job.domain.facts import ImagesStored, JobFact
 from services.job.domain.jobs import Artifact, Fence
-from services.job.domain.proofs import CheckedProof, FactMessage, named_calls, needs_claim, refusal_reason, without_unknowable
+from services.job.domain.proofs import (
+    CheckedProof,
+    FactMessage,
+    named_calls,
+    needs_claim,
+    refusal_reason,
+    without_unknowable,
+)
 from services.job.domain.refusals import Refusal
 from services.job.store import artifacts, attempts, calls
 
@@ -26,9 +33,7 @@ class RefusedFact:
 def admit(connection: Connection, messages: Sequence[FactMessage]) -> list[JobFact | RefusedFact]:
     """Checks facts of locked jobs; returns in their order the facts to apply, or why they are refused."""
     records = calls.records(connection, {call_id for message in messages for call_id, _ in named_calls(message.fact)})
-    fences = {
-        message.proof.fence for message in messages if message.proof.fence is not None and needs_claim(message)
-    }
+    fences = {message.proof.fence for message in messages if message.proof.fence is not None and needs_claim(message)}
     claims = attempts.generators_claims(connection, fences)
     tokens = call_tokens.read(connection) if any(message.proof.tokens for message in messages) else None
     uploaded = {message.fact.job_id for message in messages if isinstance(message.fact, ImagesStored)}

@@ -3,18 +3,16 @@
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 
-from calotype.error_reasons import Reason
-
 from common.sql import Connection
 from common.telemetry import metrics, registry
 from services.job import counters
+from services.job.domain.call_limits import CallLimits
 from services.job.domain.calls import CallOutcome
 from services.job.domain.circuit_breakers import Health, Route, health_of, next_state
 from services.job.domain.jobs import Job
 from services.job.domain.offering import merge
 from services.job.domain.providers import Provider
-from services.job.domain.refusals import Refusal
-from services.job.domain.routing import ClaimCapacity, provider_limit_reached
+from services.job.domain.routing import ClaimCapacity
 from services.job.store import breakers, claim_locks, jobs, pauses, provider_usage, providers
 from services.job.store.calls import SettledCall
 
@@ -59,25 +57,19 @@ def capacity(connection: Connection, *, claiming: Collection[str] = ()) -> Claim
     return found.with_probes(breakers.all_breakers(connection), only=locked, of=claiming)
 
 
-def refuse_beyond_limits(connection: Connection, provider: Provider, job: Job, *, resent: str = "") -> None:
-    """Checks that the provider's limits allow another call, until commit. Raises `Refusal` PROVIDER_BUSY.
+def lock_limits(
+    connection: Connection, provider: Provider, held: Sequence[Job], *, resent: str = ""
+) -> CallLimits | None:
+    """Returns the use of the provider's limits, which is valid until commit; None for a provider without limits.
 
-    `resent` is the id of a call that is sent again and holds its slot already; "" for a new call.
+    It is for one call of each of the jobs. `resent` is the id of a call that is sent again and holds its slot already;
+    "" for new calls.
     """
     if not (provider.max_concurrency or provider.requests_per_minute):
-        return
+        return None
     provider_usage.lock_provider_calls(connection, provider.name)
-    # In statements after the lock: they count the calls that began while this one waited for it.
-    if (limit := provider.max_concurrency) and provider_usage.slots_used_by_others(
-        connection, provider.name, job_id=job.id, claim_number=job.claim_number, resent=resent
-    ) >= limit:
-        raise Refusal(Reason.PROVIDER_BUSY, provider_limit_reached(provider.name, limit, is_rate=False))
-    if (limit := provider.requests_per_minute) and (
-        at := provider_usage.next_free_at(connection, provider.name, limit=limit)
-    ):
-        wait = max((at - jobs.clock(connection)).total_seconds(), 0.0)
-        message = provider_limit_reached(provider.name, limit, is_rate=True)
-        raise Refusal(Reason.PROVIDER_BUSY, message, retry_after_seconds=wait)
+    # In a statement after the lock: it counts the calls that began while this one waited for it.
+    return provider_usage.limits_of(connection, provider, held, resent=resent)
 
 
 def record_outcomes(connection: Connection, outcomes: Sequence[CallOutcome], settled: Sequence[SettledCall]) -> None:
