@@ -11,6 +11,7 @@ from services.job.application.call_tokens import CallTokens
 from services.job.domain.facts import ImagesStored, JobFact
 from services.job.domain.jobs import Artifact, Fence
 from services.job.domain.proofs import (
+    CallRecord,
     CheckedProof,
     FactMessage,
     named_calls,
@@ -49,11 +50,10 @@ def admit(connection: Connection, messages: Sequence[FactMessage]) -> list[JobFa
     return admitted
 
 
-def refuse_without_token(connection: Connection, *, job_id: str, call_id: str, token: bytes) -> None:
+def refuse_without_token(connection: Connection, call_id: str, record: CallRecord, token: bytes) -> None:
     """Raises `Refusal` INVALID_INPUT for a wrong call token, and for none where the call requires one."""
-    record = calls.records(connection, {call_id}).get(call_id)
-    is_right = bool(token) and call_tokens.read(connection).fits(token, job_id=job_id, call_id=call_id)
-    if not is_right and (token or record is None or record.token_required):
+    is_right = bool(token) and call_tokens.read(connection).fits(token, job_id=record.job_id, call_id=call_id)
+    if not is_right and (token or record.token_required):
         raise Refusal(Reason.INVALID_INPUT, f"call_token: is not that of {call_id[:80]!r}.")
 
 

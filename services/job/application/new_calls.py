@@ -94,8 +94,8 @@ def read(connection: Connection, held: Sequence[Job], requests: Sequence[CallReq
     of_jobs: dict[str, list[ProviderCall]] = defaultdict(list)
     for call in found:
         of_jobs[call.job_id].append(call)
-    # An image is of a call of its job.
-    images = artifacts.of_jobs(connection, job_ids.intersection(of_jobs))
+    # Before a job's first call no image of it can be staged.
+    images = artifacts.of_jobs(connection, [job.id for job in held if job.may_have_calls])
     return PurchaseRecords(
         terms=purchase_terms(connection, requests[0].provider, {job.tenant for job in held}, key_name=CALL_TOKENS),
         of_jobs=of_jobs,

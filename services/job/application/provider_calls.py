@@ -95,12 +95,12 @@ def record_operation(
     """
     if not operation_id:
         raise Refusal(Reason.INVALID_INPUT, "operation_id: must not be empty.")
-    if (call := calls.get(connection, call_id)) is None:
+    if (record := calls.records(connection, {call_id}).get(call_id)) is None:
         raise Refusal(Reason.CALL_NOT_FOUND, f"There is no call {call_id[:80]!r}.")
-    refuse_without_token(connection, job_id=call.job_id, call_id=call_id, token=token)
+    refuse_without_token(connection, call_id, record, token)
     if calls.accept(connection, call_id, operation_id=operation_id, state=state):
         return
-    job, now = jobs.lock_job(connection, call.job_id)
+    job, now = jobs.lock_job(connection, record.job_id)
     # A failed job's result can be fetched after all, so that its retry may need no consent.
     final = [job] if job is not None and job.is_final else []
     before = job_writer.snapshots(connection, final)

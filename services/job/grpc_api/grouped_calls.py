@@ -28,7 +28,7 @@ class GroupedCalls:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._groups = GroupedRequests(alone=self._begin, together=self._begin_all)
+        self._groups = GroupedRequests(alone=self._begin, together=self._begin_all, first=self._begin_first)
 
     async def begin_requested(self, request: worker_service_pb2.BeginProviderCallRequest) -> BegunCall:
         """Returns the call of a worker's request, which may be an earlier one. Also raises `Refusal` INVALID_INPUT."""
@@ -49,6 +49,10 @@ class GroupedCalls:
 
     async def _begin(self, request: CallRequest) -> BegunCall:
         return await self._database.run(lambda connection: begin_provider_call(connection, request), pool=Pool.LEASES)
+
+    async def _begin_first(self, request: CallRequest) -> Outcome:
+        [outcome] = await self._begin_all([request])
+        return outcome
 
     async def _begin_all(self, requests: Sequence[CallRequest]) -> list[Outcome]:
         return await self._database.run(lambda connection: begin_provider_calls(connection, requests), pool=Pool.LEASES)

@@ -21,6 +21,7 @@ class GroupedSubmissions:
         self._groups = GroupedRequests(
             alone=self._create,
             together=self._create_all,
+            first=self._create,
             may_share=lambda first, other: first.quota == other.quota,
         )
 

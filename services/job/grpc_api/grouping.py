@@ -32,8 +32,9 @@ class GroupedRequests(Generic[Request, Result]):
     """Commits requests, each with the result that it would have alone.
 
     `alone` commits one request. `together` commits several in one transaction, and returns for each its result, the
-    error that it raises, or None if it must be repeated alone. `may_share` says which requests may share a transaction
-    with the first one; by default all.
+    error that it raises, or None if it must be repeated alone, which then holds up no other. `first` commits a request
+    that others will wait for, with such an outcome. `may_share` says which requests may share a transaction with
+    another one; by default all.
     """
 
     def __init__(
@@ -41,10 +42,12 @@ class GroupedRequests(Generic[Request, Result]):
         *,
         alone: Callable[[Request], Awaitable[Result]],
         together: Callable[[Sequence[Request]], Awaitable[Sequence[Result | Exception | None]]],
+        first: Callable[[Request], Awaitable[Result | Exception | None]],
         may_share: Callable[[Request, Request], bool] = lambda first, other: True,
     ) -> None:
         self._alone = alone
         self._together = together
+        self._first = first
         self._may_share = may_share
         # Waiting requests of each key with a request that is being committed.
         self._waiting: dict[str, list[_Waiting[Request, Result]]] = {}
@@ -53,7 +56,7 @@ class GroupedRequests(Generic[Request, Result]):
     async def commit(self, key: str, request: Request) -> Result:
         """Returns the result of a request; without another one of its key it is committed at once.
 
-        Raises what `alone` raises.
+        Raises what `alone`, `together` and `first` raise.
         """
         if (waiting := self._waiting.get(key)) is not None:
             entry = _Waiting[Request, Result](request)
@@ -61,9 +64,12 @@ class GroupedRequests(Generic[Request, Result]):
             return await entry.result
         self._waiting[key] = []
         try:
-            return await self._alone(request)
+            result = await self._first(request)
         finally:
             self._commit_next(key)
+        if isinstance(result, Exception):
+            raise result
+        return await self._alone(request) if result is None else result
 
     def _commit_next(self, key: str) -> None:
         """Commits those that have waited; their callers may have gone."""

@@ -128,20 +128,17 @@ async def test_an_error_of_one_call_fails_no_other(desk: JobUseCases, database: 
     assert [type(outcomes[index]) for index in (0, 1, 3)] == [BegunCall] * 3
 
 
-async def test_a_job_that_is_locked_holds_up_no_other(desk: JobUseCases, database: Database) -> None:
-    first, blocked, free = [purchase_of(job) for job in claimed(desk, 3)]
+@pytest.mark.parametrize("locked", [0, 1], ids=["first", "second"])
+async def test_a_job_that_is_locked_holds_up_no_other(desk: JobUseCases, database: Database, locked: int) -> None:
+    requests = [purchase_of(job) for job in claimed(desk, 4)]
     calls = GroupedCalls(database)
-    with open_transaction(desk, lambda c: jobs.lock(c, [blocked.fence.job_id])):
-        with open_transaction(desk, lambda c: desk.on(c).sql(LOCK_PROVIDER)):
-            begun = [asyncio.create_task(calls.begin(first))]
-            await asyncio.to_thread(desk.await_blocked)
-            begun += [asyncio.create_task(calls.begin(each)) for each in (blocked, free)]
-            await asyncio.sleep(0)
+    with open_transaction(desk, lambda c: jobs.lock(c, [requests[locked].fence.job_id])):
+        begun = [asyncio.create_task(calls.begin(request)) for request in requests]
         async with asyncio.timeout(PATIENCE):
-            await asyncio.gather(begun[0], begun[2])
-            assert not begun[1].done()
+            await asyncio.gather(*(call for call in begun if call is not begun[locked]))
+        assert not begun[locked].done()
     async with asyncio.timeout(PATIENCE):
-        assert (await begun[1]).call.id == blocked.call_id
+        assert (await begun[locked]).call.id == requests[locked].call_id
 
 
 @pytest.mark.parametrize("limit", [{"max_concurrency": 5}, {"max_concurrency": 0, "requests_per_minute": 5}])
