@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from calotype.error_reasons import Code, Reason
@@ -11,7 +11,7 @@ from common.sql import Connection
 from services.job import counters
 from services.job.application import ledger, provider_limits, spending
 from services.job.domain import claim_end, transitions
-from services.job.domain.calls import CallOutcome, ProviderCall, WorkerReport
+from services.job.domain.calls import CallOutcome, WorkerReport
 from services.job.domain.facts import (
     CallAccepted,
     CallSettled,
@@ -55,16 +55,23 @@ class _Move:
     public_names: Mapping[int, str] = field(default_factory=dict)
 
 
-def apply_facts(connection: Connection, facts: Sequence[JobFact], *, limits: StageTimeouts) -> ApplyResult:
-    """Applies facts in their order, in waves of at most one fact per job."""
+def apply_facts(
+    connection: Connection, facts: Sequence[JobFact], *, limits: StageTimeouts, locked: jobs.LockedJobs | None = None
+) -> ApplyResult:
+    """Applies facts in their order, in waves of at most one fact per job.
+
+    `locked` are all of their jobs that exist, if the transaction has locked them and changed none; None locks them.
+    """
     applied = ApplyResult()
     settled: list[calls.SettledCall] = []
     for wave in waves(facts):
-        settled += _apply_wave(connection, wave, applied, limits=limits)
+        locked = locked or jobs.lock(connection, [fact.job_id for fact in wave])
+        settled += _apply_wave(connection, wave, locked, applied, limits=limits)
+        locked = None
     spending.settle(connection, settled)
     # After the last wave: a transaction that has locked a breaker must lock no job.
     provider_limits.record_outcomes(connection, [outcome for fact in facts for outcome in _outcomes(fact)], settled)
-    applied.frees_slot = provider_limits.frees_slot(connection, settled)
+    applied.frees_slot = provider_limits.frees_slot(settled)
     counts = {"moved": applied.moved, "late": applied.late, "unknown": applied.unknown}
     counters.facts_applied(connection, counts)
     return applied
@@ -84,30 +91,34 @@ def waves(facts: Sequence[JobFact]) -> list[list[JobFact]]:
 
 
 def _apply_wave(
-    connection: Connection, wave: Sequence[JobFact], applied: ApplyResult, *, limits: StageTimeouts
+    connection: Connection,
+    wave: Sequence[JobFact],
+    held: jobs.LockedJobs,
+    applied: ApplyResult,
+    *,
+    limits: StageTimeouts,
 ) -> Sequence[calls.SettledCall]:
-    locked, now = jobs.lock(connection, [fact.job_id for fact in wave])
+    locked, now = held
     applied.unknown += sum(fact.job_id not in locked for fact in wave)
     of_jobs = [(fact, locked[fact.job_id]) for fact in wave if fact.job_id in locked]
     # A fact that cannot change its job's state may still change what clients see.
     late = [(fact, job) for fact, job in of_jobs if not _may_move(fact, job)]
     before = job_writer.snapshots(connection, [job for _, job in late])
-    settled = _settle_ledger(connection, wave, locked)
+    change = _settle_ledger(connection, wave, locked)
     moving = [(fact, job) for fact, job in of_jobs if _may_move(fact, job)]
-    moves = _decide_all(connection, moving, limits=limits, now=now)
-    _write(connection, moves)
+    known = _rows_of(connection, moving, change.staged)
+    moves = [_decide(fact, job, known, limits=limits, now=now) for fact, job in moving]
+    _write(connection, moves, known)
     reports = [_late_report(fact, job) for fact, job in late]
-    visible = ledger.visible_changes(connection, reports, before, settled, now=now)
+    visible = ledger.visible_changes(connection, reports, before, change.calls, now=now)
     job_writer.write(connection, visible)
     applied.moved += len(moves) + len(visible)
     applied.late += len(late) - len(visible)
-    return settled
+    return change.calls
 
 
-def _settle_ledger(
-    connection: Connection, wave: Sequence[JobFact], locked: Mapping[str, Job]
-) -> list[calls.SettledCall]:
-    """Writes what facts say about calls and images, which needs no valid claim. Returns the calls that changed."""
+def _settle_ledger(connection: Connection, wave: Sequence[JobFact], locked: Mapping[str, Job]) -> ledger.LedgerChange:
+    """Writes what facts say about calls and images, which needs no valid claim. Returns what changed."""
     for fact in wave:
         match fact:
             case CallAccepted():
@@ -158,25 +169,22 @@ def _late_report(fact: JobFact, job: Job) -> ledger.LateReport:
     return ledger.LateReport(job=job, report=_report_of(fact) or WorkerReport(), provider_cancel=outcome)
 
 
-def _decide_all(
-    connection: Connection, moving: Sequence[tuple[JobFact, Job]], *, limits: StageTimeouts, now: datetime
-) -> list[_Move]:
+def _rows_of(
+    connection: Connection, moving: Sequence[tuple[JobFact, Job]], staged: Mapping[str, Sequence[Artifact]]
+) -> job_writer.KnownRows:
+    """Returns all images and calls of the jobs that change; `staged` are known images by job id."""
     ids = [job.id for _, job in moving]
     # In statements after the ledger was written: they see the new rows.
-    staged = artifacts.of_jobs(connection, ids)
-    ledgers = calls.of_jobs(connection, [job.id for fact, job in moving if isinstance(fact, StageFailed)])
-    return [_decide(fact, job, staged[job.id], ledgers[job.id], limits=limits, now=now) for fact, job in moving]
+    images = artifacts.of_jobs(connection, [job_id for job_id in ids if job_id not in staged])
+    ledgers = calls.of_jobs(connection, ids)
+    return job_writer.KnownRows(
+        artifacts={job_id: staged[job_id] if job_id in staged else images[job_id] for job_id in ids},
+        calls={job_id: ledgers[job_id] for job_id in ids},
+    )
 
 
-def _decide(
-    fact: JobFact,
-    job: Job,
-    staged: Sequence[Artifact],
-    ledger_of_job: Sequence[ProviderCall],
-    *,
-    limits: StageTimeouts,
-    now: datetime,
-) -> _Move:
+def _decide(fact: JobFact, job: Job, known: job_writer.KnownRows, *, limits: StageTimeouts, now: datetime) -> _Move:
+    staged = known.artifacts[job.id]
     match fact:
         case ImagesGenerated():
             indexes = {image.image_index for image in staged}
@@ -188,7 +196,7 @@ def _decide(
             change = claim_end.end_of_claim(
                 job,
                 fact.failure,
-                calls=ledger_of_job,
+                calls=known.calls[job.id],
                 staged={image.image_index for image in staged},
                 deferred=fact.deferred,
                 max_attempts=limits.max_attempts,
@@ -234,11 +242,15 @@ def _end(job: Job, change: Change, *, failure: Failure | None = None, counted: b
     )
 
 
-def _write(connection: Connection, moves: Sequence[_Move]) -> None:
-    attempts.end(connection, [move.end for move in moves if move.end is not None])
+def _write(connection: Connection, moves: Sequence[_Move], known: job_writer.KnownRows) -> None:
     names = {(move.change.after.id, index): name for move in moves for index, name in move.public_names.items()}
-    if names:
-        artifacts.publish(connection, names)
-    completed = [move.change.after.id for move in moves if move.change.after.state is State.COMPLETED]
-    deletions.add_staging(connection, completed)
-    job_writer.write(connection, [move.change for move in moves])
+    public = {(image.job_id, image.image_index): image for image in artifacts.publish(connection, names)}
+    images = {
+        job_id: [public.get((job_id, image.image_index), image) for image in staged]
+        for job_id, staged in known.artifacts.items()
+    }
+    side = job_writer.SideRows(
+        ends=[move.end for move in moves if move.end is not None],
+        emptied=[move.change.after.id for move in moves if move.change.after.state is State.COMPLETED],
+    )
+    job_writer.write(connection, [move.change for move in moves], known=replace(known, artifacts=images), side=side)

@@ -25,7 +25,7 @@ def release_job(connection: Connection, fence: Fence, report: WorkerReport) -> b
     if job is None:
         return False
     before = job_writer.snapshots(connection, [job])
-    settled = ledger.settle(connection, [(job.id, ledger.within_claim(connection, fence, report))], {job.id: job})
+    settled = ledger.settle(connection, [(job.id, ledger.within_claim(connection, fence, report))], {job.id: job}).calls
     if job.is_held_by(fence):
         change = _put_back(job, now=now)
         attempts.end(
@@ -38,7 +38,7 @@ def release_job(connection: Connection, fence: Fence, report: WorkerReport) -> b
         job_writer.write(connection, ledger.visible_changes(connection, [late], before, settled, now=now))
     spending.settle(connection, settled)
     provider_limits.record_outcomes(connection, report.calls, settled)
-    return provider_limits.frees_slot(connection, settled)
+    return provider_limits.frees_slot(settled)
 
 
 def _put_back(job: Job, *, now: datetime) -> Change:

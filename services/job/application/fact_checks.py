@@ -10,7 +10,15 @@ from services.job.application import call_tokens
 from services.job.application.call_tokens import CallTokens
 from services.job.domain.facts import ImagesStored, JobFact
 from services.job.domain.jobs import Artifact, Fence
-from services.job.domain.proofs import CheckedProof, FactMessage, named_calls, refusal_reason, without_unknowable
+from services.job.domain.proofs import (
+    CallRecord,
+    CheckedProof,
+    FactMessage,
+    named_calls,
+    needs_claim,
+    refusal_reason,
+    without_unknowable,
+)
 from services.job.domain.refusals import Refusal
 from services.job.store import artifacts, attempts, calls
 
@@ -26,11 +34,7 @@ class RefusedFact:
 def admit(connection: Connection, messages: Sequence[FactMessage]) -> list[JobFact | RefusedFact]:
     """Checks facts of locked jobs; returns in their order the facts to apply, or why they are refused."""
     records = calls.records(connection, {call_id for message in messages for call_id, _ in named_calls(message.fact)})
-    fences = {
-        message.proof.fence
-        for message in messages
-        if message.proof.fence is not None and any(named_calls(message.fact))
-    }
+    fences = {message.proof.fence for message in messages if message.proof.fence is not None and needs_claim(message)}
     claims = attempts.generators_claims(connection, fences)
     tokens = call_tokens.read(connection) if any(message.proof.tokens for message in messages) else None
     uploaded = {message.fact.job_id for message in messages if isinstance(message.fact, ImagesStored)}
@@ -46,11 +50,10 @@ def admit(connection: Connection, messages: Sequence[FactMessage]) -> list[JobFa
     return admitted
 
 
-def refuse_without_token(connection: Connection, *, job_id: str, call_id: str, token: bytes) -> None:
+def refuse_without_token(connection: Connection, call_id: str, record: CallRecord, token: bytes) -> None:
     """Raises `Refusal` INVALID_INPUT for a wrong call token, and for none where the call requires one."""
-    record = calls.records(connection, {call_id}).get(call_id)
-    is_right = bool(token) and call_tokens.read(connection).fits(token, job_id=job_id, call_id=call_id)
-    if not is_right and (token or record is None or record.token_required):
+    is_right = bool(token) and call_tokens.read(connection).fits(token, job_id=record.job_id, call_id=call_id)
+    if not is_right and (token or record.token_required):
         raise Refusal(Reason.INVALID_INPUT, f"call_token: is not that of {call_id[:80]!r}.")
 
 

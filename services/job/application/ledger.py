@@ -8,15 +8,25 @@ from common.sql import Connection
 from services.job.application import provider_cancel
 from services.job.domain import transitions
 from services.job.domain.calls import CallPhase, WorkerReport
-from services.job.domain.jobs import Fence, Job, ProviderCancel, Snapshot
+from services.job.domain.jobs import Artifact, Fence, Job, ProviderCancel, Snapshot
 from services.job.domain.transitions import Change
 from services.job.store import artifacts, attempts, calls, deletions, erasure, job_writer
 
 
+@dataclass(frozen=True, kw_only=True)
+class LedgerChange:
+    """What reports have changed in the ledger."""
+
+    #: Calls that ended.
+    calls: list[calls.SettledCall]
+    #: All images, by id, of the jobs for which images were reported.
+    staged: dict[str, list[Artifact]]
+
+
 def settle(
     connection: Connection, reports: Sequence[tuple[str, WorkerReport]], locked: Mapping[str, Job]
-) -> list[calls.SettledCall]:
-    """Settles calls and stages images by (job id, report); returns the calls that changed.
+) -> LedgerChange:
+    """Settles calls and stages images by (job id, report); returns what changed.
 
     `locked` are the jobs by id; a report on a job that is not there settles its calls only. Images for a job that is
     over are deleted, and providers' messages for a deleted job are erased.
@@ -26,9 +36,9 @@ def settle(
     if deleted := [job.id for job in jobs if job.deleted_at is not None]:
         erasure.erase_provider_messages(connection, deleted)
     images = [image for job_id, report in reports if job_id in locked for image in report.images]
-    artifacts.stage(connection, [image for image in images if locked[image.job_id].wants(image)])
+    staged = artifacts.stage(connection, [image for image in images if locked[image.job_id].wants(image)])
     deletions.add_staging(connection, {job.id for job in jobs if job.is_over})
-    return settled
+    return LedgerChange(calls=settled, staged=staged)
 
 
 def within_claim(connection: Connection, fence: Fence, report: WorkerReport) -> WorkerReport:

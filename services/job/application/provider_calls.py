@@ -1,59 +1,22 @@
 """Records provider calls: each is allowed and recorded before it is sent, and its operation id afterwards."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 
 from calotype.error_reasons import Reason
 
 from common.sql import Connection
-from services.job.application import call_tokens, ledger, spending
+from services.job.application import call_tokens, ledger, new_calls, spending
 from services.job.application.fact_checks import refuse_without_token
-from services.job.application.provider_limits import frees_slot, record_outcomes, refuse_beyond_limits
+from services.job.application.new_calls import BegunCall, CallRequest
+from services.job.application.provider_limits import frees_slot, lock_limits, record_outcomes
 from services.job.domain import transitions
-from services.job.domain.calls import CallPhase, ProviderCall, WorkerReport, check_purchase
-from services.job.domain.circuit_breakers import Route
+from services.job.domain.calls import CallPhase, ProviderCall, WorkerReport
 from services.job.domain.jobs import Fence, Job
 from services.job.domain.providers import Provider
 from services.job.domain.refusals import Refusal
-from services.job.domain.request_validation import lost_options
-from services.job.domain.states import AT_GENERATOR
-from services.job.store import artifacts, calls, job_writer, jobs, providers
-from services.job.store.spending import spending_of
-
-
-@dataclass(frozen=True, kw_only=True)
-class CallRequest:
-    """A generator's request for a new provider call."""
-
-    #: The claim under which it is sent.
-    fence: Fence
-    #: Chosen by the worker, so that a repeated request after a lost response returns the same call.
-    call_id: str
-    #: Name of the provider.
-    provider: str
-    #: Name of the model.
-    model: str
-    #: Images to buy, by index in the job.
-    image_indexes: tuple[int, ...]
-    #: SHA-256 of the request to the provider, 64 hex digits.
-    request_digest: str
-    #: The worker's report on earlier calls, which is written first.
-    report: WorkerReport = field(default_factory=WorkerReport)
-    #: Whether the worker adds call tokens to its facts.
-    shows_tokens: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class BegunCall:
-    """A call that may be sent."""
-
-    #: The recorded call.
-    call: ProviderCall
-    #: Its call token, 32 bytes.
-    token: bytes = field(repr=False)
-    #: Whether an earlier call of the report freed a slot, for which jobs may wait.
-    frees_slot: bool = False
+from services.job.store import calls, job_writer, jobs, providers
 
 
 def begin_provider_call(connection: Connection, purchase: CallRequest) -> BegunCall:
@@ -63,44 +26,22 @@ def begin_provider_call(connection: Connection, purchase: CallRequest) -> BegunC
     UNSUPPORTED, INVALID_INPUT.
     """
     job, _ = _held(connection, purchase.fence)
-    if (repeated := calls.get(connection, purchase.call_id)) is not None:
-        return _with_token(connection, _same_call(job, repeated))
+    known = new_calls.read(connection, [job], [purchase])
+    if (repeated := new_calls.repeated(job, purchase, known)) is not None:
+        return repeated
     settled = _settle(connection, job, purchase.fence, purchase.report)
-    provider = _provider(connection, purchase.provider)
-    tenant = spending_of(connection, job.tenant)
-    if not tenant.allowance.allows(Route(provider=provider.name, model=purchase.model)):
-        raise _no_provider(provider.name)
-    if provider.name not in (job.provider, *job.fallback):
-        raise Refusal(Reason.INVALID_INPUT, f"provider: job {job.id} does not name {provider.name}.")
-    if job.request is not None and (lost := lost_options(job.request, provider.as_model(purchase.model).capabilities)):
-        raise Refusal(Reason.UNSUPPORTED, f"{provider.name} does not support {', '.join(lost)}.")
-    # In statements after the lock: see `services.job.store.jobs.lock`.
-    earlier = calls.of_jobs(connection, [job.id])[job.id]
-    staged = {artifact.image_index for artifact in artifacts.of_jobs(connection, [job.id])[job.id]}
-    consent, lifts = check_purchase(job, indexes=purchase.image_indexes, calls=earlier, staged=staged)
-    call = ProviderCall(
-        id=purchase.call_id,
-        job_id=job.id,
-        claim_number=job.claim_number,
-        provider=provider.name,
-        model=purchase.model,
-        phase=CallPhase.INTENDED,
-        image_indexes=tuple(sorted(set(purchase.image_indexes))),
-        idempotency_key=purchase.call_id,
-        request_digest=purchase.request_digest,
-        consent=consent,
-        timeout_seconds=provider.timeout_seconds,
-        resumable=provider.capabilities.resumable,
-        token_required=purchase.shows_tokens,
-        created_at=tenant.now,
-    )
-    call = spending.reserve(connection, tenant, call, provider)
-    refuse_beyond_limits(connection, provider, job)
-    # A new time: the limits count the calls of the last minute, and the lock may have taken a while.
-    now = _begins_at(job, jobs.clock(connection))
-    call = replace(call, created_at=now)
-    calls.add(connection, call, lifts=lifts)
-    return _begun(connection, job, call, purchase.report, settled, now=now)
+    if purchase.report != WorkerReport():
+        known = new_calls.read(connection, [job], [purchase])
+    new = new_calls.check(job, purchase, known)
+    new = replace(new, call=spending.reserve(connection, new.tenant, new.call, new.provider))
+    now = known.terms.now
+    if limits := lock_limits(connection, new.provider, [job]):
+        limits.allow(job)
+        now = limits.now
+    [begun] = new_calls.write(connection, [new], known, now=now)
+    # Last of all: a transaction that has locked a breaker must lock nothing more.
+    record_outcomes(connection, purchase.report.calls, settled)
+    return replace(begun, frees_slot=frees_slot(settled))
 
 
 def resend_provider_call(
@@ -120,7 +61,8 @@ def resend_provider_call(
     if call.claim_number == job.claim_number:
         # A repeated request after a lost response.
         return _with_token(connection, call)
-    refuse_beyond_limits(connection, provider, job, resent=call.id)
+    if limits := lock_limits(connection, provider, [job], resent=call.id):
+        limits.allow(job)
     calls.resend(connection, call.id, claim_number=job.claim_number)
     calls.set_token_required(connection, call.id, is_required=shows_tokens)
     now = jobs.clock(connection)
@@ -153,12 +95,12 @@ def record_operation(
     """
     if not operation_id:
         raise Refusal(Reason.INVALID_INPUT, "operation_id: must not be empty.")
-    if (call := calls.get(connection, call_id)) is None:
+    if (record := calls.records(connection, {call_id}).get(call_id)) is None:
         raise Refusal(Reason.CALL_NOT_FOUND, f"There is no call {call_id[:80]!r}.")
-    refuse_without_token(connection, job_id=call.job_id, call_id=call_id, token=token)
+    refuse_without_token(connection, call_id, record, token)
     if calls.accept(connection, call_id, operation_id=operation_id, state=state):
         return
-    job, now = jobs.lock_job(connection, call.job_id)
+    job, now = jobs.lock_job(connection, record.job_id)
     # A failed job's result can be fetched after all, so that its retry may need no consent.
     final = [job] if job is not None and job.is_final else []
     before = job_writer.snapshots(connection, final)
@@ -167,13 +109,8 @@ def record_operation(
     job_writer.write(connection, ledger.visible_changes(connection, reports, before, (), now=now))
 
 
-def _begins_at(job: Job, now: datetime) -> datetime:
-    """Returns the call's time: never before the consent that allows it, even if the database's clock was set back."""
-    return now if job.consented_at is None else max(now, job.consented_at)
-
-
 def _settle(connection: Connection, job: Job, fence: Fence, report: WorkerReport) -> list[calls.SettledCall]:
-    settled = ledger.settle(connection, [(job.id, ledger.within_claim(connection, fence, report))], {job.id: job})
+    settled = ledger.settle(connection, [(job.id, ledger.within_claim(connection, fence, report))], {job.id: job}).calls
     spending.settle(connection, settled)
     return settled
 
@@ -190,7 +127,7 @@ def _begun(
     job_writer.write(connection, [transitions.begin_call(job, now=now)])
     # Last of all: a transaction that has locked a breaker must lock nothing more.
     record_outcomes(connection, report.calls, settled)
-    return replace(_with_token(connection, call), frees_slot=frees_slot(connection, settled))
+    return replace(_with_token(connection, call), frees_slot=frees_slot(settled))
 
 
 def _with_token(connection: Connection, call: ProviderCall) -> BegunCall:
@@ -204,27 +141,14 @@ def _call_of(connection: Connection, job: Job, call_id: str) -> ProviderCall:
     return call
 
 
-def _same_call(job: Job, call: ProviderCall) -> ProviderCall:
-    if call.job_id != job.id or call.claim_number != job.claim_number:
-        raise Refusal(Reason.INVALID_INPUT, "call_id: names another call.")
-    return call
-
-
 def _held(connection: Connection, fence: Fence) -> tuple[Job, datetime]:
     """Locks the job of a claim; returns it and the current time. Raises `Refusal` LEASE_LOST."""
     job, now = jobs.lock_job(connection, fence.job_id)
-    if job is None or job.state not in AT_GENERATOR or not job.is_held_by(fence):
-        raise Refusal(Reason.LEASE_LOST, f"The lease on {fence.job_id[:80]} is no longer held; begin no call for it.")
-    return job, now
+    return new_calls.require_held(job, fence), now
 
 
 def _provider(connection: Connection, name: str) -> Provider:
     provider = providers.catalogue(connection).get(name)
     if provider is None:
-        raise _no_provider(name)
+        raise new_calls.no_provider(name)
     return provider
-
-
-def _no_provider(name: str) -> Refusal:
-    """Builds the refusal for an unknown provider; one that the tenant may not use gets the same message."""
-    return Refusal(Reason.PROVIDER_NOT_FOUND, f"No generator has registered a provider {name[:80]!r}.")

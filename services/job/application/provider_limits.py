@@ -3,18 +3,16 @@
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 
-from calotype.error_reasons import Reason
-
 from common.sql import Connection
 from common.telemetry import metrics, registry
 from services.job import counters
+from services.job.domain.call_limits import CallLimits
 from services.job.domain.calls import CallOutcome
 from services.job.domain.circuit_breakers import Health, Route, health_of, next_state
 from services.job.domain.jobs import Job
 from services.job.domain.offering import merge
 from services.job.domain.providers import Provider
-from services.job.domain.refusals import Refusal
-from services.job.domain.routing import ClaimCapacity, provider_limit_reached
+from services.job.domain.routing import ClaimCapacity
 from services.job.store import breakers, claim_locks, jobs, pauses, provider_usage, providers
 from services.job.store.calls import SettledCall
 
@@ -59,25 +57,19 @@ def capacity(connection: Connection, *, claiming: Collection[str] = ()) -> Claim
     return found.with_probes(breakers.all_breakers(connection), only=locked, of=claiming)
 
 
-def refuse_beyond_limits(connection: Connection, provider: Provider, job: Job, *, resent: str = "") -> None:
-    """Checks that the provider's limits allow another call, until commit. Raises `Refusal` PROVIDER_BUSY.
+def lock_limits(
+    connection: Connection, provider: Provider, held: Sequence[Job], *, resent: str = ""
+) -> CallLimits | None:
+    """Returns the use of the provider's limits, which is valid until commit; None for a provider without limits.
 
-    `resent` is the id of a call that is sent again and holds its slot already; "" for a new call.
+    It is for one call of each of the jobs. `resent` is the id of a call that is sent again and holds its slot already;
+    "" for new calls.
     """
     if not (provider.max_concurrency or provider.requests_per_minute):
-        return
+        return None
     provider_usage.lock_provider_calls(connection, provider.name)
-    # In statements after the lock: they count the calls that began while this one waited for it.
-    if (limit := provider.max_concurrency) and provider_usage.slots_used_by_others(
-        connection, provider.name, job_id=job.id, claim_number=job.claim_number, resent=resent
-    ) >= limit:
-        raise Refusal(Reason.PROVIDER_BUSY, provider_limit_reached(provider.name, limit, is_rate=False))
-    if (limit := provider.requests_per_minute) and (
-        at := provider_usage.next_free_at(connection, provider.name, limit=limit)
-    ):
-        wait = max((at - jobs.clock(connection)).total_seconds(), 0.0)
-        message = provider_limit_reached(provider.name, limit, is_rate=True)
-        raise Refusal(Reason.PROVIDER_BUSY, message, retry_after_seconds=wait)
+    # In a statement after the lock: it counts the calls that began while this one waited for it.
+    return provider_usage.limits_of(connection, provider, held, resent=resent)
 
 
 def record_outcomes(connection: Connection, outcomes: Sequence[CallOutcome], settled: Sequence[SettledCall]) -> None:
@@ -88,12 +80,12 @@ def record_outcomes(connection: Connection, outcomes: Sequence[CallOutcome], set
         ended[Route(provider=call.provider, model=call.model)].append(by_id[call.call_id])
     if not ended:
         return
-    existing = breakers.all_breakers(connection)
+    failing = {Route(provider=call.provider, model=call.model) for call in settled if call.has_breaker}
     # Nearly every call succeeds at a healthy provider, and changes no breaker: no lock for those.
     affected = [
         route
         for route, calls in ended.items()
-        if route in existing or any(health_of(call) in (Health.FAILURE, Health.REFUSED) for call in calls)
+        if route in failing or any(health_of(call) in (Health.FAILURE, Health.REFUSED) for call in calls)
     ]
     if not affected:
         return
@@ -106,11 +98,6 @@ def record_outcomes(connection: Connection, outcomes: Sequence[CallOutcome], set
             counters.breaker_changed(connection, after.provider, after.model, is_open=is_open)
 
 
-def frees_slot(connection: Connection, settled: Sequence[SettledCall]) -> bool:
+def frees_slot(settled: Sequence[SettledCall]) -> bool:
     """Whether the ended calls freed slots of a provider with a concurrency limit, for which jobs may wait."""
-    if not settled:
-        return False
-    catalogue = providers.catalogue(connection)
-    return any(
-        (provider := catalogue.get(call.provider)) is not None and provider.max_concurrency > 0 for call in settled
-    )
+    return any(call.is_limited for call in settled)

@@ -1,7 +1,9 @@
 """Enforces budgets: a job's price is checked when it is submitted, a call's price is reserved when it begins."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 
 from calotype.error_reasons import Reason
 
@@ -37,28 +39,74 @@ def refuse_uncovered(tenant: TenantSpending, routes: Iterable[tuple[Provider, st
     spending.check(tenant, price=lowest, totals={period: used.total + lowest for period, used in tenant.used.items()})
 
 
-def reserve(connection: Connection, tenant: TenantSpending, call: ProviderCall, provider: Provider) -> ProviderCall:
-    """Reserves the price of a call; returns the call with its reservation.
+def reserved_price(tenant: TenantSpending, call: ProviderCall, provider: Provider) -> int | None:
+    """Returns the price of a call that counts against a budget; None for a call that does not count.
 
-    Raises `Refusal`: BUDGET_EXHAUSTED, UNSUPPORTED for an unknown price.
+    Raises `Refusal` UNSUPPORTED for an unknown price.
     """
     if not tenant.allowance.has_budget or provider.as_model(call.model).capabilities.free:
-        return call
+        return None
     price = spending.price_of(provider, call.model, images=len(call.image_indexes))
     if price is None:
         raise Refusal(
             Reason.UNSUPPORTED, f"{provider.name} names no price for {call.model}, and the tenant has a budget."
         )
+    return price
+
+
+def with_reservation(call: ProviderCall, tenant: TenantSpending, price: int) -> ProviderCall:
+    """Returns a call with its reservation."""
+    return replace(call, billed_to=tenant.tenant, billed_on=tenant.today, reserved_micros=price)
+
+
+class LockedSums:
+    """Sums of tenants that the transaction has locked, for reservations that are written together."""
+
+    def __init__(self, connection: Connection, tenants: Collection[str], day: date) -> None:
+        self._connection = connection
+        self._day = day
+        self._used = store.lock_free(connection, tenants, day)
+        self._added: Counter[str] = Counter()
+
+    def has(self, tenant: str) -> bool:
+        """Whether the tenant's sums exist and were free."""
+        return tenant in self._used
+
+    def check(self, tenant: TenantSpending, price: int) -> None:
+        """Raises `Refusal` BUDGET_EXHAUSTED if the budgets do not cover the price."""
+        added = self._added[tenant.tenant] + price
+        totals = {period: used.total + added for period, used in self._used[tenant.tenant].items()}
+        spending.check(tenant, price=price, totals=totals)
+
+    def add(self, tenant: str, price: int) -> None:
+        """Adds a reservation, which counts for those after it."""
+        self._added[tenant] += price
+
+    def write(self) -> None:
+        """Writes all reservations."""
+        store.move_locked(
+            self._connection,
+            [Move(tenant=tenant, day=self._day, spent=0, reserved=added) for tenant, added in self._added.items()],
+        )
+
+
+def reserve(connection: Connection, tenant: TenantSpending, call: ProviderCall, provider: Provider) -> ProviderCall:
+    """Reserves the price of a call; returns the call with its reservation.
+
+    Raises `Refusal`: BUDGET_EXHAUSTED, UNSUPPORTED for an unknown price.
+    """
+    price = reserved_price(tenant, call, provider)
+    if price is None:
+        return call
     # A refusal rolls this back.
     sums = store.reserve(connection, tenant.tenant, tenant.today, price)
     spending.check(tenant, price=price, totals={period: used.total for period, used in sums.items()})
-    return replace(call, billed_to=tenant.tenant, billed_on=tenant.today, reserved_micros=price)
+    return with_reservation(call, tenant, price)
 
 
 def settle(connection: Connection, settled: Sequence[SettledCall]) -> None:
     """Replaces the reservations of calls that just ended by their costs. It locks sums: lock no job after it."""
-    if moves := _moves(settled):
-        store.move(connection, moves)
+    store.move(connection, _moves(settled))
 
 
 def _moves(settled: Sequence[SettledCall]) -> list[Move]:

@@ -72,6 +72,12 @@ def named_calls(fact: JobFact) -> Iterator[tuple[str, CallPhase | None]]:
             yield from ((image.call_id, None) for image in fact.images)
 
 
+def needs_claim(message: FactMessage) -> bool:
+    """Whether it matters under which claim a fact was sent: not if it has a token of each call, and all were sent."""
+    tokens = message.proof.tokens
+    return any(call_id not in tokens or phase is CallPhase.NOT_SENT for call_id, phase in named_calls(message.fact))
+
+
 def refusal_reason(message: FactMessage, checked: CheckedProof, records: Mapping[str, CallRecord]) -> str | None:
     """Returns why a fact must be refused; None when it proves its right to report on each call that it names."""
     for call_id, phase in named_calls(message.fact):

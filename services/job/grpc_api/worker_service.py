@@ -10,13 +10,13 @@ from calotype.job.v1 import worker_service_pb2, worker_service_pb2_grpc
 from calotype.size_limits import INPUT_CHUNK_BYTES
 
 from common.grpc_server import GrpcService
-from common.ids import parse, prefixed
 from common.postgres import Database
 from common.sql import Connection
 from services.job.application import bucket_sweep, call_tokens, claim_release, claims, provider_calls, provider_limits
 from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.refusals import Refusal
 from services.job.domain.timeouts import StageTimeouts
+from services.job.grpc_api.grouped_calls import GroupedCalls
 from services.job.grpc_api.status_codes import translate_errors
 from services.job.loops.outbox_relay import OutboxRelay
 from services.job.messages import from_protobuf, to_protobuf
@@ -35,6 +35,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         self._database = database
         self._relay = relay
         self._limits = limits
+        self._calls = GroupedCalls(database)
 
     def grpc_service(self) -> GrpcService:
         """This service, as a server offers it."""
@@ -201,26 +202,8 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     ) -> worker_service_pb2.BeginProviderCallResponse:
         """Records a provider call before it is sent."""
 
-        def work(connection: Connection) -> provider_calls.BegunCall:
-            fence = from_protobuf.fence(request.lease)
-            report, shows = from_protobuf.worker_report(request, now=jobs.clock(connection)), request.shows_call_tokens
-            if earlier := request.resend_call_id:
-                return provider_calls.resend_provider_call(connection, fence, earlier, report, shows_tokens=shows)
-            if earlier := request.follow_call_id:
-                return provider_calls.follow_provider_call(connection, fence, earlier, report, shows_tokens=shows)
-            purchase = provider_calls.CallRequest(
-                fence=fence,
-                call_id=_call_id(request.call_id),
-                provider=request.provider,
-                model=request.model,
-                image_indexes=tuple(request.image_indexes),
-                request_digest=request.request_digest,
-                report=report,
-                shows_tokens=shows,
-            )
-            return provider_calls.begin_provider_call(connection, purchase)
-
-        begun = await self._run(work)
+        begun = await translate_errors(lambda: self._calls.begin_requested(request))
+        self._relay.wake()
         if begun.frees_slot:
             await self._relay.wake_generators()
         return worker_service_pb2.BeginProviderCallResponse(call=to_protobuf.call(begun.call), call_token=begun.token)
@@ -291,10 +274,3 @@ def _bucket(number: worker_service_pb2.Bucket.ValueType) -> str:
     if number not in BUCKETS:
         raise Refusal(Reason.INVALID_INPUT, "bucket: must be staging or public.")
     return BUCKETS[number]
-
-
-def _call_id(call_id: str) -> str:
-    try:
-        return prefixed("call", parse("call", call_id))
-    except ValueError as error:
-        raise Refusal(Reason.INVALID_INPUT, "call_id: must be call_ and 32 hex digits.") from error

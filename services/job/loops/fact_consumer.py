@@ -177,19 +177,20 @@ class FactConsumer:
         return await self._database.run(lambda connection: self._apply_all(connection, messages, lock_seconds))
 
     def _apply_all(self, connection: Connection, messages: Sequence[Message], lock_seconds: float) -> list[Verdict]:
-        _set_lock_timeout(connection, lock_seconds)
-        now = jobs.clock(connection)
+        now = _set_lock_timeout(connection, lock_seconds)
         contents = [_read(message, now) for message in messages]
         # All at once, so that no job is skipped for one of its facts and free for the next.
         job_facts = [content for content in contents if isinstance(content, FactMessage)]
-        locked = jobs.lock_free(connection, [content.fact.job_id for content in job_facts])
-        free = [content for content in job_facts if content.fact.job_id not in locked]
+        named = {content.fact.job_id for content in job_facts}
+        held = jobs.lock_free(connection, named) if named else None
+        blocked = jobs.existing(connection, named.difference(held.jobs)) if held else set()
+        free = [content for content in job_facts if content.fact.job_id not in blocked]
         admitted = iter(fact_checks.admit(connection, free))
         verdicts: list[Verdict] = []
         facts: list[JobFact] = []
         for message, content in zip(messages, contents, strict=True):
             if isinstance(content, FactMessage):
-                if content.fact.job_id in locked:
+                if content.fact.job_id in blocked:
                     verdicts.append(blocked_verdict(message, "another transaction holds a lock on its job"))
                     continue
                 fact = next(admitted)
@@ -203,11 +204,13 @@ class FactConsumer:
                 verdicts.append(content)
                 continue
             verdicts.append(Ack())
-        self._apply_facts(connection, facts)
+        self._apply_facts(connection, facts, held)
         return verdicts
 
-    def _apply_facts(self, connection: Connection, facts: Sequence[JobFact]) -> None:
-        applied = apply_facts.apply_facts(connection, facts, limits=self._limits)
+    def _apply_facts(
+        self, connection: Connection, facts: Sequence[JobFact], held: jobs.LockedJobs | None = None
+    ) -> None:
+        applied = apply_facts.apply_facts(connection, facts, limits=self._limits, locked=held)
         self._frees_slot |= applied.frees_slot
         if applied.late or applied.unknown:
             event(_LOG, logging.INFO, "facts.ignored", late=applied.late, unknown=applied.unknown)
@@ -225,9 +228,11 @@ class FactConsumer:
             ready.set("schema", not behind, "The schema is older than this program: run calotype migrate.")
 
 
-def _set_lock_timeout(connection: Connection, seconds: float) -> None:
-    """Limits the wait for each lock of this transaction."""
-    connection.execute(text(f"SET LOCAL lock_timeout = {int(seconds * 1000)}"))
+def _set_lock_timeout(connection: Connection, seconds: float) -> datetime:
+    """Limits the wait for each lock of this transaction; returns the database's time."""
+    statement = text("SELECT set_config('lock_timeout', :milliseconds, true), clock_timestamp() AS now")
+    now: datetime = connection.execute(statement, {"milliseconds": str(int(seconds * 1000))}).one().now
+    return now
 
 
 def _job_of(message: Message) -> str:

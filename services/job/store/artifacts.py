@@ -13,6 +13,17 @@ UPDATE artifacts SET public_name = published.public_name, stored_at = clock_time
 FROM jsonb_to_recordset(CAST(:stored AS jsonb)) AS published (job_id text, image_index smallint, public_name text)
 WHERE artifacts.job_id = ANY(:job_ids) AND artifacts.job_id = published.job_id
     AND artifacts.image_index = published.image_index AND stored_at IS NULL
+RETURNING artifacts.*
+"""
+
+# A statement does not see the rows that it inserts. The jobs are locked, so that nobody else stages images meanwhile.
+STAGE_ARTIFACTS = """
+WITH new AS (
+    INSERT INTO artifacts SELECT * FROM jsonb_populate_recordset(NULL::artifacts, CAST(:staged AS jsonb))
+    ON CONFLICT (job_id, image_index) DO NOTHING
+    RETURNING *
+)
+SELECT * FROM new UNION ALL SELECT * FROM artifacts WHERE job_id = ANY(:job_ids) ORDER BY job_id, image_index
 """
 
 
@@ -25,14 +36,25 @@ def of_jobs(connection: Connection, job_ids: Collection[str]) -> dict[str, list[
     return found
 
 
-def stage(connection: Connection, artifacts: Sequence[Artifact]) -> int:
-    """Inserts staged images; the first one of an index wins. Returns the number of new ones."""
-    staged = [rows.to_json(artifact) for artifact in artifacts]
-    return rows.insert(connection, "artifacts", staged, on_conflict="ON CONFLICT (job_id, image_index) DO NOTHING")
+def stage(connection: Connection, artifacts: Sequence[Artifact]) -> dict[str, list[Artifact]]:
+    """Inserts staged images of locked jobs; the first one of an index wins.
+
+    Returns all images of these jobs, new and earlier ones, by job id and in the order of their indexes.
+    """
+    if not artifacts:
+        return {}
+    job_ids = {artifact.job_id for artifact in artifacts}
+    staged = rows.as_parameter([rows.to_json(artifact) for artifact in artifacts])
+    found: dict[str, list[Artifact]] = {job_id: [] for job_id in job_ids}
+    for row in connection.execute(text(STAGE_ARTIFACTS), {"staged": staged, "job_ids": sorted(job_ids)}).mappings():
+        found[row["job_id"]].append(Artifact(**row))
+    return found
 
 
-def publish(connection: Connection, names: Mapping[tuple[str, int], str]) -> None:
-    """Records public names by (job id, image index)."""
+def publish(connection: Connection, names: Mapping[tuple[str, int], str]) -> list[Artifact]:
+    """Records public names by (job id, image index); returns the images that were not public before."""
+    if not names:
+        return []
     stored = [{"job_id": job_id, "image_index": index, "public_name": name} for (job_id, index), name in names.items()]
     parameters = {"stored": rows.as_parameter(stored), "job_ids": [job_id for job_id, _ in names]}
-    connection.execute(text(PUBLISH_ARTIFACTS), parameters)
+    return [Artifact(**row) for row in connection.execute(text(PUBLISH_ARTIFACTS), parameters).mappings()]

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from common.sql import Connection, text
@@ -45,8 +46,18 @@ def add(connection: Connection, attempts: Sequence[Attempt]) -> None:
 def end(connection: Connection, ends: Sequence[End]) -> None:
     """Records the ends of attempts; an attempt that has ended stays as it is."""
     if ends:
-        parameter = rows.as_parameter([rows.to_json(ended) for ended in ends])
-        connection.execute(text(END_ATTEMPTS), {"ends": parameter, "job_ids": [ended.job_id for ended in ends]})
+        connection.execute(text(END_ATTEMPTS), end_parameters(ends))
+    count_ends(connection, ends)
+
+
+def end_parameters(ends: Sequence[End]) -> dict[str, Any]:
+    """Returns the parameters of `END_ATTEMPTS`."""
+    parameter = rows.as_parameter([rows.to_json(ended) for ended in ends])
+    return {"ends": parameter, "job_ids": [ended.job_id for ended in ends]}
+
+
+def count_ends(connection: Connection, ends: Sequence[End]) -> None:
+    """Counts the ends of attempts once they are committed."""
     for ended in ends:
         counters.attempt_ended(connection, ended.outcome, ended.failure)
 

@@ -16,6 +16,19 @@ CALLS_OF_JOBS = """
 SELECT * FROM provider_calls WHERE job_id = ANY(:job_ids) ORDER BY created_at, id
 """
 
+CALLS_OF_JOBS_AND_IDS = """
+SELECT * FROM provider_calls WHERE job_id = ANY(:job_ids) OR id = ANY(:ids) ORDER BY created_at, id
+"""
+
+# One statement: the foreign key between the tables is checked at its end.
+ADD_CALLS = """
+WITH call AS (
+    INSERT INTO provider_calls SELECT * FROM jsonb_populate_recordset(NULL::provider_calls, CAST(:calls AS jsonb))
+)
+INSERT INTO provider_call_images
+SELECT * FROM jsonb_populate_recordset(NULL::provider_call_images, CAST(:covered AS jsonb))
+"""
+
 # An open call accepts any report, an unknown one accepts a certain end, and a certain end stays: see
 # `domain.calls.accepts_outcome`.
 SETTLE_CALLS = """
@@ -33,7 +46,11 @@ FROM jsonb_to_recordset(CAST(:outcomes AS jsonb)) AS outcome
 WHERE call.id = outcome.call_id
     AND (call.phase IN ('intended', 'accepted') OR (call.phase = 'unknown' AND outcome.phase <> 'unknown'))
 RETURNING call.id AS call_id, call.provider, call.model, call.phase, call.cost_micros,
-    call.billed_to, call.billed_on, call.reserved_micros
+    call.billed_to, call.billed_on, call.reserved_micros,
+    EXISTS (SELECT FROM breakers WHERE (breakers.provider, breakers.model) = (call.provider, call.model))
+        AS has_breaker,
+    EXISTS (SELECT FROM providers
+        WHERE providers.name = call.provider AND CAST(description ->> 'max_concurrency' AS numeric) > 0) AS is_limited
 """
 
 CALL_RECORDS = """
@@ -84,7 +101,7 @@ LONGEST_WITHOUT_TOKEN = 25 * 3600.0
 
 @dataclass(frozen=True, kw_only=True)
 class SettledCall:
-    """A call that has just ended; the fields are those of `ProviderCall`."""
+    """A call that has just ended; most fields are those of `ProviderCall`."""
 
     #: Id of the call.
     call_id: str
@@ -102,6 +119,10 @@ class SettledCall:
     billed_on: date | None
     #: Reserved amount; None for none.
     reserved_micros: int | None
+    #: Whether its route has a circuit breaker with failures.
+    has_breaker: bool
+    #: Whether its provider has a concurrency limit, so that its end may free a slot.
+    is_limited: bool
 
 
 def of_jobs(connection: Connection, job_ids: Collection[str]) -> dict[str, list[ProviderCall]]:
@@ -110,6 +131,12 @@ def of_jobs(connection: Connection, job_ids: Collection[str]) -> dict[str, list[
     for row in connection.execute(text(CALLS_OF_JOBS), {"job_ids": list(job_ids)}).mappings() if job_ids else ():
         found[row["job_id"]].append(_from_row(row))
     return found
+
+
+def of_jobs_and_ids(connection: Connection, job_ids: Collection[str], ids: Collection[str]) -> list[ProviderCall]:
+    """Returns the calls of the jobs and those with these ids, oldest first."""
+    parameters = {"job_ids": sorted(job_ids), "ids": sorted(ids)}
+    return [_from_row(row) for row in connection.execute(text(CALLS_OF_JOBS_AND_IDS), parameters).mappings()]
 
 
 def get(connection: Connection, call_id: str) -> ProviderCall | None:
@@ -135,26 +162,28 @@ def set_token_required(connection: Connection, call_id: str, *, is_required: boo
     connection.execute(text(REQUIRE_TOKENS), {"id": call_id, "required": is_required})
 
 
-def add(connection: Connection, call: ProviderCall, *, lifts: Sequence[str]) -> None:
-    """Inserts a call; `lifts` are the ids of earlier calls that no longer block its images, as consent allows.
+def lift(connection: Connection, call_ids: Collection[str], indexes: Collection[int]) -> None:
+    """Lets these images be bought again although earlier calls may have bought them, as consent allows."""
+    if call_ids:
+        connection.execute(text(LIFT_COVER), {"call_ids": list(call_ids), "indexes": list(indexes)})
+
+
+def add(connection: Connection, new: Sequence[ProviderCall]) -> None:
+    """Inserts calls.
 
     The constraint `an_image_is_bought_once` refuses a call for an image that another call may have bought.
     """
-    if lifts:
-        connection.execute(text(LIFT_COVER), {"call_ids": list(lifts), "indexes": list(call.image_indexes)})
-    rows.insert(connection, "provider_calls", [rows.to_json(call)])
-    counters.call_begun(connection, call.provider, call.model)
+    if not new:
+        return
     covered = [
-        {
-            "call_id": call.id,
-            "job_id": call.job_id,
-            "image_index": index,
-            "phase": call.phase,
-            "lifted": False,
-        }
+        {"call_id": call.id, "job_id": call.job_id, "image_index": index, "phase": call.phase, "lifted": False}
+        for call in new
         for index in call.image_indexes
     ]
-    rows.insert(connection, "provider_call_images", covered)
+    inserted = rows.as_parameter([rows.to_json(call) for call in new])
+    connection.execute(text(ADD_CALLS), {"calls": inserted, "covered": rows.as_parameter(covered)})
+    for call in new:
+        counters.call_begun(connection, call.provider, call.model)
 
 
 def resend(connection: Connection, call_id: str, *, claim_number: int) -> None:

@@ -115,6 +115,11 @@ def _add(connection: Connection, bucket: str, job_ids: Collection[str]) -> None:
         connection.execute(text(DELETE_FOLDERS), {"folders": _folders(bucket, job_ids)})
 
 
+def staging_parameters(job_ids: Collection[str]) -> dict[str, str]:
+    """Returns the parameters of `DELETE_FOLDERS` for the jobs' folders in staging."""
+    return {"folders": _folders("staging", job_ids)}
+
+
 def _folders(bucket: str, job_ids: Collection[str]) -> str:
     folder_of = object_names.public_folder if bucket == "public" else object_names.staged_folder
     return rows.as_parameter(

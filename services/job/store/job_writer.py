@@ -1,18 +1,22 @@
 """Writes transitions: job, event and outbox row in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 from common.after_commit import after_commit
 from common.ids import new_uuid7
 from common.sql import Connection, text
 from services.job import counters
-from services.job.domain.calls import cost_of, needs_consent
+from services.job.domain.calls import ProviderCall, cost_of, needs_consent
 from services.job.domain.claim_end import images_to_retry
-from services.job.domain.jobs import Job, Snapshot
+from services.job.domain.jobs import Artifact, Job, Snapshot
 from services.job.domain.states import State, Transition
 from services.job.domain.transitions import Change
-from services.job.store import artifacts, calls, events, jobs, outbox, rows, transition_log
+from services.job.store import artifacts, attempts, calls, deletions, events, jobs, outbox, rows, transition_log
+
+T = TypeVar("T")
 
 _ADD_ENTRIES = """
 event AS (
@@ -22,19 +26,43 @@ message AS (
     INSERT INTO outbox SELECT * FROM jsonb_populate_recordset(NULL::outbox, CAST(:messages AS jsonb))
 )
 """
-CHANGE = f"WITH change AS ({jobs.CHANGE_JOBS}), {_ADD_ENTRIES} SELECT id FROM change"  # noqa: S608
+# The ends of claims and the requests of deletions only where there are any.
+_ENDED, _EMPTIED = f", ended AS ({attempts.END_ATTEMPTS})", f", emptied AS ({deletions.DELETE_FOLDERS})"
+CHANGE = "WITH change AS ({change}), {entries}{ended}{emptied} SELECT id FROM change"
 ADD = f"""
 WITH job AS (INSERT INTO jobs SELECT * FROM jsonb_populate_recordset(NULL::jobs, CAST(:rows AS jsonb))),
 {_ADD_ENTRIES} SELECT
 """  # noqa: S608
 
 
+@dataclass(frozen=True, kw_only=True)
+class KnownRows:
+    """Rows of changed jobs that the transaction has read or written; those of other jobs are read."""
+
+    #: All images, by job id.
+    artifacts: Mapping[str, Sequence[Artifact]] = field(default_factory=dict)
+    #: All calls, by job id.
+    calls: Mapping[str, Sequence[ProviderCall]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SideRows:
+    """Rows that are written with transitions."""
+
+    #: Ends of the changed jobs' claims.
+    ends: Sequence[attempts.End] = ()
+    #: Ids of the jobs whose folders in staging are to be deleted.
+    emptied: Collection[str] = ()
+
+
 class ConcurrentChangeError(Exception):
     """A guarded update did not match: the job changed although its row was locked."""
 
 
-def write(connection: Connection, changes: Sequence[Change]) -> dict[str, Snapshot]:
-    """Applies transitions of locked jobs, at most one per job, and adds their events and outbox rows.
+def write(
+    connection: Connection, changes: Sequence[Change], *, known: KnownRows | None = None, side: SideRows | None = None
+) -> dict[str, Snapshot]:
+    """Applies transitions of locked jobs, at most one per job, and adds their events, outbox rows and `side` rows.
 
     Call it after everything else that the transaction writes about the jobs, so that the events contain it.
     Returns the changed jobs by id. Raises `ConcurrentChangeError` when a job no longer has the state and sequence that
@@ -42,11 +70,16 @@ def write(connection: Connection, changes: Sequence[Change]) -> dict[str, Snapsh
     """
     if not changes:
         return {}
-    written = snapshots(connection, [change.after for change in changes])
-    entries = _entries([(change.transition, written[change.after.id], change.wake) for change in changes])
-    changed = len(connection.execute(text(CHANGE), jobs.change_parameters(changes) | entries).all())
+    known, side = known or KnownRows(), side or SideRows()
+    written = snapshots(connection, [change.after for change in changes], known=known)
+    parameters = jobs.change_parameters(changes)
+    parameters |= _entries([(change.transition, written[change.after.id], change.wake) for change in changes])
+    parameters |= attempts.end_parameters(side.ends) if side.ends else {}
+    parameters |= deletions.staging_parameters(side.emptied) if side.emptied else {}
+    changed = len(connection.execute(text(_change(side)), parameters).all())
     if changed != len(changes):
         raise ConcurrentChangeError(f"{len(changes) - changed} of {len(changes)} transitions did not apply.")
+    attempts.count_ends(connection, side.ends)
     counters.changed(connection, changes)
     after_commit(connection, partial(transition_log.write, changes))
     return written
@@ -71,21 +104,40 @@ def write_batch(connection: Connection, new: Sequence[Job]) -> dict[str, Snapsho
     return written
 
 
-def snapshots(connection: Connection, of: Sequence[Job]) -> dict[str, Snapshot]:
+def snapshots(connection: Connection, of: Sequence[Job], *, known: KnownRows | None = None) -> dict[str, Snapshot]:
     """Returns jobs with their public images and costs, by id."""
-    images = artifacts.of_jobs(connection, [job.id for job in of if job.state in (State.COMPLETED, State.FAILED)])
-    ledger = calls.of_jobs(connection, [job.id for job in of if job.may_have_calls])
+    known = known or KnownRows()
+    with_images = [job.id for job in of if job.state in (State.COMPLETED, State.FAILED)]
+    images = _rows_of(connection, with_images, known.artifacts, artifacts.of_jobs)
+    ledger = _rows_of(connection, [job.id for job in of if job.may_have_calls], known.calls, calls.of_jobs)
     found = {}
     for job in of:
-        staged = {artifact.image_index for artifact in images[job.id]}
+        staged = {artifact.image_index for artifact in images.get(job.id, ())}
         missing = images_to_retry(job, staged=staged)
         found[job.id] = Snapshot(
             job=job,
             artifacts=tuple(images[job.id]) if job.state is State.COMPLETED else (),
-            cost=cost_of(ledger[job.id]),
-            retry_needs_consent=job.state is State.FAILED and needs_consent(job, calls=ledger[job.id], missing=missing),
+            cost=cost_of(ledger.get(job.id, ())),
+            retry_needs_consent=job.state is State.FAILED
+            and needs_consent(job, calls=ledger.get(job.id, ()), missing=missing),
         )
     return found
+
+
+def _rows_of(
+    connection: Connection,
+    job_ids: Sequence[str],
+    known: Mapping[str, Sequence[T]],
+    read: Callable[[Connection, Sequence[str]], Mapping[str, Sequence[T]]],
+) -> dict[str, Sequence[T]]:
+    """Returns the rows of each job, which are read unless they are known."""
+    found = read(connection, [job_id for job_id in job_ids if job_id not in known])
+    return {job_id: known[job_id] if job_id in known else found.get(job_id, ()) for job_id in job_ids}
+
+
+def _change(side: SideRows) -> str:
+    ended, emptied = _ENDED if side.ends else "", _EMPTIED if side.emptied else ""
+    return CHANGE.format(change=jobs.CHANGE_JOBS, entries=_ADD_ENTRIES, ended=ended, emptied=emptied)
 
 
 def _entries(changes: Sequence[tuple[Transition, Snapshot, str | None]]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from calotype.error_reasons import Code, Reason
 
@@ -33,34 +33,47 @@ WHERE jobs.id = ANY(:ids) AND jobs.id = new.id AND jobs.state = guard.state AND 
 RETURNING jobs.id
 """  # noqa: S608
 
-LOCK_FREE_IN_ORDER = """
-SELECT id FROM jobs WHERE id = ANY(:ids) ORDER BY id FOR UPDATE SKIP LOCKED
-"""
 # The time is read for each row once it is locked.
-LOCK_IN_ORDER = """
-WITH locked AS MATERIALIZED (SELECT * FROM jobs WHERE id = ANY(:ids) ORDER BY id FOR UPDATE)
+_LOCK = """
+WITH locked AS MATERIALIZED (SELECT * FROM jobs WHERE id = ANY(:ids) ORDER BY id FOR UPDATE{skip})
 SELECT locked.*, clock_timestamp() AS now FROM locked
 """
+LOCK_IN_ORDER, LOCK_FREE_IN_ORDER = _LOCK.format(skip=""), _LOCK.format(skip=" SKIP LOCKED")
 
 
-def lock(connection: Connection, ids: Collection[str]) -> tuple[dict[str, Job], datetime]:
+class LockedJobs(NamedTuple):
+    """Jobs that the transaction has locked."""
+
+    #: The jobs by id; those that do not exist are missing.
+    jobs: dict[str, Job]
+    #: The database's time after they were locked.
+    now: datetime
+
+
+def lock(connection: Connection, ids: Collection[str]) -> LockedJobs:
     """Locks jobs in the order of their ids, as every transaction does; returns those that exist, and the current time.
 
     Read calls, artifacts and other tables in later statements: a statement that waited for the lock sees them as they
     were before it waited.
     """
-    found = connection.execute(text(LOCK_IN_ORDER), {"ids": sorted(set(ids))}).mappings().all()
+    return _lock(connection, LOCK_IN_ORDER, ids)
+
+
+def lock_free(connection: Connection, ids: Collection[str]) -> LockedJobs:
+    """Locks jobs without waiting: those that another transaction has locked are left out, as if they did not exist."""
+    return _lock(connection, LOCK_FREE_IN_ORDER, ids)
+
+
+def _lock(connection: Connection, statement: str, ids: Collection[str]) -> LockedJobs:
+    found = connection.execute(text(statement), {"ids": sorted(set(ids))}).mappings().all()
     now = found[-1]["now"] if found else clock(connection)
-    return {row["id"]: from_row(row) for row in found}, now
+    return LockedJobs({row["id"]: from_row(row) for row in found}, now)
 
 
-def lock_free(connection: Connection, ids: Collection[str]) -> set[str]:
-    """Locks jobs without waiting; returns the ids of those that another transaction has locked."""
-    requested = sorted(set(ids))
-    free = set(connection.execute(text(LOCK_FREE_IN_ORDER), {"ids": requested}).scalars())
-    missing = [job_id for job_id in requested if job_id not in free]
-    existing = text("SELECT id FROM jobs WHERE id = ANY(:ids)")
-    return set(connection.execute(existing, {"ids": missing}).scalars()) if missing else set()
+def existing(connection: Connection, ids: Collection[str]) -> set[str]:
+    """Returns those of the ids that a job has."""
+    statement = text("SELECT id FROM jobs WHERE id = ANY(:ids)")
+    return set(connection.execute(statement, {"ids": sorted(ids)}).scalars()) if ids else set()
 
 
 def lock_job(connection: Connection, job_id: str) -> tuple[Job | None, datetime]:

@@ -1,15 +1,14 @@
 """Counts a provider's running and recent calls over all generators, for its limits."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from common.sql import Connection, text
+from services.job.domain.call_limits import WINDOW, CallLimits
+from services.job.domain.jobs import Job
 from services.job.domain.providers import Provider
 from services.job.domain.routing import free_slots
-
-#: Length in seconds of the window of `requests_per_minute`.
-WINDOW = 60.0
 
 # A call holds a slot until its end is reported or its longest duration has passed, whatever its phase.
 _HOLDS_SLOT = """(
@@ -49,11 +48,29 @@ LOCK_PROVIDER_CALLS = """
 SELECT pg_advisory_xact_lock(hashtextextended('provider ' || :provider, 0))
 """
 
-# A claim makes one call at a time: its earlier calls have ended, although the ledger may not have their ends yet.
-SLOTS_USED_BY_OTHERS = f"""
-SELECT count(*) FROM provider_calls AS call
-WHERE call.provider = :provider AND {_HOLDS_SLOT}
-    AND NOT (call.job_id = :job_id AND call.claim_number = :claim_number) AND call.id <> :resent
+# The use of limits that a provider does not have is not counted.
+USAGE = f"""
+SELECT clock_timestamp() AS now,
+    CASE WHEN :concurrency > 0 THEN (
+        SELECT count(*) FROM provider_calls AS call
+        WHERE call.provider = :provider AND {_HOLDS_SLOT} AND call.id <> :resent
+    ) ELSE 0 END AS in_use,
+    CASE WHEN :concurrency > 0 THEN (
+        SELECT jsonb_object_agg(claim.job_id, (
+            SELECT count(*) FROM provider_calls AS call
+            WHERE call.job_id = claim.job_id AND call.claim_number = claim.claim_number
+                AND call.provider = :provider AND {_HOLDS_SLOT} AND call.id <> :resent))
+        FROM unnest(CAST(:job_ids AS text[]), CAST(:claim_numbers AS integer[])) AS claim (job_id, claim_number)
+    ) END AS own,
+    ARRAY(
+        SELECT sent_at + make_interval(secs => :window) FROM (
+            SELECT created_at AS sent_at FROM provider_calls
+            WHERE provider = :provider AND created_at > clock_timestamp() - make_interval(secs => :window)
+            UNION ALL
+            SELECT sent_at FROM resends
+            WHERE provider = :provider AND sent_at > clock_timestamp() - make_interval(secs => :window)
+        ) AS sent ORDER BY sent_at DESC OFFSET :skipped LIMIT :count
+    ) AS leave_at
 """  # noqa: S608
 
 # The limit's number of calls back from now: when that call leaves the window, another may begin.
@@ -99,10 +116,32 @@ def lock_provider_calls(connection: Connection, provider: str) -> None:
     connection.execute(text(LOCK_PROVIDER_CALLS), {"provider": provider})
 
 
-def slots_used_by_others(connection: Connection, provider: str, *, job_id: str, claim_number: int, resent: str) -> int:
-    """Returns the slots in use, except by this claim's calls and by the call that it sends again ("" for none)."""
-    parameters = {"provider": provider, "job_id": job_id, "claim_number": claim_number, "resent": resent}
-    return int(connection.execute(text(SLOTS_USED_BY_OTHERS), parameters).scalar_one())
+def limits_of(connection: Connection, provider: Provider, jobs: Sequence[Job], *, resent: str) -> CallLimits:
+    """Returns the use of a provider's limits, for at most one call of each of these jobs.
+
+    `resent` is the id of a call that is sent again and holds its slot already; "" for none.
+    """
+    rate = provider.requests_per_minute
+    skipped = max(rate - len(jobs), 0)
+    parameters = {
+        "provider": provider.name,
+        "concurrency": provider.max_concurrency,
+        "job_ids": [job.id for job in jobs],
+        "claim_numbers": [job.claim_number for job in jobs],
+        "resent": resent,
+        "skipped": skipped,
+        "count": rate - skipped,
+        "window": WINDOW,
+    }
+    row = connection.execute(text(USAGE), parameters).one()
+    return CallLimits(
+        provider=provider,
+        now=row.now,
+        in_use=row.in_use,
+        own=row.own or {},
+        leave_at=row.leave_at,
+        skipped=skipped,
+    )
 
 
 def next_free_at(connection: Connection, provider: str, *, limit: int) -> datetime | None:

@@ -111,12 +111,12 @@ def offered(connection: Connection) -> dict[str, Provider]:
 
 
 def _read(connection: Connection, statement: str, **parameters: object) -> dict[str, Provider]:
-    providers = map(_from_text, connection.execute(text(statement), parameters).scalars())
+    providers = map(from_text, connection.execute(text(statement), parameters).scalars())
     return {provider.name: provider for provider in providers}
 
 
 @lru_cache(256)
-def _from_text(description: str) -> Provider:
+def from_text(description: str) -> Provider:
     """Returns the provider of a description, which is read for nearly every call and seldom changes."""
     return rows.from_json(Provider, json.loads(description))
 

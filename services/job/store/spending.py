@@ -5,18 +5,19 @@ and before locks of all tenants: a provider's calls, a breaker.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, field
+from datetime import date, datetime
 
 from common.sql import Connection, Row, text
+from services.job.domain.providers import Provider
 from services.job.domain.spending import Allowance, Period, PeriodSpending, TenantSpending
-from services.job.store import rows
+from services.job.store import providers, rows
 
 #: Days since the start of its period for which a sum is kept: longer than calls are followed.
 KEPT_DAYS = 62
 
 _SPENDING = """
-SELECT clock.now, limits.*,
+SELECT clock.now, limits.*{more},
     coalesce(day.spent_micros, 0) AS day_spent, coalesce(day.reserved_micros, 0) AS day_reserved,
     coalesce(month.spent_micros, 0) AS month_spent, coalesce(month.reserved_micros, 0) AS month_reserved
 FROM (SELECT clock_timestamp() AS now OFFSET 0) AS clock
@@ -27,9 +28,17 @@ LEFT JOIN tenant_spend AS month
     ON month.tenant = limits.tenant AND month.period = 'month'
     AND month.starts_on = date_trunc('month', clock.now AT TIME ZONE 'UTC')::date
 """
-SPENDING_OF_TENANT = _SPENDING.format(limits="LEFT JOIN tenant_limits AS limits ON limits.tenant = :tenant")
+SPENDING_OF_TENANT = _SPENDING.format(more="", limits="LEFT JOIN tenant_limits AS limits ON limits.tenant = :tenant")
+# With all else that decides about new calls of a provider, besides their jobs.
+PURCHASE_TERMS = _SPENDING.format(
+    more=""", buyer.tenant AS buyer,
+    (SELECT CAST(description AS text) FROM providers WHERE name = :provider) AS provider,
+    (SELECT value FROM secrets WHERE name = :key_name) AS token_key""",
+    limits="""CROSS JOIN unnest(CAST(:tenants AS text[])) AS buyer (tenant)
+LEFT JOIN tenant_limits AS limits ON limits.tenant = buyer.tenant""",
+)
 LIST_SPENDING = (
-    _SPENDING.format(limits="CROSS JOIN tenant_limits AS limits")
+    _SPENDING.format(more="", limits="CROSS JOIN tenant_limits AS limits")
     + """
 WHERE limits.tenant > :after
     AND (limits.budget_micros_per_day IS NOT NULL OR limits.budget_micros_per_month IS NOT NULL)
@@ -73,6 +82,13 @@ LOCK_SUMS = f"""
 SELECT FROM tenant_spend JOIN ({_MOVES}) AS move USING (tenant, period, starts_on)
 ORDER BY tenant, period DESC, starts_on FOR NO KEY UPDATE OF tenant_spend
 """
+# Those that another transaction holds, or that do not exist yet, are left out.
+LOCK_FREE_SUMS = """
+SELECT tenant, period, spent_micros, reserved_micros FROM tenant_spend
+WHERE tenant = ANY(:tenants)
+    AND (period, starts_on) IN (('month', CAST(:month AS date)), ('day', CAST(:day AS date)))
+FOR NO KEY UPDATE SKIP LOCKED
+"""
 # A sum that is no longer kept is ignored.
 MOVE_SUMS = f"""
 UPDATE tenant_spend AS sums SET
@@ -88,6 +104,20 @@ DELETE FROM tenant_spend WHERE (tenant, period, starts_on) IN (
     ORDER BY starts_on LIMIT :limit
     FOR UPDATE SKIP LOCKED)
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class PurchaseTerms:
+    """What decides about new calls of one provider, besides their jobs."""
+
+    #: The database's time.
+    now: datetime
+    #: The provider; None if no generator has registered it.
+    provider: Provider | None
+    #: Key of call tokens.
+    token_key: bytes = field(repr=False)
+    #: Allowance and spending of each tenant, by name.
+    tenants: Mapping[str, TenantSpending]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +137,22 @@ class Move:
 def spending_of(connection: Connection, tenant: str) -> TenantSpending:
     """Returns a tenant's allowance and current spending; without a row it has no limits."""
     return _from_row(tenant, connection.execute(text(SPENDING_OF_TENANT), {"tenant": tenant}).mappings().one())
+
+
+def purchase_terms(connection: Connection, provider: str, tenants: Collection[str], *, key_name: str) -> PurchaseTerms:
+    """Returns what decides about new calls of a provider for these tenants, at least one.
+
+    `key_name` is the name of the key of call tokens in the table `secrets`.
+    """
+    parameters = {"provider": provider, "tenants": sorted(tenants), "key_name": key_name}
+    found = connection.execute(text(PURCHASE_TERMS), parameters).mappings().all()
+    [row, *_] = found
+    return PurchaseTerms(
+        now=row["now"],
+        provider=None if row["provider"] is None else providers.from_text(row["provider"]),
+        token_key=bytes(row["token_key"]),
+        tenants={each["buyer"]: _from_row(each["buyer"], each) for each in found},
+    )
 
 
 def list_spending(connection: Connection, *, after: str, limit: int) -> list[TenantSpending]:
@@ -143,11 +189,31 @@ def reserve(connection: Connection, tenant: str, day: date, micros: int) -> dict
     }
 
 
+def lock_free(connection: Connection, tenants: Collection[str], day: date) -> dict[str, dict[Period, PeriodSpending]]:
+    """Locks sums of a day and its month without waiting; returns those of the tenants that have both, by tenant."""
+    parameters = {"tenants": sorted(tenants), "day": day, "month": Period.MONTH.start(day)}
+    sums: dict[str, dict[Period, PeriodSpending]] = {}
+    for row in connection.execute(text(LOCK_FREE_SUMS), parameters).mappings() if tenants else ():
+        used = PeriodSpending(spent_micros=row["spent_micros"], reserved_micros=row["reserved_micros"])
+        sums.setdefault(row["tenant"], {})[Period(row["period"])] = used
+    return {tenant: used for tenant, used in sums.items() if len(used) == len(Period)}
+
+
 def move(connection: Connection, moves: Sequence[Move]) -> None:
     """Locks sums and changes them."""
-    parameters = {"moves": rows.as_parameter([rows.to_json(change) for change in moves])}
-    connection.execute(text(LOCK_SUMS), parameters)
-    connection.execute(text(MOVE_SUMS), parameters)
+    if moves:
+        connection.execute(text(LOCK_SUMS), _parameters(moves))
+        move_locked(connection, moves)
+
+
+def move_locked(connection: Connection, moves: Sequence[Move]) -> None:
+    """Changes sums that the transaction has locked."""
+    if moves:
+        connection.execute(text(MOVE_SUMS), _parameters(moves))
+
+
+def _parameters(moves: Sequence[Move]) -> dict[str, str]:
+    return {"moves": rows.as_parameter([rows.to_json(change) for change in moves])}
 
 
 def forget(connection: Connection, *, limit: int) -> int:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from common.sql import Connection, text
+from services.job.domain.call_limits import WINDOW
 from services.job.domain.circuit_breakers import Breaker
 from services.job.domain.failures import Failure
 from services.job.domain.jobs import Job
@@ -11,7 +12,7 @@ from services.job.domain.providers import Provider
 from services.job.domain.routing import ClaimCapacity
 from services.job.domain.waits import WaitFacts
 from services.job.store import breakers, due_jobs, pauses, provider_usage, rows
-from services.job.store.provider_usage import WINDOW, Load
+from services.job.store.provider_usage import Load
 
 # Made of the statements of claims, each limited to the providers that the job names.
 READ_NAMES = """

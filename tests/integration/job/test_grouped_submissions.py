@@ -12,7 +12,8 @@ from services.job.application.submission import ActionResult, NewJob
 from services.job.domain.quotas import Quota
 from services.job.domain.refusals import Refusal
 from services.job.domain.requests import JobRequest
-from services.job.grpc_api.grouped_submissions import MAX_GROUP, GroupedSubmissions
+from services.job.grpc_api.grouped_submissions import GroupedSubmissions
+from services.job.grpc_api.grouping import MAX_GROUP
 from tests.support.job_service.use_cases import JobUseCases, open_transaction
 from tests.support.patience import PATIENCE
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -9,11 +10,11 @@ import pytest
 
 from common.postgres import open_pool
 from common.sql import Connection, text, transaction
-from services.job.application import queries, stale_jobs, user_actions
+from services.job.application import call_groups, queries, stale_jobs, user_actions
 from services.job.domain.timeouts import StageTimeouts
 from services.job.store import outbox
 from services.job.store.listing import Filters
-from tests.support.job_service.use_cases import JobUseCases, T, failed, stored
+from tests.support.job_service.use_cases import FREE, PAID, JobUseCases, T, failed, purchase_of, stored
 
 #: Tables that grow with the number of jobs.
 LARGE = {"jobs", "job_events", "provider_calls", "provider_call_images", "artifacts", "attempts", "idempotency_keys"}
@@ -38,6 +39,11 @@ def on_one(database_url: str) -> Iterator[JobUseCases]:
 
 def take_all_ways(desk: JobUseCases) -> None:
     """Jobs that complete, fail, are canceled, deleted, retried and rescued; and everything that looks at them."""
+    limited = replace(PAID, name="limited", max_concurrency=9, requests_per_minute=99)
+    desk.register(FREE, PAID, limited)
+    desk.create(provider="limited")
+    [claimed] = desk.claim(only=("limited",))
+    desk.run(lambda c: call_groups.begin_provider_calls(c, [purchase_of(claimed.job)]))
     done = desk.upload(provider="paid")
     desk.apply(stored(done))
     job, _ = desk.generate(end_user="u")

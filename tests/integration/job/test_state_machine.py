@@ -16,7 +16,7 @@ from hypothesis import Phase as Part
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from services.job.application import claim_release, fact_checks, provider_calls, stale_jobs
+from services.job.application import claim_release, fact_checks, new_calls, provider_calls, stale_jobs
 from services.job.application.fact_checks import RefusedFact
 from services.job.domain.calls import CallOutcome, CallPhase, ProviderCall, WorkerReport
 from services.job.domain.facts import (
@@ -369,7 +369,7 @@ class JobMachine(RuleBasedStateMachine):
         except Refusal as refusal:
             assert refusal.reason in REFUSALS[what], refusal
             return None
-        if isinstance(answer, provider_calls.BegunCall) and answer.call.id not in self.tokens:
+        if isinstance(answer, new_calls.BegunCall) and answer.call.id not in self.tokens:
             self.calls.append(answer.call)
             self.tokens[answer.call.id] = answer.token
         return answer

@@ -18,6 +18,7 @@ from services.job.application import (
     batch_submission,
     claim_release,
     claims,
+    new_calls,
     provider_calls,
     provider_limits,
     queries,
@@ -269,9 +270,9 @@ def open_transaction(desk: JobUseCases, work: Callable[[Connection], object]) ->
             go_on.set()
 
 
-def purchase_of(job: Job, *indexes: int, provider: str | None = None) -> provider_calls.CallRequest:
+def purchase_of(job: Job, *indexes: int, provider: str | None = None) -> new_calls.CallRequest:
     """Returns the purchase of images of a held job: all of them unless indexes are given."""
-    return provider_calls.CallRequest(
+    return new_calls.CallRequest(
         fence=fence_of(job),
         call_id=f"call_{uuid4().hex}",
         provider=provider or job.provider,
