@@ -14,7 +14,8 @@ from services.job.domain.states import State, Transition
 from services.job.domain.transitions import Change
 from services.job.store import artifacts, calls, events, jobs, outbox, rows, transition_log
 
-_ADD_ENTRIES = """
+#: CTEs that add the parameters `entries` to the tables of events and messages.
+ADD_ENTRIES = """
 event AS (
     INSERT INTO job_events SELECT * FROM jsonb_populate_recordset(NULL::job_events, CAST(:events AS jsonb))
 ),
@@ -22,10 +23,10 @@ message AS (
     INSERT INTO outbox SELECT * FROM jsonb_populate_recordset(NULL::outbox, CAST(:messages AS jsonb))
 )
 """
-CHANGE = f"WITH change AS ({jobs.CHANGE_JOBS}), {_ADD_ENTRIES} SELECT id FROM change"  # noqa: S608
+CHANGE = f"WITH change AS ({jobs.CHANGE_JOBS}), {ADD_ENTRIES} SELECT id FROM change"  # noqa: S608
 ADD = f"""
 WITH job AS (INSERT INTO jobs SELECT * FROM jsonb_populate_recordset(NULL::jobs, CAST(:rows AS jsonb))),
-{_ADD_ENTRIES} SELECT
+{ADD_ENTRIES} SELECT
 """  # noqa: S608
 
 
@@ -43,13 +44,18 @@ def write(connection: Connection, changes: Sequence[Change]) -> dict[str, Snapsh
     if not changes:
         return {}
     written = snapshots(connection, [change.after for change in changes])
-    entries = _entries([(change.transition, written[change.after.id], change.wake) for change in changes])
-    changed = len(connection.execute(text(CHANGE), jobs.change_parameters(changes) | entries).all())
-    if changed != len(changes):
-        raise ConcurrentChangeError(f"{len(changes) - changed} of {len(changes)} transitions did not apply.")
+    added = entries([(change.transition, written[change.after.id], change.wake) for change in changes])
+    changed = len(connection.execute(text(CHANGE), jobs.change_parameters(changes) | added).all())
+    check_written(connection, changes, rows_written=changed)
+    return written
+
+
+def check_written(connection: Connection, changes: Sequence[Change], *, rows_written: int) -> None:
+    """Counts and logs transitions after commit. Raises `ConcurrentChangeError` if not all were written."""
+    if rows_written != len(changes):
+        raise ConcurrentChangeError(f"{len(changes) - rows_written} of {len(changes)} transitions did not apply.")
     counters.changed(connection, changes)
     after_commit(connection, partial(transition_log.write, changes))
-    return written
 
 
 def write_new(connection: Connection, job: Job) -> Snapshot:
@@ -63,8 +69,8 @@ def write_batch(connection: Connection, new: Sequence[Job]) -> dict[str, Snapsho
         return {}
     # A new job has neither images nor calls.
     written = {job.id: Snapshot(job=job, artifacts=(), cost=cost_of(())) for job in new}
-    entries = _entries([(Transition.SUBMIT, snapshot, "generate") for snapshot in written.values()])
-    connection.execute(text(ADD), {"rows": rows.as_parameter([jobs.to_row(job) for job in new])} | entries)
+    added = entries([(Transition.SUBMIT, snapshot, "generate") for snapshot in written.values()])
+    connection.execute(text(ADD), {"rows": rows.as_parameter([jobs.to_row(job) for job in new])} | added)
     for job in new:
         counters.submitted(connection, job)
         after_commit(connection, partial(transition_log.write_new, job))
@@ -88,8 +94,8 @@ def snapshots(connection: Connection, of: Sequence[Job]) -> dict[str, Snapshot]:
     return found
 
 
-def _entries(changes: Sequence[tuple[Transition, Snapshot, str | None]]) -> dict[str, str]:
-    """Returns the parameters of `_ADD_ENTRIES`."""
+def entries(changes: Sequence[tuple[Transition, Snapshot, str | None]]) -> dict[str, str]:
+    """Returns the parameters of `ADD_ENTRIES`."""
     messages = [
         outbox.OutboxMessage(
             id=new_uuid7(),

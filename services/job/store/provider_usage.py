@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from common.sql import Connection, text
 from services.job.domain.providers import Provider
@@ -45,6 +46,12 @@ SELECT provider, count(*) FROM (
 ) AS begun GROUP BY provider
 """
 
+# Both as one row.
+USE = f"""
+SELECT (SELECT jsonb_object_agg(provider, count) FROM ({IN_USE}) AS used (provider, count)) AS in_use,
+    (SELECT jsonb_object_agg(provider, count) FROM ({BEGUN}) AS begun (provider, count)) AS begun
+"""  # noqa: S608
+
 LOCK_PROVIDER_CALLS = """
 SELECT pg_advisory_xact_lock(hashtextextended('provider ' || :provider, 0))
 """
@@ -85,13 +92,15 @@ class Load:
         }
 
 
-def of_providers(connection: Connection, providers: Collection[str]) -> Load:
+def parameters(names: Collection[str]) -> dict[str, Any]:
+    """Returns the parameters of `USE` for the named providers."""
+    return {"providers": list(names), "window": WINDOW}
+
+
+def of_providers(connection: Connection, names: Collection[str]) -> Load:
     """Returns the use of the named providers."""
-    parameters = {"providers": list(providers), "window": WINDOW}
-    return Load(
-        in_use={row[0]: row[1] for row in connection.execute(text(IN_USE), parameters)},
-        begun={row[0]: row[1] for row in connection.execute(text(BEGUN), parameters)},
-    )
+    in_use, begun = connection.execute(text(USE), parameters(names)).one()
+    return Load(in_use=in_use or {}, begun=begun or {})
 
 
 def lock_provider_calls(connection: Connection, provider: str) -> None:
@@ -101,8 +110,8 @@ def lock_provider_calls(connection: Connection, provider: str) -> None:
 
 def slots_used_by_others(connection: Connection, provider: str, *, job_id: str, claim_number: int, resent: str) -> int:
     """Returns the slots in use, except by this claim's calls and by the call that it sends again ("" for none)."""
-    parameters = {"provider": provider, "job_id": job_id, "claim_number": claim_number, "resent": resent}
-    return int(connection.execute(text(SLOTS_USED_BY_OTHERS), parameters).scalar_one())
+    values = {"provider": provider, "job_id": job_id, "claim_number": claim_number, "resent": resent}
+    return int(connection.execute(text(SLOTS_USED_BY_OTHERS), values).scalar_one())
 
 
 def next_free_at(connection: Connection, provider: str, *, limit: int) -> datetime | None:
