@@ -4,13 +4,12 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 import psycopg2
-from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from cli.doctor.findings import Finding, fail, ok, warn
-from common.postgres import driver_url
-from common.sql import Connection
+from common.postgres import open_pool
+from common.sql import transaction
 from services.job import migrations as job_migrations
 from services.notifier import migrations as notifier_migrations
 
@@ -66,10 +65,10 @@ def clock(skew: timedelta) -> Finding:
 
 def schema(service: str, url: str) -> Finding:
     """Whether the schema of a service is as new as this program; `url` is with the service's role."""
-    engine = create_engine(driver_url(url), poolclass=NullPool, connect_args={"connect_timeout": 3})
+    engine = open_pool(url, poolclass=NullPool, connect_args={"connect_timeout": 3})
     try:
-        with engine.connect() as connection:
-            is_behind = IS_BEHIND[service](Connection(connection))
+        with transaction(engine) as connection:
+            is_behind = IS_BEHIND[service](connection)
     except SQLAlchemyError:
         return fail(f"the schema of {service} cannot be read with its role", "restart the stack: calotype up")
     finally:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from common.sql import Connection
 from common.telemetry import metrics, registry
@@ -13,8 +14,9 @@ from services.job.domain.jobs import Job
 from services.job.domain.offering import merge
 from services.job.domain.providers import Provider
 from services.job.domain.routing import ClaimCapacity
-from services.job.store import breakers, claim_locks, jobs, pauses, provider_usage, providers
+from services.job.store import breakers, claim_facts, claim_locks, jobs, provider_usage, providers
 from services.job.store.calls import SettledCall
+from services.job.store.claim_facts import ClaimFacts
 
 
 def register(connection: Connection, worker: str, offered: Sequence[Provider], *, is_starting: bool) -> None:
@@ -30,26 +32,23 @@ def register(connection: Connection, worker: str, offered: Sequence[Provider], *
         breakers.try_again(connection, [provider.name for provider in offered])
 
 
-def capacity(connection: Connection, *, claiming: Collection[str] = ()) -> ClaimCapacity:
+def capacity(connection: Connection, facts: ClaimFacts, *, claiming: Collection[str] = ()) -> ClaimCapacity:
     """Returns what may be claimed now.
 
     For the providers in `claiming` it is valid until commit: no other claim uses their limits or probes before.
     """
-    catalogue = providers.catalogue(connection)
+    catalogue = facts.catalogue
     limited = [name for name, offer in catalogue.items() if offer.max_concurrency or offer.requests_per_minute]
-    claim_locks.lock_providers(connection, [name for name in limited if name in claiming])
-    # In statements after the locks: they count what the claims took that had them before.
-    used = provider_usage.of_providers(connection, limited) if limited else provider_usage.Load(in_use={}, begun={})
+    used = provider_usage.Load(in_use={}, begun={})
+    if limited:
+        claim_locks.lock_providers(connection, [name for name in limited if name in claiming])
+        # In a statement after the locks: it counts what the claims took that had them before.
+        use = claim_facts.read_use(connection, limited)
+        facts, used = replace(facts, now=use.now, breakers=use.breakers), use.load
     slots = used.free_slots(catalogue)
     for name in limited:
         metrics.set_gauge(registry.PROVIDER_FREE_SLOTS, slots[name], name)
-    found = ClaimCapacity(
-        now=jobs.clock(connection),
-        catalogue=catalogue,
-        slots=slots,
-        breakers=breakers.all_breakers(connection),
-        pauses=pauses.read(connection),
-    )
+    found = facts.capacity(slots)
     due = [breaker.route for breaker in found.probes() if breaker.provider in claiming]
     if not due:
         return found

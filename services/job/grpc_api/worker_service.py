@@ -105,6 +105,8 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
                 providers=list(request.providers),
                 seconds=self._limits.lease_seconds,
             )
+            if not held:
+                return []
             by_call = call_tokens.read(connection)
             return [
                 (open_call, by_call.of(job_id=open_call.call.job_id, call_id=open_call.call.id)) for open_call in held

@@ -38,11 +38,6 @@ class End:
     counted: bool = True
 
 
-def add(connection: Connection, attempts: Sequence[Attempt]) -> None:
-    """Inserts claims. The constraint `a_lease_token_serves_one_claim` refuses a token that was used before."""
-    rows.insert(connection, "attempts", [rows.to_json(attempt) for attempt in attempts])
-
-
 def end(connection: Connection, ends: Sequence[End]) -> None:
     """Records the ends of attempts; an attempt that has ended stays as it is."""
     if ends:

@@ -1,8 +1,8 @@
 """The table `breakers`: consecutive failures per provider and model."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
-from common.sql import Connection, text
+from common.sql import Connection, Row, text
 from services.job.domain.circuit_breakers import Breaker, Route
 from services.job.domain.jobs import Job
 from services.job.store import rows
@@ -62,8 +62,12 @@ WHERE provider = ANY(:providers) AND code = 'AUTH_ERROR' AND opened_at IS NOT NU
 
 def all_breakers(connection: Connection) -> dict[Route, Breaker]:
     """Returns every breaker with failures, by route."""
-    found = connection.execute(text(READ)).mappings()
-    breakers = [rows.from_json(Breaker, dict(row)) for row in found]
+    return by_route(connection.execute(text(READ)).mappings())
+
+
+def by_route(found: Iterable[Row]) -> dict[Route, Breaker]:
+    """Returns breakers of rows, by route."""
+    breakers = [rows.from_json(Breaker, row) for row in found]
     return {breaker.route: breaker for breaker in breakers}
 
 
@@ -71,9 +75,7 @@ def lock(connection: Connection, routes: Collection[Route]) -> dict[Route, Break
     """Locks the breakers of these routes. Lock no job after it: other transactions lock jobs before breakers."""
     parameters = {"routes": _as_parameter(routes)}
     connection.execute(text(ADD_MISSING), parameters)
-    found = connection.execute(text(LOCK_IN_ORDER), parameters).mappings()
-    breakers = [rows.from_json(Breaker, dict(row)) for row in found]
-    return {breaker.route: breaker for breaker in breakers}
+    return by_route(connection.execute(text(LOCK_IN_ORDER), parameters).mappings())
 
 
 def write(connection: Connection, breakers: Sequence[Breaker]) -> None:

@@ -1,11 +1,13 @@
 """Locks of claims: claims run at once, but two never count for one limit at once.
 
-A claim waits for locks in one order: that of claiming, those of providers by name, those of tenants by name. Whatever
-it locks besides, it takes only if it is free. So claims do not wait for each other in a circle. All locks end with the
-transaction. An older job-service takes the lock of claiming alone, and nobody claims beside it.
+A claim waits for locks in one order: those of its lease tokens, that of claiming, those of providers by name, those of
+tenants by name. Whatever it locks besides, it takes only if it is free. So claims do not wait for each other in a
+circle. All locks end with the transaction. An older job-service takes the lock of claiming alone, and nobody claims
+beside it.
 """
 
 from collections.abc import Collection, Sequence
+from uuid import UUID
 
 from common.sql import Connection, text
 from services.job.domain.circuit_breakers import Route
@@ -15,11 +17,23 @@ LOCK_CLAIMING = """
 SELECT pg_advisory_xact_lock(hashtextextended('claim', 0))
 """
 
-# A process that is frozen inside a claim loses its connection.
 SHARE_CLAIMING = """
-SELECT pg_advisory_xact_lock_shared(hashtextextended('claim', 0)),
-    set_config('idle_in_transaction_session_timeout', '2s', true)
+SELECT pg_advisory_xact_lock_shared(hashtextextended('claim', 0))
 """
+
+LOCK_TOKENS = """
+SELECT pg_advisory_xact_lock(hashtextextended(CAST(token AS text), 0))
+FROM (SELECT token FROM unnest(CAST(:tokens AS uuid[])) AS token ORDER BY token) AS requested
+"""
+
+# First the tokens, then claiming, and that only if it is free: a claim that is repeated, or that finds results to
+# fetch, does not need it. A process that is frozen inside a claim loses its connection.
+BEGIN_CLAIM = f"""
+SELECT CASE WHEN EXISTS (SELECT FROM attempts WHERE lease_token = ANY(CAST(:tokens AS uuid[]))) THEN false
+    ELSE pg_try_advisory_xact_lock_shared(hashtextextended('claim', 0)) END AS is_shared,
+    set_config('idle_in_transaction_session_timeout', '2s', true)
+FROM (SELECT count(*) FROM ({LOCK_TOKENS}) AS locked) AS tokens
+"""  # noqa: S608
 
 LOCK_PROVIDERS = """
 SELECT pg_advisory_xact_lock(hashtextextended('claims of provider ' || name, 0))
@@ -48,9 +62,8 @@ SELECT provider, model FROM jsonb_to_recordset(CAST(:routes AS jsonb)) AS route 
 WHERE pg_try_advisory_xact_lock(hashtextextended('probe of ' || provider || ' ' || model, 0))
 """
 
-TRY_COUNTING = """
-SELECT pg_try_advisory_xact_lock(hashtextextended('lane loads', 0))
-"""
+#: Condition that this claim may read the changes of loads: no other does until commit.
+TRY_COUNTING = "pg_try_advisory_xact_lock(hashtextextended('lane loads', 0))"
 
 
 def lock_claiming(connection: Connection) -> None:
@@ -58,8 +71,18 @@ def lock_claiming(connection: Connection) -> None:
     connection.execute(text(LOCK_CLAIMING))
 
 
+def lock_tokens(connection: Connection, tokens: Sequence[UUID]) -> None:
+    """Locks lease tokens until commit, so that a claim which is sent twice at once runs twice in sequence."""
+    connection.execute(text(LOCK_TOKENS), {"tokens": [str(token) for token in tokens]})
+
+
+def begin_claim(connection: Connection, tokens: Sequence[UUID]) -> bool:
+    """Locks lease tokens as `lock_tokens` does; returns whether the claim also shares the lock of claiming already."""
+    return bool(connection.execute(text(BEGIN_CLAIM), {"tokens": [str(token) for token in tokens]}).one().is_shared)
+
+
 def share_claiming(connection: Connection) -> None:
-    """Begins a claim by a generator; others may run at once."""
+    """Waits until this claim by a generator may choose jobs; others may at once."""
     connection.execute(text(SHARE_CLAIMING))
 
 
@@ -92,8 +115,3 @@ def try_probes(connection: Connection, routes: Sequence[Route]) -> set[Route]:
     asked = rows.as_parameter([rows.to_json(route) for route in routes])
     found = connection.execute(text(TRY_PROBES), {"routes": asked})
     return {Route(provider=row.provider, model=row.model) for row in found}
-
-
-def try_counting(connection: Connection) -> bool:
-    """Returns whether this claim may read the changes of loads: no other does until commit."""
-    return bool(connection.execute(text(TRY_COUNTING)).scalar_one())

@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from common.sql import Connection, text
+from common.sql import Connection, Row, text
 from services.job.domain.jobs import Fence, Job
 from services.job.domain.turns import depths_of_turns
 from services.job.store import rows
@@ -72,28 +72,40 @@ HAS_RESULT_TO_FETCH = """
                     SELECT FROM artifacts WHERE artifacts.job_id = jobs.id AND artifacts.image_index = bought.index))))
 """
 LOCK_JOBS_TO_FOLLOW = f"""
-SELECT jobs.* FROM jobs
-WHERE run_at <= clock_timestamp() AND {HAS_RESULT_TO_FETCH}
-ORDER BY run_at, id LIMIT :limit
-FOR UPDATE OF jobs SKIP LOCKED
+WITH locked AS MATERIALIZED (
+    SELECT jobs.* FROM jobs
+    WHERE run_at <= clock_timestamp() AND {HAS_RESULT_TO_FETCH}
+    ORDER BY run_at, id LIMIT :limit
+    FOR UPDATE OF jobs SKIP LOCKED
+)
+SELECT locked.*, clock_timestamp() AS now FROM locked
 """  # noqa: S608
 
+# The time is read for each row once it is locked.
 LOCK_DUE_JOBS = """
-SELECT * FROM jobs WHERE id = ANY(:ids) AND state = 'queued' AND run_at <= clock_timestamp()
-ORDER BY array_position(CAST(:ids AS text[]), id) LIMIT :limit
-FOR UPDATE SKIP LOCKED
+WITH locked AS MATERIALIZED (
+    SELECT * FROM jobs WHERE id = ANY(:ids) AND state = 'queued' AND run_at <= clock_timestamp()
+    ORDER BY array_position(CAST(:ids AS text[]), id) LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+)
+SELECT locked.*, clock_timestamp() AS now FROM locked
 """
 
+# The first row has the claims that were made with these tokens, whether it has a job or not. With such claims no job is
+# locked: they are renewed first, which waits for locks of jobs.
 LOCK_DUE_UPLOADS = """
-SELECT * FROM jobs
-WHERE state = 'uploading' AND lease_token IS NULL AND run_at <= clock_timestamp()
-ORDER BY run_at, id LIMIT :limit
-FOR UPDATE SKIP LOCKED
-"""
-
-LOCK_TOKENS = """
-SELECT pg_advisory_xact_lock(hashtextextended(CAST(token AS text), 0))
-FROM (SELECT token FROM unnest(CAST(:tokens AS uuid[])) AS token ORDER BY token) AS requested
+WITH used AS MATERIALIZED (
+    SELECT job_id, claim_number, lease_token FROM attempts WHERE lease_token = ANY(CAST(:tokens AS uuid[]))
+),
+locked AS MATERIALIZED (
+    SELECT * FROM jobs
+    WHERE state = 'uploading' AND lease_token IS NULL AND run_at <= clock_timestamp()
+    ORDER BY run_at, id
+    LIMIT CASE WHEN EXISTS (SELECT FROM used) THEN 0 ELSE cardinality(CAST(:tokens AS uuid[])) END
+    FOR UPDATE SKIP LOCKED
+)
+SELECT claims.used, locked.*, clock_timestamp() AS now
+FROM (SELECT jsonb_agg(to_jsonb(used)) AS used FROM used) AS claims LEFT JOIN locked ON true
 """
 
 # Locked in the order of their ids, as every transaction that locks several jobs does.
@@ -114,6 +126,19 @@ SELECT id FROM jobs WHERE id = ANY(:ids) AND state = 'canceled'
 """
 
 
+class LockedJobs(NamedTuple):
+    """Due jobs that are locked for a claim."""
+
+    #: In the order in which they are to be claimed.
+    jobs: Sequence[Job]
+    #: Time at which the last one was locked; None without jobs.
+    now: datetime | None
+
+
+#: Nothing was locked.
+NONE = LockedJobs((), None)
+
+
 class DueJob(NamedTuple):
     """A due job that is not locked yet."""
 
@@ -123,12 +148,7 @@ class DueJob(NamedTuple):
     tenant: str
 
 
-def lock_tokens(connection: Connection, tokens: Sequence[UUID]) -> None:
-    """Locks lease tokens until commit, so that a claim which is sent twice at once runs twice in sequence."""
-    connection.execute(text(LOCK_TOKENS), {"tokens": [str(token) for token in tokens]})
-
-
-def lock_jobs_to_follow(connection: Connection, *, limit: int, served_by: Collection[str]) -> list[Job]:
+def lock_jobs_to_follow(connection: Connection, *, limit: int, served_by: Collection[str]) -> LockedJobs:
     """Locks due jobs whose calls these providers already work on; no limit or breaker applies to them."""
     return _lock(connection, LOCK_JOBS_TO_FOLLOW, {"limit": limit, "served_by": list(served_by)})
 
@@ -149,7 +169,7 @@ def choose(connection: Connection, lanes: Sequence[Lane], *, wanted: int) -> lis
 
 def _choose(connection: Connection, lanes: Sequence[Lane], depths: Mapping[str, int], *, wanted: int) -> list[DueJob]:
     parameters = {
-        "lanes": rows.as_parameter([asdict(lane) | {"depth": depths[lane.tenant]} for lane in lanes]),
+        "lanes": rows.as_parameter([vars(lane) | {"depth": depths[lane.tenant]} for lane in lanes]),
         "priorities": PRIORITIES,
         "wanted": wanted,
     }
@@ -162,14 +182,19 @@ def rooms(connection: Connection, tenants: Collection[str]) -> dict[str, int]:
     return {row.tenant: row.room for row in found}
 
 
-def lock(connection: Connection, candidates: Sequence[DueJob], *, limit: int) -> list[Job]:
+def lock(connection: Connection, candidates: Sequence[DueJob], *, limit: int) -> LockedJobs:
     """Locks the first `limit` of these jobs that are due and that nobody has locked."""
     return _lock(connection, LOCK_DUE_JOBS, {"ids": [one.job_id for one in candidates], "limit": limit})
 
 
-def lock_due_uploads(connection: Connection, *, limit: int) -> list[Job]:
-    """Locks up to `limit` jobs whose staged images are to be copied."""
-    return _lock(connection, LOCK_DUE_UPLOADS, {"limit": limit})
+def lock_due_uploads(connection: Connection, tokens: Sequence[UUID]) -> tuple[list[Fence], LockedJobs]:
+    """Locks jobs whose staged images are to be copied, up to one per token, unless a token was used before.
+
+    Returns the claims that were made with the tokens as well, also those that have ended. The tokens are locked.
+    """
+    found = connection.execute(text(LOCK_DUE_UPLOADS), {"tokens": [str(token) for token in tokens]}).mappings().all()
+    used = [rows.from_json(Fence, fence) for fence in found[0]["used"] or ()]
+    return used, _locked([row for row in found if row["id"] is not None])
 
 
 def renew(connection: Connection, fences: Sequence[Fence], *, seconds: float) -> set[str]:
@@ -185,5 +210,9 @@ def canceled_among(connection: Connection, job_ids: Collection[str]) -> set[str]
     return set(connection.execute(text(CANCELED_AMONG), {"ids": list(job_ids)}).scalars())
 
 
-def _lock(connection: Connection, statement: str, parameters: dict[str, object]) -> list[Job]:
-    return [from_row(row) for row in connection.execute(text(statement), parameters).mappings()]
+def _lock(connection: Connection, statement: str, parameters: dict[str, object]) -> LockedJobs:
+    return _locked(connection.execute(text(statement), parameters).mappings().all())
+
+
+def _locked(found: Sequence[Row]) -> LockedJobs:
+    return LockedJobs([from_row(row) for row in found], found[-1]["now"] if found else None)

@@ -18,7 +18,8 @@ from services.job.store import artifacts, attempts, calls, deletions, events, jo
 
 T = TypeVar("T")
 
-_ADD_ENTRIES = """
+#: CTEs that add the parameters `entries` to the tables of events and messages.
+ADD_ENTRIES = """
 event AS (
     INSERT INTO job_events SELECT * FROM jsonb_populate_recordset(NULL::job_events, CAST(:events AS jsonb))
 ),
@@ -31,7 +32,7 @@ _ENDED, _EMPTIED = f", ended AS ({attempts.END_ATTEMPTS})", f", emptied AS ({del
 CHANGE = "WITH change AS ({change}), {entries}{ended}{emptied} SELECT id FROM change"
 ADD = f"""
 WITH job AS (INSERT INTO jobs SELECT * FROM jsonb_populate_recordset(NULL::jobs, CAST(:rows AS jsonb))),
-{_ADD_ENTRIES} SELECT
+{ADD_ENTRIES} SELECT
 """  # noqa: S608
 
 
@@ -73,16 +74,21 @@ def write(
     known, side = known or KnownRows(), side or SideRows()
     written = snapshots(connection, [change.after for change in changes], known=known)
     parameters = jobs.change_parameters(changes)
-    parameters |= _entries([(change.transition, written[change.after.id], change.wake) for change in changes])
+    parameters |= entries([(change.transition, written[change.after.id], change.wake) for change in changes])
     parameters |= attempts.end_parameters(side.ends) if side.ends else {}
     parameters |= deletions.staging_parameters(side.emptied) if side.emptied else {}
     changed = len(connection.execute(text(_change(side)), parameters).all())
-    if changed != len(changes):
-        raise ConcurrentChangeError(f"{len(changes) - changed} of {len(changes)} transitions did not apply.")
+    check_written(connection, changes, rows_written=changed)
     attempts.count_ends(connection, side.ends)
+    return written
+
+
+def check_written(connection: Connection, changes: Sequence[Change], *, rows_written: int) -> None:
+    """Counts and logs transitions after commit. Raises `ConcurrentChangeError` if not all were written."""
+    if rows_written != len(changes):
+        raise ConcurrentChangeError(f"{len(changes) - rows_written} of {len(changes)} transitions did not apply.")
     counters.changed(connection, changes)
     after_commit(connection, partial(transition_log.write, changes))
-    return written
 
 
 def write_new(connection: Connection, job: Job) -> Snapshot:
@@ -96,8 +102,8 @@ def write_batch(connection: Connection, new: Sequence[Job]) -> dict[str, Snapsho
         return {}
     # A new job has neither images nor calls.
     written = {job.id: Snapshot(job=job, artifacts=(), cost=cost_of(())) for job in new}
-    entries = _entries([(Transition.SUBMIT, snapshot, "generate") for snapshot in written.values()])
-    connection.execute(text(ADD), {"rows": rows.as_parameter([jobs.to_row(job) for job in new])} | entries)
+    added = entries([(Transition.SUBMIT, snapshot, "generate") for snapshot in written.values()])
+    connection.execute(text(ADD), {"rows": rows.as_parameter([jobs.to_row(job) for job in new])} | added)
     for job in new:
         counters.submitted(connection, job)
         after_commit(connection, partial(transition_log.write_new, job))
@@ -137,11 +143,11 @@ def _rows_of(
 
 def _change(side: SideRows) -> str:
     ended, emptied = _ENDED if side.ends else "", _EMPTIED if side.emptied else ""
-    return CHANGE.format(change=jobs.CHANGE_JOBS, entries=_ADD_ENTRIES, ended=ended, emptied=emptied)
+    return CHANGE.format(change=jobs.CHANGE_JOBS, entries=ADD_ENTRIES, ended=ended, emptied=emptied)
 
 
-def _entries(changes: Sequence[tuple[Transition, Snapshot, str | None]]) -> dict[str, str]:
-    """Returns the parameters of `_ADD_ENTRIES`."""
+def entries(changes: Sequence[tuple[Transition, Snapshot, str | None]]) -> dict[str, str]:
+    """Returns the parameters of `ADD_ENTRIES`."""
     messages = [
         outbox.OutboxMessage(
             id=new_uuid7(),

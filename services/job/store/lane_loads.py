@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 
 from common.sql import Connection, text
 from services.job.domain.routing import UNLIMITED
-from services.job.store import claim_locks
+from services.job.store import lanes, rows
 from services.job.store.lanes import Lane
 
 #: Load of a tenant at its limit; claims do not look at its lanes.
@@ -52,10 +52,10 @@ for_the_next AS (
 UPDATE lanes SET load = wrong.load FROM wrong WHERE lanes.id = ANY(ARRAY(SELECT id FROM free)) AND wrong.id = lanes.id
 """  # noqa: S608
 
-# The new turns of those served, and the loads of all. A turn that another claim is writing is as good. The loads of
-# those not served may be older than what was read from `load_changes` meanwhile: they are to be counted again. A lane
-# that sleeps has no load.
-REMEMBER = """
+# The new turns of those served, the loads of all, and the end of lanes without due jobs: they are deleted, or sleep
+# until their first job is due. A turn that another claim is writing is as good. The loads of those not served may be
+# older than what was read from `load_changes` meanwhile: they are to be counted again. A lane that sleeps has no load.
+REMEMBER = f"""
 WITH counted AS (
     SELECT * FROM unnest(CAST(:tenants AS text[]), CAST(:loads AS integer[])) AS counted (tenant, load)
 ),
@@ -69,40 +69,54 @@ served AS (
 noted AS (
     INSERT INTO load_changes (tenant) SELECT tenant FROM counted WHERE tenant <> ALL(CAST(:served AS text[]))
 ),
+idle AS MATERIALIZED ({lanes.IDLE_LANES}),
+gone AS (DELETE FROM lanes USING idle WHERE lanes.id = idle.id AND idle.wakes_at IS NULL),
 free AS (
-    SELECT id FROM lanes WHERE id = ANY(ARRAY(
+    SELECT id, tenant FROM lanes WHERE id = ANY(CAST(:idle AS bigint[]) || ARRAY(
         SELECT lane.id FROM counted
         CROSS JOIN LATERAL (SELECT id FROM lanes WHERE lanes.tenant = counted.tenant OFFSET 0) AS lane
-    )) FOR NO KEY UPDATE SKIP LOCKED
+    )) AND id <> ALL(ARRAY(SELECT id FROM idle WHERE idle.wakes_at IS NULL)) FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE lanes SET last_claimed_at = coalesce(served.last_claimed_at, lanes.last_claimed_at),
-    load = CASE WHEN lanes.wakes_at IS NULL THEN counted.load ELSE 0 END
-FROM counted LEFT JOIN served ON served.tenant = counted.tenant
-WHERE lanes.id = ANY(ARRAY(SELECT id FROM free)) AND lanes.tenant = counted.tenant
-"""
+    wakes_at = coalesce(idle.wakes_at, lanes.wakes_at),
+    load = CASE WHEN coalesce(idle.wakes_at, lanes.wakes_at) IS NULL THEN counted.load ELSE 0 END
+FROM free LEFT JOIN idle ON idle.id = free.id LEFT JOIN counted ON counted.tenant = free.tenant
+    LEFT JOIN served ON served.tenant = free.tenant
+WHERE lanes.id = ANY(ARRAY(SELECT id FROM free)) AND lanes.id = free.id
+"""  # noqa: S608
 
 
 def read_changes(connection: Connection) -> None:
-    """Counts again for the tenants whose loads have changed, up to `MAX_CHANGES`, unless another claim is doing so."""
-    if claim_locks.try_counting(connection):
-        connection.execute(text(READ_CHANGES), {"limit": MAX_CHANGES})
+    """Counts again for the tenants whose loads have changed, up to `MAX_CHANGES`.
+
+    The lock `claim_locks.TRY_COUNTING` was taken in an earlier statement.
+    """
+    connection.execute(text(READ_CHANGES), {"limit": MAX_CHANGES})
 
 
-def wrong(lanes: Sequence[Lane]) -> set[str]:
+def wrong(seen: Sequence[Lane]) -> set[str]:
     """Returns the tenants of these lanes whose load is not their number of jobs at generators."""
-    return {lane.tenant for lane in lanes if lane.load != _load(lane, 0)}
+    return {lane.tenant for lane in seen if lane.load != _load(lane, 0)}
 
 
-def remember(connection: Connection, lanes: Sequence[Lane], served: Collection[str] = ()) -> None:
-    """Writes the loads of the tenants of these lanes, and the turns of those served.
+def remember(
+    connection: Connection, seen: Sequence[Lane], served: Collection[str] = (), *, idle: Sequence[int] = ()
+) -> None:
+    """Writes the loads of the tenants of these lanes, and the turns of those served; `idle` lanes are put away.
 
-    `served` has a tenant per job that was claimed.
+    `served` has a tenant per job that was claimed, `idle` the ids of lanes that `lanes.LOCK_IDLE_LANES` has locked.
     """
     claimed = Counter(served)
-    tenants = wrong(lanes) | claimed.keys()
-    loads = {lane.tenant: _load(lane, claimed[lane.tenant]) for lane in lanes if lane.tenant in tenants}
-    if loads:
-        parameters = {"tenants": list(loads), "loads": list(loads.values()), "served": list(claimed)}
+    tenants = wrong(seen) | claimed.keys()
+    loads = {lane.tenant: _load(lane, claimed[lane.tenant]) for lane in seen if lane.tenant in tenants}
+    if loads or idle:
+        parameters = {
+            "tenants": list(loads),
+            "loads": rows.as_array(loads.values()),
+            "served": list(claimed),
+            "idle": rows.as_array(idle),
+            "priorities": lanes.PRIORITIES,
+        }
         connection.execute(text(REMEMBER), parameters)
 
 

@@ -94,20 +94,22 @@ UPDATE lanes SET wakes_at = NULL WHERE id IN (
 )
 """
 
-# The next statement sees the jobs that were committed before this one had its locks.
+# Lanes whose due jobs, if any, are among those that this claim takes. The next statement sees the jobs that were
+# committed before this one had its locks.
 LOCK_IDLE_LANES = """
-SELECT id FROM lanes WHERE id = ANY(:ids) AND NOT EXISTS (
+SELECT id FROM lanes WHERE id = ANY(CAST(:lanes AS bigint[])) AND NOT EXISTS (
     SELECT FROM unnest(CAST(:priorities AS smallint[])) AS level (priority) CROSS JOIN LATERAL (
         SELECT FROM jobs WHERE state = 'queued' AND jobs.tenant = lanes.tenant AND jobs.provider = lanes.provider
             AND jobs.model = lanes.model AND jobs.fallback = lanes.fallback
-            AND jobs.priority = level.priority AND run_at <= clock_timestamp() ORDER BY run_at, id LIMIT 1
+            AND jobs.priority = level.priority AND run_at <= clock_timestamp() AND jobs.id <> ALL(CAST(:ids AS text[]))
+        ORDER BY run_at, id LIMIT 1
     ) AS due
 )
 FOR UPDATE SKIP LOCKED
 """
-# A lane that sleeps forgets its load: the changes of its tenant may skip it, and a load must not stay too high.
-LET_SLEEP = """
-WITH idle AS (
+#: Lanes that `LOCK_IDLE_LANES` has locked, with the time at which their first job is due; null without a job. A lane
+#: that sleeps forgets its load: the changes of its tenant may skip it, and a load must not stay too high.
+IDLE_LANES = """
     SELECT lanes.id, (
         SELECT min(first.run_at) FROM unnest(CAST(:priorities AS smallint[])) AS level (priority) CROSS JOIN LATERAL (
             SELECT run_at FROM jobs WHERE state = 'queued' AND jobs.tenant = lanes.tenant
@@ -115,10 +117,7 @@ WITH idle AS (
                 AND jobs.priority = level.priority ORDER BY run_at, id LIMIT 1
         ) AS first
     ) AS wakes_at
-    FROM lanes WHERE id = ANY(:ids)
-),
-empty AS (DELETE FROM lanes USING idle WHERE lanes.id = idle.id AND idle.wakes_at IS NULL)
-UPDATE lanes SET wakes_at = idle.wakes_at, load = 0 FROM idle WHERE lanes.id = idle.id AND idle.wakes_at IS NOT NULL
+    FROM lanes WHERE id = ANY(CAST(:idle AS bigint[]))
 """
 
 # Only while the lane that is kept is awake, and locked: another claim may be removing it.
@@ -197,16 +196,22 @@ def wake(connection: Connection) -> None:
     connection.execute(text(WAKE_LANES), {"limit": MAX_WOKEN})
 
 
-def tidy(connection: Connection, lanes: Sequence[Lane]) -> int:
-    """Removes lanes without jobs, and makes lanes without due jobs sleep; returns the number of both."""
+def remove_doubles(connection: Connection, lanes: Sequence[Lane]) -> None:
+    """Removes all rows but one of a lane that exists twice."""
     if pairs := [(lane.ids[0], double) for lane in lanes for double in lane.ids[1:]]:
         kept, doubles = zip(*pairs, strict=True)
         connection.execute(text(REMOVE_DOUBLES), {"kept": list(kept), "doubles": list(doubles)})
-    parameters = {"priorities": PRIORITIES, "ids": [lane.ids[0] for lane in lanes]}
-    idle = connection.execute(text(LOCK_IDLE_LANES), parameters).scalars().all() if lanes else []
-    if idle:
-        connection.execute(text(LET_SLEEP), parameters | {"ids": idle})
-    return len(idle)
+
+
+def lock_idle(connection: Connection, lanes: Sequence[Lane]) -> list[int]:
+    """Locks lanes without due jobs; returns their ids, for `lane_loads.remember`."""
+    parameters = idle_parameters(lanes) | {"ids": []}
+    return list(connection.execute(text(LOCK_IDLE_LANES), parameters).scalars()) if lanes else []
+
+
+def idle_parameters(lanes: Sequence[Lane]) -> dict[str, object]:
+    """Returns the parameters of `LOCK_IDLE_LANES`, without the claimed jobs' `ids`."""
+    return {"lanes": rows.as_array(lane.ids[0] for lane in lanes), "priorities": PRIORITIES}
 
 
 PRIORITIES = [int(priority) for priority in Priority]

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from common.sql import Connection, text
 from services.job.domain.call_limits import WINDOW, CallLimits
@@ -43,6 +44,12 @@ SELECT provider, count(*) FROM (
     SELECT provider FROM jobs WHERE state = 'processing' AND provider = ANY(:providers)
 ) AS begun GROUP BY provider
 """
+
+# Both as one row.
+USE = f"""
+SELECT (SELECT jsonb_object_agg(provider, count) FROM ({IN_USE}) AS used (provider, count)) AS in_use,
+    (SELECT jsonb_object_agg(provider, count) FROM ({BEGUN}) AS begun (provider, count)) AS begun
+"""  # noqa: S608
 
 LOCK_PROVIDER_CALLS = """
 SELECT pg_advisory_xact_lock(hashtextextended('provider ' || :provider, 0))
@@ -102,13 +109,15 @@ class Load:
         }
 
 
-def of_providers(connection: Connection, providers: Collection[str]) -> Load:
+def parameters(names: Collection[str]) -> dict[str, Any]:
+    """Returns the parameters of `USE` for the named providers."""
+    return {"providers": list(names), "window": WINDOW}
+
+
+def of_providers(connection: Connection, names: Collection[str]) -> Load:
     """Returns the use of the named providers."""
-    parameters = {"providers": list(providers), "window": WINDOW}
-    return Load(
-        in_use={row[0]: row[1] for row in connection.execute(text(IN_USE), parameters)},
-        begun={row[0]: row[1] for row in connection.execute(text(BEGUN), parameters)},
-    )
+    in_use, begun = connection.execute(text(USE), parameters(names)).one()
+    return Load(in_use=in_use or {}, begun=begun or {})
 
 
 def lock_provider_calls(connection: Connection, provider: str) -> None:

@@ -1,7 +1,7 @@
 """The catalogue: what each generator registered (`registrations`), and the merged result (`providers`)."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
@@ -110,9 +110,13 @@ def offered(connection: Connection) -> dict[str, Provider]:
     return _read(connection, OFFERED, seconds=LIVE_SECONDS, outage=OUTAGE_SECONDS)
 
 
+def of_descriptions(descriptions: Iterable[str]) -> dict[str, Provider]:
+    """Returns providers by name, of the texts of `providers.description`."""
+    return {provider.name: provider for provider in map(from_text, descriptions)}
+
+
 def _read(connection: Connection, statement: str, **parameters: object) -> dict[str, Provider]:
-    providers = map(from_text, connection.execute(text(statement), parameters).scalars())
-    return {provider.name: provider for provider in providers}
+    return of_descriptions(connection.execute(text(statement), parameters).scalars())
 
 
 @lru_cache(256)

@@ -1,6 +1,6 @@
 """Converts values to rows and back; a whole batch is sent to PostgreSQL as one JSON parameter."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
@@ -53,6 +53,11 @@ def insert(connection: Connection, table: str, rows: Sequence[Mapping[str, Any]]
         f"INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, CAST(:rows AS jsonb)) {on_conflict}"  # noqa: S608
     )
     return connection.execute(text(statement), {"rows": as_parameter(rows)}).rowcount
+
+
+def as_array(numbers: Iterable[int]) -> str:
+    """Returns whole numbers as one parameter for an array: the statement is prepared once, also for none."""
+    return "{" + ",".join(map(str, numbers)) + "}"
 
 
 def as_json(value: Any) -> str:

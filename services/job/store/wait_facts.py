@@ -3,8 +3,6 @@
 from typing import Any
 
 from common.sql import Connection, text
-from services.job.domain.call_limits import WINDOW
-from services.job.domain.circuit_breakers import Breaker
 from services.job.domain.failures import Failure
 from services.job.domain.jobs import Job
 from services.job.domain.offering import LIVE_SECONDS
@@ -28,13 +26,13 @@ SELECT clock_timestamp() AS now,
     (SELECT jsonb_agg(description) FROM providers WHERE name = ANY(:names)) AS catalogue,
     (SELECT jsonb_agg(to_jsonb(breaker)) FROM ({breakers.READ}) AS breaker WHERE provider = ANY(:names))
         AS breakers,
-    (SELECT jsonb_object_agg(provider, count) FROM ({provider_usage.IN_USE}) AS used (provider, count)) AS in_use,
-    (SELECT jsonb_object_agg(provider, count) FROM ({provider_usage.BEGUN}) AS begun (provider, count)) AS begun,
+    used.*,
     (SELECT count(*) FROM jobs WHERE tenant = :tenant AND state IN ('processing', 'generating')) AS in_flight,
     (SELECT max_in_flight FROM tenant_load WHERE tenant = :tenant) AS max_in_flight,
     EXISTS (SELECT FROM jobs WHERE id = :job_id AND {due_jobs.HAS_RESULT_TO_FETCH}) AS has_result_to_fetch,
     (SELECT failure FROM attempts WHERE job_id = :job_id AND ended_at IS NOT NULL
         ORDER BY claim_number DESC LIMIT 1) AS last_failure
+FROM ({provider_usage.USE}) AS used
 """  # noqa: S608
 
 
@@ -42,19 +40,18 @@ def read(connection: Connection, job: Job) -> WaitFacts:
     """Returns the facts for one job; reads a few rows of its providers, and the jobs at generators now."""
     names = sorted({job.provider, *job.fallback})
     live, limited = connection.execute(text(READ_NAMES), {"names": names, "live_seconds": LIVE_SECONDS}).one()
-    parameters = {"names": names, "providers": limited, "served_by": live, "window": WINDOW}
-    parameters |= {"tenant": job.tenant, "job_id": job.id}
+    parameters = {"names": names, "served_by": live, "tenant": job.tenant, "job_id": job.id}
+    parameters |= provider_usage.parameters(limited)
     row = connection.execute(text(READ_FACTS), parameters).mappings().one()
     load = Load(in_use=row["in_use"] or {}, begun=row["begun"] or {})
     known = [rows.from_json(Provider, description) for description in row["catalogue"] or ()]
-    failing = [rows.from_json(Breaker, breaker) for breaker in row["breakers"] or ()]
     catalogue = {provider.name: provider for provider in known}
     return WaitFacts(
         capacity=ClaimCapacity(
             now=row["now"],
             catalogue=catalogue,
             slots=load.free_slots(catalogue),
-            breakers={breaker.route: breaker for breaker in failing},
+            breakers=breakers.by_route(row["breakers"] or ()),
             pauses=pauses.read_of(connection, job.tenant, names),
         ),
         live=frozenset(live),

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from common.sql import Connection, text
-from services.job.application import claims
+from services.job.application import claim_choice
 from services.job.domain.jobs import Job
 from tests.support.job_service.use_cases import JobUseCases
 
@@ -25,7 +25,7 @@ IN_FLIGHT = "SELECT tenant, count(*) AS n FROM jobs WHERE state IN ('processing'
 def test_the_least_loaded_tenant_is_served_whoever_ends_when(
     desk: JobUseCases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claims, "SPARE_TENANTS", 1)
+    monkeypatch.setattr(claim_choice, "SPARE_TENANTS", 1)
     tenants = [f"tenant-{number}" for number in range(8)]
     for tenant in tenants * 4:
         desk.create(tenant=tenant)
