@@ -12,7 +12,8 @@ from services.job.domain.claim_end import images_to_retry
 from services.job.domain.jobs import Job, Snapshot
 from services.job.domain.states import State, Transition
 from services.job.domain.transitions import Change
-from services.job.store import artifacts, calls, events, jobs, outbox, rows, transition_log
+from services.job.store import artifacts, calls, committed_changes, events, jobs, outbox, rows, transition_log
+from services.job.store.committed_changes import CommittedChange
 
 _ADD_ENTRIES = """
 event AS (
@@ -43,12 +44,14 @@ def write(connection: Connection, changes: Sequence[Change]) -> dict[str, Snapsh
     if not changes:
         return {}
     written = snapshots(connection, [change.after for change in changes])
-    entries = _entries([(change.transition, written[change.after.id], change.wake) for change in changes])
+    committed = _committed([(change.transition, written[change.after.id], change.wake) for change in changes])
+    entries = _entries(committed)
     changed = len(connection.execute(text(CHANGE), jobs.change_parameters(changes) | entries).all())
     if changed != len(changes):
         raise ConcurrentChangeError(f"{len(changes) - changed} of {len(changes)} transitions did not apply.")
     counters.changed(connection, changes)
     after_commit(connection, partial(transition_log.write, changes))
+    committed_changes.note(connection, committed)
     return written
 
 
@@ -63,11 +66,13 @@ def write_batch(connection: Connection, new: Sequence[Job]) -> dict[str, Snapsho
         return {}
     # A new job has neither images nor calls.
     written = {job.id: Snapshot(job=job, artifacts=(), cost=cost_of(())) for job in new}
-    entries = _entries([(Transition.SUBMIT, snapshot, "generate") for snapshot in written.values()])
-    connection.execute(text(ADD), {"rows": rows.as_parameter([jobs.to_row(job) for job in new])} | entries)
+    committed = _committed([(Transition.SUBMIT, snapshot, "generate") for snapshot in written.values()])
+    added = {"rows": rows.as_parameter([jobs.to_row(job) for job in new])}
+    connection.execute(text(ADD), added | _entries(committed))
     for job in new:
         counters.submitted(connection, job)
         after_commit(connection, partial(transition_log.write_new, job))
+    committed_changes.note(connection, committed)
     return written
 
 
@@ -88,19 +93,30 @@ def snapshots(connection: Connection, of: Sequence[Job]) -> dict[str, Snapshot]:
     return found
 
 
-def _entries(changes: Sequence[tuple[Transition, Snapshot, str | None]]) -> dict[str, str]:
-    """Returns the parameters of `_ADD_ENTRIES`."""
-    messages = [
-        outbox.OutboxMessage(
-            id=new_uuid7(),
-            job_id=snapshot.job.id,
-            sequence=snapshot.job.sequence,
-            wake=wake,
-            traceparent=snapshot.job.traceparent,
+def _committed(changes: Sequence[tuple[Transition, Snapshot, str | None]]) -> list[CommittedChange]:
+    """Returns transitions as they will be committed, each with a new outbox row."""
+    return [
+        CommittedChange(
+            due=outbox.Due(
+                id=new_uuid7(),
+                job_id=snapshot.job.id,
+                sequence=snapshot.job.sequence,
+                wake=wake,
+                traceparent=snapshot.job.traceparent,
+                type=transition,
+                state=snapshot.job.state,
+                occurred_at=snapshot.job.updated_at,
+                tenant=snapshot.job.tenant,
+            ),
+            snapshot=snapshot,
         )
-        for _, snapshot, wake in changes
+        for transition, snapshot, wake in changes
     ]
+
+
+def _entries(committed: Sequence[CommittedChange]) -> dict[str, str]:
+    """Returns the parameters of `_ADD_ENTRIES`."""
     return {
-        "events": rows.as_parameter([events.to_row(transition, snapshot) for transition, snapshot, _ in changes]),
-        "messages": rows.as_parameter([rows.to_json(message) for message in messages]),
+        "events": rows.as_parameter([events.to_row(Transition(each.due.type), each.snapshot) for each in committed]),
+        "messages": rows.as_parameter([outbox.to_row(each.due) for each in committed]),
     }
