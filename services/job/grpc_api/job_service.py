@@ -237,16 +237,20 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self, request: job_service_pb2.WatchJobRequest, context: Context
     ) -> AsyncIterator[job_service_pb2.WatchJobResponse]:
         """Streams a job's changes until the final one."""
-        snapshot = await self._read(lambda connection: queries.get_job(connection, request.tenant, request.job_id))
+        tenant, job_id = request.tenant, request.job_id
+        after = request.after_sequence if request.HasField("after_sequence") else None
+        # Most streams are opened right after the job was read: its position and its wait are read for those alone that
+        # are sent them.
+        seen = await self._read(lambda connection: queries.find(connection, tenant, job_id))
         # Sent at once, as the first change may take long: the client learns that the stream is open.
         await context.send_initial_metadata(())
-        after = request.after_sequence if request.HasField("after_sequence") else None
-        if after is None or after > snapshot.job.sequence:
+        if after is None or after > seen.sequence:
+            snapshot = await self._read(lambda connection: queries.get_job(connection, tenant, job_id))
             yield job_service_pb2.WatchJobResponse(job=self._job(snapshot))
-            after = snapshot.job.sequence
-        if snapshot.job.is_final and after >= snapshot.job.sequence:
+            seen, after = snapshot.job, snapshot.job.sequence
+        if seen.is_final and after >= seen.sequence:
             return
-        async for change in self._watchers.follow(request.tenant, request.job_id, after=after):
+        async for change in self._watchers.follow(tenant, job_id, after=after):
             if isinstance(change, job_service_pb2.Progress):
                 yield job_service_pb2.WatchJobResponse(progress=change)
             else:

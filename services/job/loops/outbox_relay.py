@@ -36,6 +36,9 @@ HELD_SECONDS = 5.0
 RENEWAL_SECONDS = HELD_SECONDS / 3
 #: Least seconds between the beginnings of two runs, so that one publishes what many transactions wrote under load.
 SPACING_SECONDS = 0.02
+#: Seconds from a commit to the run that publishes its events, at least: those who are in a hurry, workers and watchers
+#: of this process, are told at the commit, and the run must not compete with them.
+GATHERING_SECONDS = 0.01
 #: Seconds between two log lines about messages that the broker does not confirm.
 LOG_SECONDS = 10.0
 
@@ -75,7 +78,7 @@ class OutboxRelay:
         await run_every("outbox_relay", self._run_spaced, interval=0.5, wake=self._woken, stop=stop)
 
     async def _run_spaced(self) -> Mapping[str, int]:
-        await asyncio.sleep(max(self._earliest_run - time.monotonic(), 0.0))
+        await asyncio.sleep(max(self._earliest_run - time.monotonic(), GATHERING_SECONDS))
         self._earliest_run = time.monotonic() + SPACING_SECONDS
         # What was committed during the pause is published now.
         self._woken.clear()

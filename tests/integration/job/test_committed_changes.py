@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -110,10 +109,9 @@ async def test_a_watcher_that_has_read_all_before_needs_no_query_and_another_one
     seen: dict[int, list[int]] = {2: [], 1: []}
 
     async def follow(after: int) -> None:
-        async with aclosing(watchers.follow("acme", job.id, after=after)) as changes:
-            async for change in changes:
-                assert isinstance(change, Snapshot)
-                seen[after].append(change.job.sequence)
+        async for change in watchers.follow("acme", job.id, after=after):
+            assert isinstance(change, Snapshot)
+            seen[after].append(change.job.sequence)
 
     async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
         reading = [tasks.create_task(follow(after)) for after in seen]
