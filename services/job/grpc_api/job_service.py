@@ -24,6 +24,7 @@ from services.job.grpc_api.grouped_submissions import GroupedSubmissions
 from services.job.grpc_api.job_spans import note_user_action
 from services.job.grpc_api.status_codes import translate_errors
 from services.job.grpc_api.validation import check_fingerprint, check_names
+from services.job.grpc_api.watch_responses import WatchResponses
 from services.job.loops.job_watchers import Watchers
 from services.job.loops.outbox_relay import OutboxRelay
 from services.job.messages import from_protobuf, to_protobuf
@@ -47,6 +48,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self._watchers = watchers
         self._public_base_url = public_base_url
         self._submissions = GroupedSubmissions(database)
+        self._watch_responses = WatchResponses(public_base_url=public_base_url)
 
     def grpc_service(self) -> GrpcService:
         """This service, as a server offers it."""
@@ -251,10 +253,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         if seen.is_final and after >= seen.sequence:
             return
         async for change in self._watchers.follow(tenant, job_id, after=after):
-            if isinstance(change, job_service_pb2.Progress):
-                yield job_service_pb2.WatchJobResponse(progress=change)
-            else:
-                yield job_service_pb2.WatchJobResponse(job=self._job(change))
+            yield self._watch_responses.of(change)
 
     async def _read(self, work: Callable[[Connection], T], *, pool: Pool = Pool.READS) -> T:
         return await translate_errors(lambda: self._database.run(work, pool=pool))

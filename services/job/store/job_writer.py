@@ -44,7 +44,7 @@ def write(connection: Connection, changes: Sequence[Change]) -> dict[str, Snapsh
     if not changes:
         return {}
     written = snapshots(connection, [change.after for change in changes])
-    committed = _committed([(change.transition, written[change.after.id], change.wake) for change in changes])
+    committed = as_committed([(change.transition, written[change.after.id], change.wake) for change in changes])
     entries = _entries(committed)
     changed = len(connection.execute(text(CHANGE), jobs.change_parameters(changes) | entries).all())
     if changed != len(changes):
@@ -66,7 +66,7 @@ def write_batch(connection: Connection, new: Sequence[Job]) -> dict[str, Snapsho
         return {}
     # A new job has neither images nor calls.
     written = {job.id: Snapshot(job=job, artifacts=(), cost=cost_of(())) for job in new}
-    committed = _committed([(Transition.SUBMIT, snapshot, "generate") for snapshot in written.values()])
+    committed = as_committed([(Transition.SUBMIT, snapshot, "generate") for snapshot in written.values()])
     added = {"rows": rows.as_parameter([jobs.to_row(job) for job in new])}
     connection.execute(text(ADD), added | _entries(committed))
     for job in new:
@@ -93,7 +93,7 @@ def snapshots(connection: Connection, of: Sequence[Job]) -> dict[str, Snapshot]:
     return found
 
 
-def _committed(changes: Sequence[tuple[Transition, Snapshot, str | None]]) -> list[CommittedChange]:
+def as_committed(changes: Sequence[tuple[Transition, Snapshot, str | None]]) -> list[CommittedChange]:
     """Returns transitions as they will be committed, each with a new outbox row."""
     return [
         CommittedChange(
