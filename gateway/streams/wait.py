@@ -27,6 +27,8 @@ async def wait_until(
 ) -> job_pb2.Job:
     """Returns the job once the condition holds, or in its current state after `seconds` or when the gateway stops.
 
+    Of a job that is not final, a change says less than the job's current state, so that is read.
+
     If job-service becomes unreachable meanwhile, the wait ends and `seen` is returned. Raises `Problem`.
     """
     if condition(seen):
@@ -35,8 +37,8 @@ async def wait_until(
     drain = asyncio.create_task(draining.wait())
     try:
         await asyncio.wait({watch, drain}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if watch.done():
-            watch.result()
+        if watch.done() and (change := watch.result()) is not None and is_final(change):
+            return change
     except ServiceError as error:
         if not is_unavailable(error):
             raise from_service_error(error) from error
@@ -52,8 +54,12 @@ async def wait_until(
         return seen
 
 
-async def _watch(condition: Condition, jobs: JobServiceClient, seen: job_pb2.Job, timeouts: StreamTimeouts) -> None:
+async def _watch(
+    condition: Condition, jobs: JobServiceClient, seen: job_pb2.Job, timeouts: StreamTimeouts
+) -> job_pb2.Job | None:
+    """Returns the first change for which the condition holds, or the final one; None for a deleted job."""
     async with aclosing(follow(jobs, seen, after=seen.sequence, timeouts=timeouts)) as changes:
         async for change in changes:
             if isinstance(change, job_pb2.Job) and (condition(change) or is_final(change)):
-                return
+                return change
+    return None

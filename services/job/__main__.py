@@ -18,7 +18,6 @@ from common.grpc_access import server_security
 from common.grpc_server import serve
 from common.health import Readiness
 from common.loops import run_every
-from common.postgres import Database
 from common.tracing import tracing
 from services.job.dead_letters import DeadLetters
 from services.job.grpc_api.bulk_action_service import BulkActionService
@@ -37,6 +36,7 @@ from services.job.loops.parked_facts import ParkedFacts
 from services.job.loops.purger import Purger
 from services.job.loops.stale_job_monitor import StaleJobMonitor
 from services.job.settings import Settings
+from services.job.store.committed_changes import JobDatabase
 from services.job.store.pools import CONNECTIONS, POOLS
 from services.operations_service import OperationsService
 
@@ -52,7 +52,7 @@ async def main(stop: asyncio.Event) -> None:
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("job"))
         await stack.enter_async_context(admin_port.serving("job", settings))
-        database = Database(settings.database_url, application="calotype-job", pool_size=CONNECTIONS, pools=POOLS)
+        database = JobDatabase(settings.database_url, application="calotype-job", pool_size=CONNECTIONS, pools=POOLS)
         stack.push_async_callback(database.close)
         connection = jetstream.connect(
             settings.nats_url,
@@ -67,6 +67,8 @@ async def main(stop: asyncio.Event) -> None:
         broker = await stack.enter_async_context(connection)
         relay, limits = OutboxRelay(database, broker), settings.limits
         watchers, consumer = Watchers(database, broker), FactConsumer(database, broker, relay, limits)
+        for listener in (relay.on_commit, watchers.on_commit):
+            database.add_listener(listener)
         monitor = StaleJobMonitor(database, broker, relay, limits, interval_seconds=settings.monitor_interval_seconds)
         purger = Purger(
             database,

@@ -24,6 +24,7 @@ from services.job.grpc_api.grouped_submissions import GroupedSubmissions
 from services.job.grpc_api.job_spans import note_user_action
 from services.job.grpc_api.status_codes import translate_errors
 from services.job.grpc_api.validation import check_fingerprint, check_names
+from services.job.grpc_api.watch_responses import WatchResponses
 from services.job.loops.job_watchers import Watchers
 from services.job.loops.outbox_relay import OutboxRelay
 from services.job.messages import from_protobuf, to_protobuf
@@ -47,6 +48,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self._watchers = watchers
         self._public_base_url = public_base_url
         self._submissions = GroupedSubmissions(database)
+        self._watch_responses = WatchResponses(public_base_url=public_base_url)
 
     def grpc_service(self) -> GrpcService:
         """This service, as a server offers it."""
@@ -237,20 +239,21 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self, request: job_service_pb2.WatchJobRequest, context: Context
     ) -> AsyncIterator[job_service_pb2.WatchJobResponse]:
         """Streams a job's changes until the final one."""
-        snapshot = await self._read(lambda connection: queries.get_job(connection, request.tenant, request.job_id))
+        tenant, job_id = request.tenant, request.job_id
+        after = request.after_sequence if request.HasField("after_sequence") else None
+        # Most streams are opened right after the job was read: its position and its wait are read for those alone that
+        # are sent them.
+        seen = await self._read(lambda connection: queries.find(connection, tenant, job_id))
         # Sent at once, as the first change may take long: the client learns that the stream is open.
         await context.send_initial_metadata(())
-        after = request.after_sequence if request.HasField("after_sequence") else None
-        if after is None or after > snapshot.job.sequence:
+        if after is None or after > seen.sequence:
+            snapshot = await self._read(lambda connection: queries.get_job(connection, tenant, job_id))
             yield job_service_pb2.WatchJobResponse(job=self._job(snapshot))
-            after = snapshot.job.sequence
-        if snapshot.job.is_final and after >= snapshot.job.sequence:
+            seen, after = snapshot.job, snapshot.job.sequence
+        if seen.is_final and after >= seen.sequence:
             return
-        async for change in self._watchers.follow(request.tenant, request.job_id, after=after):
-            if isinstance(change, job_service_pb2.Progress):
-                yield job_service_pb2.WatchJobResponse(progress=change)
-            else:
-                yield job_service_pb2.WatchJobResponse(job=self._job(change))
+        async for change in self._watchers.follow(tenant, job_id, after=after):
+            yield self._watch_responses.of(change)
 
     async def _read(self, work: Callable[[Connection], T], *, pool: Pool = Pool.READS) -> T:
         return await translate_errors(lambda: self._database.run(work, pool=pool))

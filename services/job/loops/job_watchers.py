@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from calotype.event.v1 import event_pb2
 from calotype.job.v1 import job_service_pb2
 
 from common.jetstream import JetStream
@@ -15,6 +16,7 @@ from common.sql import Connection
 from common.telemetry import metrics, registry
 from services.job.domain.jobs import Snapshot
 from services.job.store import events
+from services.job.store.committed_changes import CommittedChange
 
 #: Changes that are queued for a slow reader; later ones are read from the database when its queue is empty. Progress is
 #: not stored: a stream whose queue is full then is ended, and its reader resumes after its last sequence.
@@ -103,6 +105,19 @@ class Watchers:
             if not self._by_job[job_id]:
                 del self._by_job[job_id]
 
+    def on_commit(self, changes: Sequence[CommittedChange]) -> None:
+        """Queues committed changes of this process for the watchers that have read all before; others are read for."""
+        for change in changes:
+            job_id, sequence = change.due.job_id, change.due.sequence
+            if job_id not in self._by_job:
+                continue
+            snapshot = events.as_public(change.snapshot)
+            for watcher in tuple(self._by_job[job_id]):
+                if watcher.after == sequence - 1 and not watcher.lags:
+                    watcher.offer(snapshot)
+                elif watcher.after < sequence:
+                    self._wake(job_id)
+
     async def run(self, stop: asyncio.Event) -> None:
         """Feeds watchers until `stop` is set."""
         await self._broker.subscribe_core("calotype.event.*.*", self._on_event)
@@ -168,8 +183,11 @@ class Watchers:
 
     async def _on_event(self, subject: str, body: bytes) -> None:
         job_id = subject.rpartition(".")[2]
-        if job_id in self._by_job:
-            self._wake(job_id)
+        if watchers := self._by_job.get(job_id):
+            sequence = event_pb2.JobEvent.FromString(body).sequence
+            # Most watchers have the change from this process's own transaction. 0: an event that does not say.
+            if not sequence or any(watcher.after < sequence for watcher in watchers):
+                self._wake(job_id)
 
     async def _on_progress(self, subject: str, body: bytes) -> None:
         watchers = self._by_job.get(subject.rpartition(".")[2])

@@ -13,29 +13,21 @@ from calotype import streams
 from calotype.event.v1 import event_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from common.cloud_events import headers
-from common.ids import new_uuid7
-from common.jetstream import FAILURES, BrokerUnavailable, JetStream
+from common.jetstream import BrokerUnavailable, JetStream
 from common.logs import event
 from common.loops import pause_until, run_every
 from common.messaging_spans import sending
 from common.postgres import Database, DatabaseUnavailable
 from common.sql import Connection
 from common.telemetry import registry
+from services.job.loops.wake_up_publisher import WakeUpPublisher, event_headers
 from services.job.store import outbox
+from services.job.store.committed_changes import CommittedChange
 from services.job.store.outbox import Due
 
 _LOG = logging.getLogger(__name__)
-WAKE_SUBJECTS = {
-    "generate": streams.WAKE_GENERATE,
-    "upload": streams.WAKE_UPLOAD,
-    "settle": streams.WAKE_SETTLE,
-    "delete": streams.WAKE_DELETE,
-}
 #: Subject of events with placeholders, for the names of spans.
 _TEMPLATE = streams.event_subject(tenant="<tenant>", job_id="<job>")
-#: CloudEvents source of all messages.
-SOURCE = "calotype/job"
 #: Jobs that are held at a time.
 BATCH = 256
 #: Seconds for which they are held; then another relay may publish a crashed one's rows.
@@ -44,6 +36,9 @@ HELD_SECONDS = 5.0
 RENEWAL_SECONDS = HELD_SECONDS / 3
 #: Least seconds between the beginnings of two runs, so that one publishes what many transactions wrote under load.
 SPACING_SECONDS = 0.02
+#: Seconds from a commit to the run that publishes its events, at least: those who are in a hurry, workers and watchers
+#: of this process, are told at the commit, and the run must not compete with them.
+GATHERING_SECONDS = 0.01
 #: Seconds between two log lines about messages that the broker does not confirm.
 LOG_SECONDS = 10.0
 
@@ -54,6 +49,7 @@ class OutboxRelay:
     def __init__(self, database: Database, broker: JetStream, *, renewal_seconds: float = RENEWAL_SECONDS) -> None:
         self._database = database
         self._broker = broker
+        self._wake_ups = WakeUpPublisher(broker)
         self._renewal_seconds = renewal_seconds
         # Job id after which the next claim continues, so that every job has its turn; "" for the first job.
         self._last_job = ""
@@ -68,17 +64,21 @@ class OutboxRelay:
         """Signals that a transaction was committed."""
         self._woken.set()
 
+    def on_commit(self, changes: Sequence[CommittedChange]) -> None:
+        """Publishes the wake-ups of committed changes at once, and their events soon."""
+        self._wake_ups.on_commit(changes)
+        self.wake()
+
     async def wake_generators(self) -> None:
         """Wakes generators after a slot was freed. A lost wake-up delays jobs until the next poll."""
-        wake_headers = headers(event_id=str(new_uuid7()), source=SOURCE, kind="calotype.work.due", subject="generate")
-        await self._publish_wake_up("generate", wake_headers["ce-id"], wake_headers)
+        await self._wake_ups.wake_generators()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Publishes until `stop` is set."""
         await run_every("outbox_relay", self._run_spaced, interval=0.5, wake=self._woken, stop=stop)
 
     async def _run_spaced(self) -> Mapping[str, int]:
-        await asyncio.sleep(max(self._earliest_run - time.monotonic(), 0.0))
+        await asyncio.sleep(max(self._earliest_run - time.monotonic(), GATHERING_SECONDS))
         self._earliest_run = time.monotonic() + SPACING_SECONDS
         # What was committed during the pause is published now.
         self._woken.clear()
@@ -151,15 +151,8 @@ class OutboxRelay:
             confirmed.append(row.id)
         return confirmed
 
-    async def _publish_wake_up(self, kind: str, message_id: str, wake_headers: Mapping[str, str]) -> None:
-        sent = {**wake_headers, "Nats-Msg-Id": message_id}
-        # Whoever misses it finds the work at the next poll.
-        with suppress(*FAILURES):
-            await self._broker.publish_core(WAKE_SUBJECTS[kind], event_pb2.WakeUp().SerializeToString(), headers=sent)
-
     async def _publish(self, row: Due) -> None:
-        if row.wake is not None:
-            await self._publish_wake_up(row.wake, f"{row.id}-wake", _headers(row, "work.due", row.traceparent))
+        await self._wake_ups.publish_once(row)
         message = event_pb2.JobEvent(
             job_id=row.job_id, tenant=row.tenant, sequence=row.sequence, type=row.type, status=row.state
         )
@@ -173,13 +166,8 @@ class OutboxRelay:
             job_id=row.job_id,
             parent=row.traceparent,
         ):
-            await self._broker.publish(subject, body, message_id=str(row.id), headers=_headers(row, row.type, None))
-
-
-def _headers(row: Due, kind: str, parent: str | None) -> dict[str, str]:
-    """Returns a message's CloudEvents headers; `parent` is the traceparent to send, None for the current span's."""
-    common = headers(event_id=str(row.id), source=SOURCE, kind=f"calotype.{kind}", subject=row.job_id, parent=parent)
-    return common | {"ce-sequence": str(row.sequence), "ce-time": row.occurred_at.isoformat()}
+            sent = event_headers(row, row.type, None)
+            await self._broker.publish(subject, body, message_id=str(row.id), headers=sent)
 
 
 def _timestamp(row: Due) -> Timestamp:

@@ -35,9 +35,10 @@ def write(
         (change.transition, Snapshot(job=change.after, artifacts=(), cost=cost_of(calls[change.after.id])), change.wake)
         for change in changes
     ]
-    parameters = jobs.change_parameters(changes) | job_writer.entries(written)
+    committed = job_writer.as_committed(written)
+    parameters = jobs.change_parameters(changes) | job_writer.entries(committed)
     parameters |= lanes.idle_parameters(seen)
     parameters["attempts"] = rows.as_parameter([rows.to_json(attempt) for attempt in attempts])
     row = connection.execute(text(CLAIM), parameters).one()
-    job_writer.check_written(connection, changes, rows_written=row.changed)
+    job_writer.check_written(connection, changes, committed, rows_written=row.changed)
     return list(row.idle)

@@ -55,7 +55,7 @@ def to_row(transition: Transition, snapshot: Snapshot) -> dict[str, Any]:
         "type": transition,
         "state": snapshot.job.state,
         "occurred_at": snapshot.job.updated_at,
-        "snapshot": rows.to_json(_public(snapshot)),
+        "snapshot": rows.to_json(as_public(snapshot)),
         "callback_url": _callback_url(transition, snapshot.job),
     }
 
@@ -82,7 +82,8 @@ def deleted_or_missing(connection: Connection, job_ids: Collection[str]) -> set[
     return set(job_ids) - set(connection.execute(statement, {"ids": sorted(job_ids)}).scalars())
 
 
-def _public(snapshot: Snapshot) -> Snapshot:
+def as_public(snapshot: Snapshot) -> Snapshot:
+    """Returns the snapshot as its event has it."""
     # A request is large and never changes; a lease token is a secret.
     return replace(snapshot, job=replace(snapshot.job, request=None, lease=None))
 

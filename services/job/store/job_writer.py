@@ -14,7 +14,19 @@ from services.job.domain.claim_end import images_to_retry
 from services.job.domain.jobs import Artifact, Job, Snapshot
 from services.job.domain.states import State, Transition
 from services.job.domain.transitions import Change
-from services.job.store import artifacts, attempts, calls, deletions, events, jobs, outbox, rows, transition_log
+from services.job.store import (
+    artifacts,
+    attempts,
+    calls,
+    committed_changes,
+    deletions,
+    events,
+    jobs,
+    outbox,
+    rows,
+    transition_log,
+)
+from services.job.store.committed_changes import CommittedChange
 
 T = TypeVar("T")
 
@@ -73,22 +85,28 @@ def write(
         return {}
     known, side = known or KnownRows(), side or SideRows()
     written = snapshots(connection, [change.after for change in changes], known=known)
-    parameters = jobs.change_parameters(changes)
-    parameters |= entries([(change.transition, written[change.after.id], change.wake) for change in changes])
+    committed = as_committed([(change.transition, written[change.after.id], change.wake) for change in changes])
+    parameters = jobs.change_parameters(changes) | entries(committed)
     parameters |= attempts.end_parameters(side.ends) if side.ends else {}
     parameters |= deletions.staging_parameters(side.emptied) if side.emptied else {}
     changed = len(connection.execute(text(_change(side)), parameters).all())
-    check_written(connection, changes, rows_written=changed)
+    check_written(connection, changes, committed, rows_written=changed)
     attempts.count_ends(connection, side.ends)
     return written
 
 
-def check_written(connection: Connection, changes: Sequence[Change], *, rows_written: int) -> None:
-    """Counts and logs transitions after commit. Raises `ConcurrentChangeError` if not all were written."""
+def check_written(
+    connection: Connection, changes: Sequence[Change], committed: Sequence[CommittedChange], *, rows_written: int
+) -> None:
+    """Has transitions counted, logged and told after the commit.
+
+    Raises `ConcurrentChangeError` if not all were written.
+    """
     if rows_written != len(changes):
         raise ConcurrentChangeError(f"{len(changes) - rows_written} of {len(changes)} transitions did not apply.")
     counters.changed(connection, changes)
     after_commit(connection, partial(transition_log.write, changes))
+    committed_changes.note(connection, committed)
 
 
 def write_new(connection: Connection, job: Job) -> Snapshot:
@@ -102,11 +120,13 @@ def write_batch(connection: Connection, new: Sequence[Job]) -> dict[str, Snapsho
         return {}
     # A new job has neither images nor calls.
     written = {job.id: Snapshot(job=job, artifacts=(), cost=cost_of(())) for job in new}
-    added = entries([(Transition.SUBMIT, snapshot, "generate") for snapshot in written.values()])
-    connection.execute(text(ADD), {"rows": rows.as_parameter([jobs.to_row(job) for job in new])} | added)
+    committed = as_committed([(Transition.SUBMIT, snapshot, "generate") for snapshot in written.values()])
+    added = {"rows": rows.as_parameter([jobs.to_row(job) for job in new])}
+    connection.execute(text(ADD), added | entries(committed))
     for job in new:
         counters.submitted(connection, job)
         after_commit(connection, partial(transition_log.write_new, job))
+    committed_changes.note(connection, committed)
     return written
 
 
@@ -146,19 +166,30 @@ def _change(side: SideRows) -> str:
     return CHANGE.format(change=jobs.CHANGE_JOBS, entries=ADD_ENTRIES, ended=ended, emptied=emptied)
 
 
-def entries(changes: Sequence[tuple[Transition, Snapshot, str | None]]) -> dict[str, str]:
-    """Returns the parameters of `ADD_ENTRIES`."""
-    messages = [
-        outbox.OutboxMessage(
-            id=new_uuid7(),
-            job_id=snapshot.job.id,
-            sequence=snapshot.job.sequence,
-            wake=wake,
-            traceparent=snapshot.job.traceparent,
+def as_committed(changes: Sequence[tuple[Transition, Snapshot, str | None]]) -> list[CommittedChange]:
+    """Returns transitions as they will be committed, each with a new outbox row."""
+    return [
+        CommittedChange(
+            due=outbox.Due(
+                id=new_uuid7(),
+                job_id=snapshot.job.id,
+                sequence=snapshot.job.sequence,
+                wake=wake,
+                traceparent=snapshot.job.traceparent,
+                type=transition,
+                state=snapshot.job.state,
+                occurred_at=snapshot.job.updated_at,
+                tenant=snapshot.job.tenant,
+            ),
+            snapshot=snapshot,
         )
-        for _, snapshot, wake in changes
+        for transition, snapshot, wake in changes
     ]
+
+
+def entries(committed: Sequence[CommittedChange]) -> dict[str, str]:
+    """Returns the parameters of `ADD_ENTRIES`."""
     return {
-        "events": rows.as_parameter([events.to_row(transition, snapshot) for transition, snapshot, _ in changes]),
-        "messages": rows.as_parameter([rows.to_json(message) for message in messages]),
+        "events": rows.as_parameter([events.to_row(Transition(each.due.type), each.snapshot) for each in committed]),
+        "messages": rows.as_parameter([outbox.to_row(each.due) for each in committed]),
     }

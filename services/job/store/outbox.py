@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from common.sql import Connection, text
@@ -82,6 +83,17 @@ class Due(OutboxMessage):
     occurred_at: datetime
     #: Tenant of the job.
     tenant: str
+
+
+def to_row(message: OutboxMessage) -> dict[str, Any]:
+    """Returns the columns of a row."""
+    return {
+        "id": str(message.id),
+        "job_id": message.job_id,
+        "sequence": message.sequence,
+        "wake": message.wake,
+        "traceparent": message.traceparent,
+    }
 
 
 def claim(connection: Connection, *, after: str = "", limit: int, seconds: float) -> list[Due]:

@@ -11,12 +11,13 @@ from sqlalchemy.pool import NullPool
 from common.grpc_client import channel
 from common.grpc_server import serve
 from common.health import Readiness
-from common.postgres import Database, driver_url
+from common.postgres import driver_url
 from services.job.domain.timeouts import StageTimeouts
 from services.job.grpc_api.job_service import JobService
 from services.job.grpc_api.worker_service import WorkerService
 from services.job.loops.job_watchers import Watchers
 from services.job.loops.outbox_relay import OutboxRelay
+from services.job.store.committed_changes import JobDatabase
 from services.job.store.pools import CONNECTIONS, POOLS
 from tests.support.brokers.facts import broker_at
 from tests.support.job_service.api import Api
@@ -64,7 +65,7 @@ def desk(database_url: str) -> Iterator[JobUseCases]:
 async def api(desk: JobUseCases, database_url: str, nats_url: str) -> AsyncIterator[Api]:
     """job-service with its loops, without its monitor and consumer."""
     # Nothing times out on a busy machine.
-    database = Database(
+    database = JobDatabase(
         database_url,
         application="test",
         pool_size=CONNECTIONS,
@@ -76,6 +77,8 @@ async def api(desk: JobUseCases, database_url: str, nats_url: str) -> AsyncItera
     ready, stop = Readiness(), asyncio.Event()
     async with broker_at(nats_url) as broker:
         relay, watchers = OutboxRelay(database, broker), Watchers(database, broker)
+        database.add_listener(relay.on_commit)
+        database.add_listener(watchers.on_commit)
         served = [
             JobService(database, relay, watchers, public_base_url="http://pictures.test/bucket/").grpc_service(),
             WorkerService(database, relay, StageTimeouts()).grpc_service(),

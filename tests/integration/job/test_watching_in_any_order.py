@@ -6,6 +6,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TypeVar, cast
 
+from calotype.event.v1 import event_pb2
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +15,8 @@ from common.sql import Connection
 from services.job.domain.jobs import Snapshot
 from services.job.domain.states import State, Transition
 from services.job.loops.job_watchers import Watchers
-from services.job.store import events, rows
+from services.job.store import events, job_writer, rows
+from services.job.store.committed_changes import CommittedChange
 from tests.support.brokers.recording_broker import RecordingJetStream
 from tests.support.job_service.use_cases import JobUseCases
 from tests.support.patience import PATIENCE
@@ -26,8 +28,11 @@ MAX_READ, MAX_WAITING_CHANGES = 4, 3
 #: Far more looks than any story needs: who looks so often looks for ever.
 MANY_LOOKS = 500
 PICK = st.integers(0, JOBS * 10)
-#: What happens next. What a read finds is told when it ends; a reader who lags hears one change at a time.
-STEPS = st.tuples(st.sampled_from(["change", "join", "join and lag", "hear", "leave", "begin", "end"]), PICK)
+#: What happens next. What a read finds is told when it ends; a reader who lags hears one change at a time. What is
+#: committed is told by its own transaction, in any order; a change that is not is told by its event.
+STEPS = st.tuples(
+    st.sampled_from(["change", "commit", "tell", "join", "join and lag", "hear", "leave", "begin", "end"]), PICK
+)
 
 
 class GatedDatabase(Database):
@@ -78,12 +83,18 @@ class Story:
         self._database = database
         self._watchers = Watchers(database, RecordingJetStream(), max_read=MAX_READ, max_waiting=MAX_WAITING_CHANGES)
         self._reading: asyncio.Task[object] | None = None
+        # Changes whose transactions have not told the watchers yet.
+        self._committed: list[CommittedChange] = []
 
     async def go_on(self, step: str, pick: int) -> None:
         """Let one thing happen."""
         match step:
             case "change":
                 await self.change(pick, State.QUEUED)
+            case "commit":
+                self.commit(pick, State.QUEUED)
+            case "tell" if self._committed:
+                self._watchers.on_commit([self._committed.pop(pick % len(self._committed))])
             case "begin":
                 await self.begin()
             case "end":
@@ -98,13 +109,21 @@ class Story:
                 self.readers.append(Reader(self._watchers, job.id, after=after, lags=step == "join and lag"))
         await self.others()
 
-    async def change(self, pick: int, state: State) -> None:
-        """Let a job change."""
+    def commit(self, pick: int, state: State) -> Snapshot:
+        """Let a job change, and nobody be told yet."""
         job = self.jobs[pick % JOBS].job
         seen = replace(self.jobs[pick % JOBS], job=replace(job, sequence=job.sequence + 1, state=state))
         self._desk.run(lambda c: rows.insert(c, "job_events", [events.to_row(Transition.REQUEUE, seen)]))
         self.jobs[pick % JOBS] = seen
-        await self._watchers._on_event(f"calotype.event.acme.{job.id}", b"")
+        self._committed += job_writer.as_committed([(Transition.REQUEUE, seen, None)])
+        return seen
+
+    async def change(self, pick: int, state: State) -> None:
+        """Let a job change, and its event be heard."""
+        job = self.commit(pick, state).job
+        self._committed.pop()
+        event = event_pb2.JobEvent(job_id=job.id, sequence=job.sequence)
+        await self._watchers._on_event(f"calotype.event.acme.{job.id}", event.SerializeToString())
 
     async def begin(self) -> None:
         """Let a read begin, and find what is there now."""
@@ -173,6 +192,7 @@ async def play(desk: JobUseCases, url: str, steps: Sequence[tuple[str, int]]) ->
     suppress_health_check=list(HealthCheck),
 )
 @example(steps=[*[("change", 0)] * 4, ("join", 10), ("change", 0), ("begin", 0), ("join", 2), ("end", 0)])
+@example(steps=[("join", 1), *[("commit", 0)] * 2, ("tell", 1), ("begin", 0), ("commit", 0), ("tell", 1), ("tell", 0)])
 @given(steps=st.lists(STEPS, min_size=15, max_size=40))
 def test_whoever_joins_lags_or_returns_meanwhile_hears_each_change_once_and_in_order(
     desk: JobUseCases, database_url: str, steps: list[tuple[str, int]]
