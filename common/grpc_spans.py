@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import grpc
@@ -215,5 +216,6 @@ async def _end_with(call: Any, sent: _ClientCall) -> None:
     sent.ended(await call.code())
 
 
+@lru_cache(1024)
 def _attributes(method: str) -> Attributes:
     return {registry.RPC_SYSTEM: "grpc", registry.RPC_METHOD: method.lstrip("/")}
