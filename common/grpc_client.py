@@ -3,18 +3,19 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import grpc
 from calotype.error_reasons import Reason
 
 from common.config import ConfigError
 from common.errors import ServiceError, from_rpc_error
-from common.grpc_spans import client_interceptors
+from common.grpc_spans import StreamSpans, UnaryMethod, server_attributes
 from common.grpc_tls import TlsSettings, channel_credentials
+from common.tracing import Attributes
 
 T = TypeVar("T")
 #: A deadline that fires this many seconds late means that this process was too busy, not that the server was slow.
@@ -63,47 +64,49 @@ async def channel(
     ]
     settings = settings or ClientSettings()
     credentials = channel_credentials(settings)
-    interceptors = [*client_interceptors(address), *_bearers(settings.grpc_token)]
+    server, identity = server_attributes(address), _identity(settings.grpc_token)
+    interceptors = [StreamSpans(server), *([_StreamIdentity(identity)] if identity else [])]
     if credentials is None:
         opened = grpc.aio.insecure_channel(address, options=options, interceptors=interceptors)
     else:
         opened = grpc.aio.secure_channel(address, credentials, options=options, interceptors=interceptors)
     async with opened:
-        yield opened
+        yield cast("grpc.aio.Channel", _Channel(opened, server, identity))
 
 
-def _bearers(token: str | None) -> "list[grpc.aio.ClientInterceptor]":
+class _Channel:
+    """A channel whose unary methods have spans and send the identity; interceptors do that for its streams."""
+
+    def __init__(self, inner: grpc.aio.Channel, server: Attributes, identity: Sequence[tuple[str, str]]) -> None:
+        self._inner, self._server, self._identity = inner, server, identity
+
+    def unary_unary(self, method: str, *arguments: Any, **options: Any) -> UnaryMethod:
+        return UnaryMethod(
+            self._inner.unary_unary(method, *arguments, **options), method, self._server, self._identity
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+def _identity(token: str | None) -> tuple[tuple[str, str], ...]:
+    """Returns the metadata with the token; none for None. Raises `ConfigError`."""
     if token is None:
-        return []
+        return ()
     if not all("!" <= character <= "~" for character in token):
         raise ConfigError("CALOTYPE_GRPC_TOKEN: the given value is no token; it must be visible ASCII.")
-    # grpc.aio would register one class for both kinds only as the first.
-    return [_UnaryBearer(token), _StreamBearer(token)]
+    return (("authorization", f"Bearer {token}"),)
 
 
-class _UnaryBearer(grpc.aio.UnaryUnaryClientInterceptor):
-    """Sends the token with each unary call."""
+class _StreamIdentity(grpc.aio.UnaryStreamClientInterceptor):
+    """Sends the identity with each call whose response is a stream."""
 
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        return await continuation(_with_token(client_call_details, self._token), request)
-
-
-class _StreamBearer(grpc.aio.UnaryStreamClientInterceptor):
-    """Sends the token with each call whose response is a stream."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
+    def __init__(self, identity: Sequence[tuple[str, str]]) -> None:
+        self._identity = identity
 
     async def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        return await continuation(_with_token(client_call_details, self._token), request)
-
-
-def _with_token(details: Any, token: str) -> Any:
-    authorized = grpc.aio.Metadata(*(details.metadata or ()), ("authorization", f"Bearer {token}"))
-    return details._replace(metadata=authorized)
+        metadata = grpc.aio.Metadata(*(client_call_details.metadata or ()), *self._identity)
+        return await continuation(client_call_details._replace(metadata=metadata), request)
 
 
 async def call(method: Callable[..., Awaitable[T]], request: Any, *, timeout: float, attempts: int = 1) -> T:

@@ -24,7 +24,7 @@ from common.errors import ServiceError, to_status
 from common.grpc_access import OPEN, Authorizer, ServerSecurity
 from common.grpc_audit import AuditedCall
 from common.grpc_probes import Probes
-from common.grpc_spans import ServerSpan
+from common.grpc_spans import HEADER, ServerSpan
 from common.health import Readiness
 from common.lifecycle import StartError
 
@@ -147,6 +147,8 @@ class _Interceptor(grpc.aio.ServerInterceptor):
     def __init__(self, security: ServerSecurity, probes: Probes) -> None:
         self._security = security
         self._probes = probes
+        #: By method of the services: its handler, and what serves it instead.
+        self._wrapped: dict[str, tuple[Any, Any]] = {}
 
     async def intercept_service(
         self,
@@ -155,31 +157,38 @@ class _Interceptor(grpc.aio.ServerInterceptor):
     ) -> Any:
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
+        known = self._wrapped.get(method)
+        if known is not None and known[0] is handler:
+            return known[1]
         if handler is None:
             return None
         if method.startswith("/grpc.health."):
             return self._probes.wrap(handler)
         if method.startswith("/grpc.reflection."):
             return handler._replace(stream_stream=_reflection(handler.stream_stream, method, self._security))
-        parent = dict(handler_call_details.invocation_metadata or ()).get("traceparent")
-        parent = parent if isinstance(parent, str) else None
+        self._wrapped[method] = handler, self._wrap(handler, method)
+        return self._wrapped[method][1]
+
+    def _wrap(self, handler: Any, method: str) -> Any:
         coders = {
             "request_deserializer": handler.request_deserializer,
             "response_serializer": handler.response_serializer,
         }
         if handler.unary_unary is not None:
-            once = _unary(handler.unary_unary, method, parent, self._security)
-            return grpc.stream_unary_rpc_method_handler(once, **coders)
+            return grpc.stream_unary_rpc_method_handler(
+                _unary(handler.unary_unary, method, self._security), **coders
+            )
         if handler.unary_stream is not None:
-            streamed = _stream(handler.unary_stream, method, parent, self._security)
-            return grpc.stream_stream_rpc_method_handler(streamed, **coders)
+            return grpc.stream_stream_rpc_method_handler(
+                _stream(handler.unary_stream, method, self._security), **coders
+            )
         raise NotImplementedError(f"{method} takes a stream of requests, for which there is no access control here.")
 
 
-def _unary(inner: Any, method: str, parent: str | None, security: ServerSecurity) -> Any:
+def _unary(inner: Any, method: str, security: ServerSecurity) -> Any:
     async def handle(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         call = _audited(method, context, security)
-        with ServerSpan(method, parent).current() as span:
+        with ServerSpan(method, _parent(context)).current() as span:
             try:
                 response = await inner(await _admitted(security.authorizer, call, context, span), context)
             except BaseException as error:
@@ -193,11 +202,11 @@ def _unary(inner: Any, method: str, parent: str | None, security: ServerSecurity
     return handle
 
 
-def _stream(inner: Any, method: str, parent: str | None, security: ServerSecurity) -> Any:
+def _stream(inner: Any, method: str, security: ServerSecurity) -> Any:
     async def handle(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         call = _audited(method, context, security)
         # Not the current span: the consumer of a generator runs in another context.
-        span = ServerSpan(method, parent)
+        span = ServerSpan(method, _parent(context))
         try:
             async for response in inner(await _admitted(security.authorizer, call, context, span), context):
                 yield response
@@ -224,6 +233,12 @@ def _reflection(inner: Any, method: str, security: ServerSecurity) -> Any:
             yield response
 
     return handle
+
+
+def _parent(context: grpc.aio.ServicerContext[Any, Any]) -> str | None:
+    """Returns the caller's traceparent; None without one."""
+    parent = dict(context.invocation_metadata() or ()).get(HEADER)
+    return parent if isinstance(parent, str) else None
 
 
 def _audited(method: str, context: grpc.aio.ServicerContext[Any, Any], security: ServerSecurity) -> AuditedCall:

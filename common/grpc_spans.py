@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import grpc
@@ -106,25 +107,32 @@ class ServerSpan:
         self._span.end()
 
 
-def client_interceptors(address: str) -> "list[grpc.aio.ClientInterceptor]":
-    """Returns what opens a span for each call of a channel to `host:port`, and sends its context to the server."""
-    # grpc.aio would register one class for both kinds only as the first.
-    return [_UnarySpans(address), _StreamSpans(address)]
+def server_attributes(address: str) -> Attributes:
+    """Returns the attributes of an address `host:port`; the whole of another form as the address."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit() and "," not in address:
+        return {registry.SERVER_ADDRESS: host, registry.SERVER_PORT: int(port)}
+    return {registry.SERVER_ADDRESS: address}
 
 
-class _UnarySpans(grpc.aio.UnaryUnaryClientInterceptor):
-    """Opens a span around each unary call, and measures it."""
+class UnaryMethod:
+    """A unary method of a channel: each call has a span, is measured, and sends the span's context to the server.
 
-    def __init__(self, address: str) -> None:
-        self._server = _server(address)
+    An interceptor would do it as well, but grpc.aio runs interceptors in a task of their own, for each call.
+    """
 
-    async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        sent = _ClientCall(client_call_details, self._server)
+    def __init__(self, inner: Any, path: str, server: Attributes, metadata: Sequence[tuple[str, str]]) -> None:
+        self._inner = inner
+        self._method = path.lstrip("/")
+        self._attributes: Attributes = {**_attributes(path), **server}
+        self._metadata = tuple(metadata)
+
+    async def __call__(self, request: Any, *, metadata: Iterable[tuple[str, str]] = (), **options: Any) -> Any:
+        """Makes a call and returns its response. Raises `grpc.aio.AioRpcError`."""
+        sent = _ClientCall(self._method, self._attributes)
         status, error_type = grpc.StatusCode.CANCELLED, ""
         try:
-            call = await continuation(sent.details, request)
-            # Awaited here, so that a cancellation reaches the call.
-            await call
+            response = await self._inner(request, metadata=sent.metadata((*metadata, *self._metadata)), **options)
             status = grpc.StatusCode.OK
         except grpc.aio.AioRpcError as error:
             status = error.code()
@@ -135,20 +143,23 @@ class _UnarySpans(grpc.aio.UnaryUnaryClientInterceptor):
         finally:
             sent.ended(status, error_type=error_type)
             sent.measured(status)
-        return call
+        return response
 
 
-class _StreamSpans(grpc.aio.UnaryStreamClientInterceptor):
-    """Opens a span for each call whose response is a stream; it ends with the stream."""
+class StreamSpans(grpc.aio.UnaryStreamClientInterceptor):
+    """Opens a span for each call whose response is a stream, and sends its context; it ends with the stream."""
 
-    def __init__(self, address: str) -> None:
-        self._server = _server(address)
+    def __init__(self, server: Attributes) -> None:
+        self._server = server
         self._ending: set[asyncio.Task[None]] = set()
 
     async def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        sent = _ClientCall(client_call_details, self._server)
+        details = client_call_details
+        path = details.method.decode() if isinstance(details.method, bytes) else details.method
+        sent = _ClientCall(path.lstrip("/"), {**_attributes(path), **self._server})
         try:
-            call = await continuation(sent.details, request)
+            metadata = grpc.aio.Metadata(*sent.metadata(details.metadata or ()))
+            call = await continuation(details._replace(metadata=metadata), request)
         except BaseException as error:
             error_type = type(error).__name__ if isinstance(error, Exception) else ""
             sent.ended(grpc.StatusCode.CANCELLED, error_type=error_type)
@@ -166,16 +177,19 @@ class _StreamSpans(grpc.aio.UnaryStreamClientInterceptor):
 class _ClientCall:
     """The span and the duration of a call that this process makes."""
 
-    def __init__(self, details: Any, server: Attributes) -> None:
-        method = details.method.decode() if isinstance(details.method, bytes) else details.method
-        self._method = method.lstrip("/")
-        self._attributes: Attributes = {**_attributes(method), **server}
+    def __init__(self, method: str, attributes: Attributes) -> None:
+        self._method, self._attributes = method, attributes
         self._began_at, self._began_ns = time.perf_counter(), time.time_ns()
         self._span: Span = trace.INVALID_SPAN
         if self._method not in PERIODIC_CALLS or trace.get_current_span().get_span_context().is_valid:
             self._span = tracing.open_span(registry.RPC_CLIENT, self._attributes)
-        #: What the next interceptor gets: with the span's context, if there is one.
-        self.details = _with_span(details, self._span)
+
+    def metadata(self, given: Iterable[tuple[str, Any]]) -> tuple[tuple[str, Any], ...]:
+        """Returns the metadata with the span's context, if there is one, instead of another."""
+        parent = tracing.traceparent_of(self._span)
+        if parent is None:
+            return tuple(given)
+        return (*((key, value) for key, value in given if key != HEADER), (HEADER, parent))
 
     def ended(self, status: grpc.StatusCode, *, error_type: str = "") -> None:
         """Ends the span; a periodic call that failed gets one now.
@@ -202,21 +216,6 @@ async def _end_with(call: Any, sent: _ClientCall) -> None:
     sent.ended(await call.code())
 
 
-def _with_span(details: Any, span: Span) -> Any:
-    parent = tracing.traceparent_of(span)
-    if parent is None:
-        return details
-    others = [(key, value) for key, value in details.metadata or () if key != HEADER]
-    return details._replace(metadata=grpc.aio.Metadata(*others, (HEADER, parent)))
-
-
+@lru_cache(1024)
 def _attributes(method: str) -> Attributes:
     return {registry.RPC_SYSTEM: "grpc", registry.RPC_METHOD: method.lstrip("/")}
-
-
-def _server(address: str) -> Attributes:
-    """Returns the attributes of an address `host:port`; the whole of another form as the address."""
-    host, _, port = address.rpartition(":")
-    if host and port.isdigit() and "," not in address:
-        return {registry.SERVER_ADDRESS: host, registry.SERVER_PORT: int(port)}
-    return {registry.SERVER_ADDRESS: address}

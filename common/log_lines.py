@@ -24,6 +24,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 RESERVED = ("time", "level", "service", "logger", "message")
 # Control characters, separators of lines, marks that reverse the direction of text, and halves of surrogate pairs.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 _EVENT = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)+")
 _BARE = re.compile(r'[^\s"=]+')
 _RESET, _BOLD, _DIM = "\x1b[0m", "\x1b[1m", "\x1b[2m"
@@ -116,6 +117,9 @@ def plain(value: Any, *, length: int = MAX_VALUE_LENGTH, items: int = MAX_ITEMS,
 
 
 def _plain(value: Any, length: int, items: int, depth: int) -> Any:
+    # First, as nearly all values are text.
+    if isinstance(value, str):
+        return _cut(value, length)
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
@@ -128,7 +132,7 @@ def _plain(value: Any, length: int, items: int, depth: int) -> Any:
         if depth == 0:
             return f"<{len(value)} items>"
         return _items(value, length, items, depth)
-    return _cut(value if isinstance(value, str) else str(value), length)
+    return _cut(str(value), length)
 
 
 def _items(value: Any, length: int, items: int, depth: int) -> Any:
@@ -154,7 +158,7 @@ def _shortened(line: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _dumps(line: Mapping[str, Any]) -> str:
-    return _escape(json.dumps(line, ensure_ascii=False))
+    return _escape(_ENCODER.encode(line))
 
 
 def _message(record: logging.LogRecord) -> str:

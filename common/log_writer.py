@@ -17,6 +17,9 @@ MAX_WAITING_BYTES, RESERVED_BYTES = 4 * 1024 * 1024, 1024 * 1024
 FLUSH_SECONDS = 2.0
 #: Bytes of one write, about.
 CHUNK_BYTES = 64 * 1024
+#: Seconds after a write in which lines gather for the next one, unless there is an error among them: waking the thread
+#: for each line costs more than the line.
+GATHER_SECONDS = 0.05
 #: Seconds between two tries at a descriptor that does not block and is full, and at one that failed, as on a full disk.
 FULL_PAUSE, FAILED_PAUSE = 0.01, 1.0
 
@@ -36,6 +39,10 @@ class BackgroundHandler(logging.Handler):
         self._is_writing = False
         self._is_torn = False
         self._is_closed = False
+        #: Whether the thread waits for a line, for however long.
+        self._is_idle = False
+        #: Whether what waits is written at once.
+        self._is_urgent = False
         threading.Thread(target=self._run, name="log writer", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -53,6 +60,9 @@ class BackgroundHandler(logging.Handler):
             else:
                 self._lines.append(line)
                 self._waiting_bytes += len(line)
+                self._is_urgent |= record.levelno >= logging.ERROR or self._waiting_bytes >= CHUNK_BYTES
+            if self._is_idle or self._is_urgent:
+                self._is_idle = False
                 self._changed.notify_all()
 
     def flush(self) -> None:
@@ -60,6 +70,8 @@ class BackgroundHandler(logging.Handler):
         if os.getpid() != self._process:
             return
         with self._changed:
+            self._is_urgent = True
+            self._changed.notify_all()
             self._changed.wait_for(lambda: not (self._lines or self._lost or self._is_writing), FLUSH_SECONDS)
 
     def close(self) -> None:
@@ -73,7 +85,10 @@ class BackgroundHandler(logging.Handler):
     def _run(self) -> None:
         while True:
             with self._changed:
+                self._changed.wait_for(lambda: self._is_urgent or self._is_closed, GATHER_SECONDS)
+                self._is_idle = True
                 self._changed.wait_for(lambda: self._lines or self._lost or self._is_closed)
+                self._is_idle = False
                 if not self._lines and not self._lost:
                     return
                 lines, lost = self._take(), self._lost
@@ -82,6 +97,7 @@ class BackgroundHandler(logging.Handler):
             is_written = self._write(notice + b"".join(lines))
             with self._changed:
                 self._waiting_bytes -= sum(map(len, lines))
+                self._is_urgent = bool(self._lines) and self._is_urgent
                 self._lost += 0 if is_written else lost + len(lines)
                 self._is_writing = False
                 self._changed.notify_all()

@@ -5,12 +5,13 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, TypeVar
 
 from calotype.error_reasons import Reason
 from fastapi import Depends, Request, Response
 from pydantic import BaseModel
+from starlette.datastructures import URL
 
 from common.health import Readiness
 from gateway.auth import audit
@@ -101,8 +102,25 @@ def root_of(request: Request) -> str:
     TLS often ends at a proxy, so its X-Forwarded-Proto header is trusted for the scheme; only links depend on it.
     """
     forwarded = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
-    scheme = forwarded if forwarded in ("http", "https") else request.url.scheme
-    return str(request.base_url.replace(scheme=scheme)).rstrip("/")
+    scope = request.scope
+    scheme, server = scope.get("scheme", "http"), scope.get("server")
+    return _root(
+        scheme,
+        forwarded if forwarded in ("http", "https") else scheme,
+        request.headers.get("host"),
+        None if server is None else tuple(server),
+        scope.get("app_root_path", scope.get("root_path", "")),
+    )
+
+
+@lru_cache(256)
+def _root(
+    scheme: str, shown_scheme: str, host: str | None, server: tuple[str, int | None] | None, root_path: str
+) -> str:
+    headers = [] if host is None else [(b"host", host.encode("latin-1"))]
+    path = root_path if root_path.endswith("/") else f"{root_path}/"
+    url = URL(scope={"scheme": scheme, "server": server, "path": path, "query_string": b"", "headers": headers})
+    return str(url.replace(scheme=shown_scheme)).rstrip("/")
 
 
 async def _deps(request: Request) -> Dependencies:

@@ -1,6 +1,8 @@
 """Metrics of this process: instruments are made from the registry's declarations, each when it is first used."""
 
 import math
+import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from threading import Lock
 from typing import Any
@@ -27,6 +29,9 @@ OTHER = "other"
 MAX_SERIES = 1_000
 #: Series that are exported as zero from the start, where all values of all labels are declared.
 MAX_ZEROS = 128
+#: Shortest pause between two exemplars of a counter, or of a histogram's bucket: a scrape shows the last one only, and
+#: an exemplar costs ten times what its value does.
+EXEMPLAR_SECONDS = 1.0
 #: Every declared metric, by name.
 DECLARED: Mapping[str, Metric] = {found.name: found for found in vars(registry).values() if isinstance(found, Metric)}
 _KINDS = {"counter": Counter, "gauge": Gauge, "histogram": Histogram}
@@ -61,12 +66,19 @@ class Instruments:
         return frozenset(self._by_name)
 
     def count(self, metric: Metric, *labels: str, by: float = 1.0) -> None:
-        """Adds to a counter. The current span, if it is sampled, becomes its exemplar."""
-        self._instrument(metric).series(labels).inc(by, exemplar=_exemplar())
+        """Adds to a counter. The current span, if it is sampled, becomes its exemplar, once in `EXEMPLAR_SECONDS`."""
+        instrument = self._instrument(metric)
+        series = instrument.series(labels)
+        series.inc(by, exemplar=instrument.exemplar(series))
 
     def observe(self, metric: Metric, value: float, *labels: str) -> None:
-        """Adds a value to a histogram. The current span, if it is sampled, becomes its exemplar."""
-        self._instrument(metric).series(labels).observe(value, exemplar=_exemplar())
+        """Adds a value to a histogram. The current span, if it is sampled, becomes the exemplar of its bucket.
+
+        That happens once in `EXEMPLAR_SECONDS` for each bucket.
+        """
+        instrument = self._instrument(metric)
+        series = instrument.series(labels)
+        series.observe(value, exemplar=instrument.exemplar(series, bisect_left(metric.buckets, value)))
 
     def set(self, metric: Metric, value: float, *labels: str) -> None:
         """Sets a gauge."""
@@ -101,6 +113,8 @@ class _Instrument:
         self._inner: Any = _KINDS[metric.kind](metric.name, metric.meaning, names, registry=into, **options)
         self._allowed = [frozenset(label.values) for label in metric.labels]
         self._series: dict[tuple[str, ...], Any] = {}
+        #: By series and number of the bucket: when it got its last exemplar, in seconds of the monotonic clock.
+        self._exemplars_at: dict[tuple[Any, int], float] = {}
         self._lock = Lock()
 
     def series(self, labels: tuple[str, ...]) -> Any:
@@ -118,6 +132,16 @@ class _Instrument:
                 return self._inner.labels(*[OTHER] * len(values))
             return self._series.setdefault(values, self._inner.labels(*values))
 
+    def exemplar(self, series: Any, bucket: int = 0) -> dict[str, str] | None:
+        """Returns the exemplar of a new value; None without a sampled span, and while the last one is recent."""
+        now = time.monotonic()
+        if now - self._exemplars_at.get((series, bucket), -math.inf) < EXEMPLAR_SECONDS:
+            return None
+        exemplar = _exemplar()
+        if exemplar is not None:
+            self._exemplars_at[series, bucket] = now
+        return exemplar
+
     def start_at_zero(self) -> None:
         """Exports a zero for every combination of declared values, unless there are many or unknown ones."""
         labels = self._metric.labels
@@ -133,6 +157,7 @@ class _Instrument:
         """Removes all series."""
         with self._lock:
             self._series.clear()
+            self._exemplars_at.clear()
             self._inner.clear()
 
 

@@ -40,6 +40,7 @@ SECURITY = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+_SECURITY = tuple((name.lower().encode(), value.encode()) for name, value in SECURITY.items())
 
 
 def request_id_of(scope: Scope) -> str:
@@ -150,8 +151,8 @@ class _ResponseSender:
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             self.replayed = "Idempotency-Replayed" in headers
-            for name, value in SECURITY.items():
-                headers.setdefault(name, value)
+            present = {name for name, _ in headers.raw}
+            headers.raw.extend(header for header in _SECURITY if header[0] not in present)
             headers["X-Request-Id"] = self._request_id
             principal = principal_of(self._scope)
             locales.add_headers(headers, scope=self._scope)

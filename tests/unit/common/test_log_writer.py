@@ -59,6 +59,25 @@ def test_after_flush_everything_is_written(pipe: Pipe) -> None:
     assert os.read(pipe.reading, 100) == b"end\n"
 
 
+def test_lines_gather_until_one_is_an_error(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe.handler.emit(record("begin"))
+    pipe.handler.flush()
+    monkeypatch.setattr(log_writer, "GATHER_SECONDS", 600.0)
+    # What it waits for now may be the shorter time still.
+    pipe.handler.emit(record("error", level=logging.ERROR))
+    pipe.handler.flush()
+    writes: list[bytes] = []
+    write = pipe.handler._write
+    monkeypatch.setattr(pipe.handler, "_write", lambda data: writes.append(data) or write(data))
+
+    for number in range(5):
+        pipe.handler.emit(record(str(number)))
+    pipe.handler.emit(record("end", level=logging.ERROR))
+
+    assert pipe.read().split() == ["begin", "error", *map(str, range(5)), "end"]
+    assert len(writes) == 1
+
+
 def test_a_full_pipe_holds_nobody_up_and_the_loss_is_counted(pipe: Pipe) -> None:
     slowest, began = 0.0, time.monotonic()
     for _ in range(10_000):

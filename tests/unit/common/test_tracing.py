@@ -8,10 +8,12 @@ from typing import Any
 import grpc
 import pytest
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from common import tracing
 from common.errors import ServiceError
@@ -184,3 +186,33 @@ def test_a_process_that_sends_no_spans_carries_traces_on_and_records_nothing(
     assert other[1] != trace_id
     # A new trace has the bit of a random id as well.
     assert int(other[3], 16) == int(flag, 16) | 2
+
+
+@pytest.mark.parametrize(
+    "parent",
+    [
+        PARENT,
+        f"{PARENT[:-2]}03",
+        f"{PARENT[:-2]}00",
+        PARENT.upper(),
+        f" {PARENT}\t",
+        f"{PARENT}-more",
+        f"01{PARENT[2:]}-more",
+        f"ff{PARENT[2:]}",
+        f"{PARENT}\n",
+        f"00-{'0' * 32}-00f067aa0ba902b7-01",
+        f"00-4bf92f3577b34da6a3ce929d0e0e4736-{'0' * 16}-01",
+        "00-1",
+        "",
+        None,
+    ],
+)
+def test_a_traceparent_is_read_and_written_as_the_library_does(parent: str | None) -> None:
+    library, carrier = TraceContextTextMapPropagator(), dict[str, str]()
+    expected = library.extract({"traceparent": parent} if parent else {}, context=Context())
+    library.inject(carrier, context=expected)
+
+    read = trace.get_current_span(tracing.context_from(parent))
+
+    assert read.get_span_context() == trace.get_current_span(expected).get_span_context()
+    assert tracing.traceparent_of(read) == carrier.get("traceparent")

@@ -1,5 +1,7 @@
 """Instruments are made from declarations, and no text from outside can make series without end."""
 
+import time
+
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client.openmetrics.exposition import generate_latest
@@ -70,6 +72,21 @@ def test_a_sampled_span_becomes_an_exemplar_and_none_does_without_a_span() -> No
 
     assert [line.partition(" #")[0] for line in exemplars] == ['calotype_test_seconds_bucket{le="0.1"} 1.0']
     assert trace_id in exemplars[0]
+
+
+def test_a_bucket_gets_an_exemplar_at_most_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    instruments, now = Instruments(), [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    tracer, ids = TracerProvider(shutdown_on_exit=False).get_tracer("test"), list[str]()
+    for seconds, value in ((0.0, 0.05), (0.9, 0.06), (0.9, 5.0), (1.1, 0.07)):
+        now[0] = 100.0 + seconds
+        with tracer.start_as_current_span("x") as span:
+            instruments.observe(SECONDS, value)
+            ids.append(f"{span.get_span_context().trace_id:032x}")
+    shown = generate_latest(instruments).decode()  # type: ignore[arg-type]
+
+    exemplars = [line for line in shown.splitlines() if "# {" in line]
+    assert [next(n for n, trace_id in enumerate(ids) if trace_id in line) for line in exemplars] == [3, 2]
 
 
 @pytest.mark.parametrize("metric", DECLARED.values(), ids=DECLARED)
