@@ -30,6 +30,8 @@ DEFERRED: Mapping[str, Mapping[str, Callable[[], object]]] = {
     "charset_normalizer": {"__version__": lambda: metadata.version("charset_normalizer")},
     # Attributes of processes, for a detector of OpenTelemetry.
     "psutil": {},
+    # Descriptors as messages, for reflection.
+    "google.protobuf.descriptor_pb2": {},
     # Other drivers than ours.
     "sqlalchemy.dialects.postgresql.asyncpg": {},
     "sqlalchemy.dialects.postgresql.pg8000": {},

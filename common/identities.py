@@ -20,7 +20,9 @@ from common.errors import DependencyUnavailable
 SETTING = "CALOTYPE_GRPC_IDENTITIES_FILE"
 #: Size limit of the file in bytes.
 MAX_FILE_BYTES = 4 * 1024 * 1024
-_NAME, _DIGEST, _SAN = (re.compile(pattern) for pattern in (r"[A-Za-z0-9_-]{1,64}", r"[0-9a-fA-F]{64}", r"(?s).{1,2048}"))
+_NAME, _DIGEST, _SAN = (
+    re.compile(pattern) for pattern in (r"[A-Za-z0-9_-]{1,64}", r"[0-9a-fA-F]{64}", r"(?s).{1,2048}")
+)
 T = TypeVar("T")
 
 

@@ -20,8 +20,6 @@ from services.notifier import migrations as notifier_migrations
 NAME = "calotype"
 #: Roles by service.
 ROLES: Mapping[str, str] = {"job": NAME, "notifier": "calotype_notifier"}
-#: The server offers no encryption on its loopback address; without these, each process loads libraries to ask for it.
-CLEARTEXT = "sslmode=disable&gssencmode=disable"
 #: Schema of the notifier.
 SCHEMA = "notifier"
 #: Migrates a database, given by its URL, by service.
@@ -47,9 +45,7 @@ def prepare(admin_url: str, passwords: Mapping[str, str]) -> dict[str, str]:
         _make_schemas(f"{admin_url.rpartition('/')[0]}/{NAME}")
     except psycopg2.Error as error:
         raise ChildError(f"The database could not be prepared: {str(error).strip()}") from error
-    urls = {
-        service: f"postgresql://{role}:{passwords[service]}@{address}/{NAME}?{CLEARTEXT}" for service, role in ROLES.items()
-    }
+    urls = {service: f"postgresql://{role}:{passwords[service]}@{address}/{NAME}" for service, role in ROLES.items()}
     for service, upgrade in UPGRADES.items():
         upgrade(urls[service])
     return urls
