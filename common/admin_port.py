@@ -6,18 +6,20 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric as Family
-from starlette.datastructures import Headers
-from starlette.responses import PlainTextResponse, Response
-from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from common import http_server
 from common.telemetry import metrics, registry
 from common.telemetry.metrics import Instruments
 from common.telemetry.otlp import METRICS_VARIABLES, is_sent
+
+if TYPE_CHECKING:
+    # Starlette takes memory, and only the gateway needs it.
+    from starlette.types import Receive, Scope, Send
 
 _LOG = logging.getLogger(__name__)
 #: Open connections; further ones are closed.
@@ -42,29 +44,34 @@ class MetricsApp:
     def __init__(self, *instruments: Instruments) -> None:
         self._instruments = instruments
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Answers `GET /metrics`, and all other requests with 404."""
-        response: Response = PlainTextResponse("This port serves only GET /metrics.\n", status_code=404)
+        status, body, content_type = 404, b"This port serves only GET /metrics.\n", "text/plain; charset=utf-8"
         if (scope["method"], scope["path"]) == ("GET", "/metrics"):
-            response = self._scrape(Headers(scope=scope).get("accept", ""))
-        response.headers["Connection"] = "close"
-        await response(scope, receive, send)
+            # Of several headers, the first counts.
+            accept = next((value for name, value in scope["headers"] if name == b"accept"), b"")
+            status, (body, content_type) = 200, self._scrape(accept.decode("latin-1"))
+        headers = {"content-length": str(len(body)), "content-type": content_type, "connection": "close"}
+        written = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": status, "headers": written})
+        await send({"type": "http.response.body", "body": body})
 
     def collect(self) -> Iterator[Family]:
         """Returns the current values of all instruments."""
         for instruments in self._instruments:
             yield from instruments.collect()
 
-    def _scrape(self, accept: str) -> Response:
+    def _scrape(self, accept: str) -> tuple[bytes, str]:
+        """Returns the body and its media type."""
         began = perf_counter()
         try:
             encode, content_type = choose_encoder(accept)
         except TypeError:
             # The library compares the versions in Accept, and fails if one is not a number.
             encode, content_type = choose_encoder("")
-        response = Response(encode(self), headers={"Content-Type": content_type})
+        body: bytes = encode(self)
         metrics.observe(registry.SCRAPE_SECONDS, perf_counter() - began)
-        return response
+        return body, content_type
 
 
 class AdminConnection(H11Protocol):

@@ -5,14 +5,17 @@ import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import uvicorn
-from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from common.config import ConfigError
 from common.lifecycle import StartError
 from common.logs import event
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 _LOG = logging.getLogger(__name__)
 #: Connections that the operating system holds until they are accepted, by default.
@@ -60,7 +63,7 @@ class _Server(uvicorn.Server):
 
 
 async def serve(
-    app: ASGIApp,
+    app: "ASGIApp",
     opened: socket.socket,
     *,
     stop: asyncio.Event,

@@ -7,8 +7,6 @@ from typing import Any
 from calotype.size_limits import MAX_INPUT_BYTES, MAX_INPUT_BYTES_TOGETHER, MAX_INPUT_IMAGES, MEBIBYTE
 from pydantic.json_schema import models_json_schema
 
-from gateway.api_docs import enums, examples
-from gateway.openai_images import examples as openai_examples
 from gateway.openai_images.schemas import CompletedView, ImageParameters, OpenAIErrorBody
 from gateway.problems.problem import MEDIA_TYPE
 from gateway.schemas.bulk_actions import CreateBulkAction
@@ -96,6 +94,9 @@ def complete(
     document: dict[str, Any], *, security_schemes: dict[str, Any], default_security: list[dict[str, list[str]]]
 ) -> dict[str, Any]:
     """Completes the document in place and returns it; calls under `/v1/` that declare no security get the default."""
+    # Here and below, not above: most gateways are never asked for the document.
+    from gateway.api_docs import enums
+
     _, definitions = models_json_schema(_MODELS, ref_template=REF)
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
@@ -161,7 +162,7 @@ def _complete_operation(operation: dict[str, Any], *, security: list[dict[str, l
     for parameter in operation.get("parameters", ()):
         parameter.setdefault("description", _PARAMETERS.get(parameter["name"], ""))
     for content in operation.get("requestBody", {}).get("content", {}).values():
-        content["example"] = examples.BODIES[operation["operationId"]]
+        content["example"] = _bodies()[operation["operationId"]]
     for status, response in responses.items():
         _add_headers(response, status, needs_key=bool(operation["security"]))
         for media_type, content in response.get("content", {}).items():
@@ -180,7 +181,16 @@ def _add_headers(response: dict[str, Any], status: str, *, needs_key: bool) -> N
     headers.update({name: header(name) for name in names})
 
 
+def _bodies() -> dict[str, Any]:
+    from gateway.api_docs import examples
+
+    return examples.BODIES
+
+
 def _example(operation: dict[str, Any], status: str, media_type: str) -> Any:
+    from gateway.api_docs import examples
+    from gateway.openai_images import examples as openai_examples
+
     name = operation["operationId"]
     if media_type == MEDIA_TYPE:
         return examples.PROBLEMS[status]

@@ -5,10 +5,13 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from typing import TYPE_CHECKING
 
 from services.notifier.domain.endpoints import SignatureScheme
+
+# Imported where a key of Ed25519 is used: it takes 7 MB, and a notifier whose webhooks have none needs none.
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 #: Bytes of a key: of HMAC-SHA256, or the seed of an Ed25519 key.
 KEY_BYTES = 32
@@ -47,12 +50,18 @@ def signature_header(
 
 def _signature(key: bytes, signed: bytes, scheme: SignatureScheme) -> bytes:
     if scheme is SignatureScheme.V1A:
-        return Ed25519PrivateKey.from_private_bytes(key).sign(signed)
+        return _private_key(key).sign(signed)
     return hmac.digest(key, signed, hashlib.sha256)
 
 
 def _public_bytes(key: bytes) -> bytes:
-    return Ed25519PrivateKey.from_private_bytes(key).public_key().public_bytes_raw()
+    return _private_key(key).public_key().public_bytes_raw()
+
+
+def _private_key(key: bytes) -> "Ed25519PrivateKey":
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    return Ed25519PrivateKey.from_private_bytes(key)
 
 
 def _base64(value: bytes) -> str:

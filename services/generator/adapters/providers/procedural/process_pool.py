@@ -39,18 +39,21 @@ class Renderers:
         self._slots: asyncio.Queue[int] = asyncio.Queue()
         for slot in range(MAX_DRAWINGS):
             self._slots.put_nowait(slot)
-        self._pool = self._new_pool()
+        # Made for the first drawing, as it comes with a process that watches over what the others share.
+        self._pool: ProcessPoolExecutor | None = None
 
     async def draw(self, report: Callable[[float], None], **arguments: Any) -> bytes:
         """Returns the file that `render` draws. Raises what `render` raises, or `RenderersBroken`."""
         for last in (False, True):
+            if self._pool is None:
+                self._pool = self._new_pool()
             pool = self._pool
             try:
                 return await self._draw(pool, report, arguments)
             except BrokenProcessPool as error:
                 if self._pool is pool:
                     pool.shutdown(wait=False)
-                    self._pool = self._new_pool()
+                    self._pool = None
                 if last:
                     raise RenderersBroken("The processes that draw died.") from error
         raise AssertionError("unreachable")
@@ -59,7 +62,8 @@ class Renderers:
         """Stops drawing and ends the processes."""
         for slot in range(MAX_DRAWINGS):
             self._canceled[slot] = 1
-        await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
+        if self._pool is not None:
+            await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
 
     async def _draw(
         self, pool: ProcessPoolExecutor, report: Callable[[float], None], arguments: dict[str, Any]
