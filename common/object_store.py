@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,14 +13,11 @@ from typing import Any, TypeVar
 import google_crc32c
 import requests
 from google.api_core import exceptions as gcs
-from google.api_core.client_options import ClientOptions
-from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import GoogleAuthError, TransportError
-from google.cloud import storage
-from google.oauth2.credentials import Credentials
 
-from common.bounded_http import UNTAKEN_SECONDS, BoundedAdapter, within
+from common.bounded_http import UNTAKEN_SECONDS, within
 from common.errors import DependencyUnavailable
+from common.storage_client import storage_client
 from common.telemetry import metrics, registry
 
 T = TypeVar("T")
@@ -80,7 +76,7 @@ class ObjectStore:
 
     def __init__(self, bucket: str, *, threads: int = 16, operation_seconds: float = OPERATION_SECONDS) -> None:
         self._operation_seconds = operation_seconds
-        self._client = _client(threads)
+        self._client = storage_client(threads)
         self._bucket = self._client.bucket(bucket)
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=f"storage-{bucket}")
         self._open, self._lock = 0, threading.Lock()
@@ -280,21 +276,3 @@ def _with_typed_errors(ends_at: float, work: Callable[..., T], arguments: tuple[
         raise StorageDenied("This service's credential is not valid any more.") from error
     except (gcs.GoogleAPIError, requests.RequestException, ConnectionError, TimeoutError) as error:
         raise StorageUnavailable(f"The store failed: {type(error).__name__}.") from error
-
-
-def _client(threads: int) -> Any:
-    # Otherwise the library asks for the bucket by itself, for attributes of spans that are never made.
-    os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
-    emulator = os.environ.get("STORAGE_EMULATOR_HOST")
-    if emulator:
-        options = ClientOptions(api_endpoint=emulator)
-        token = os.environ.get("STORAGE_EMULATOR_TOKEN")
-        credentials = Credentials(token) if token else AnonymousCredentials()
-        client = storage.Client(project="calotype", credentials=credentials, client_options=options)
-    else:
-        client = storage.Client()
-    # One connection per thread, all of them reused. No retries inside the library: the caller's loop decides.
-    adapter = BoundedAdapter(pool_connections=threads, pool_maxsize=threads, pool_block=True, max_retries=0)
-    client._http.mount("https://", adapter)
-    client._http.mount("http://", adapter)
-    return client
