@@ -8,6 +8,8 @@ from functools import partial
 from typing import Protocol
 from uuid import uuid4
 
+from calotype.job.v1 import worker_service_pb2
+
 from common.folders import StorageFailure
 from common.leased_work import WakeUps
 from common.logs import event
@@ -31,16 +33,29 @@ class Folder:
     prefix: str
     #: Token under which this worker holds the folder.
     lease_token: str
+    #: Names of the objects to delete, without a list; empty: the folder is listed until it is empty.
+    names: Sequence[str] = ()
+
+
+def folder_of(message: worker_service_pb2.Deletion) -> Folder:
+    """Returns a claimed folder. Names beside the folder are left out; without any other, the folder is listed."""
+    names = tuple(name for name in message.names if name.startswith(message.prefix))
+    return Folder(id=message.id, prefix=message.prefix, lease_token=message.lease_token, names=names)
 
 
 class ClaimFolders(Protocol):
-    """Claims due folders, and reports those that were found empty."""
+    """Claims due folders, and reports those that are empty."""
 
     async def __call__(self, tokens: Sequence[str], *, emptied: Sequence[Folder]) -> Sequence[Folder]:
         """Returns up to one due folder per token, and closes the deletions of the folders in `emptied`.
 
         Raises `ServiceError` when the call gets no response; the emptied folders are then due again later.
         """
+
+
+#: Empties the folders that it is given: those of the first argument by lists, those of the second by the names in it.
+#: Returns the number of deleted objects, or the error, of each folder.
+Empty = Callable[[Sequence[str], Mapping[str, Sequence[str]]], Awaitable[Mapping[str, int | StorageFailure]]]
 
 
 class Emptier:
@@ -50,7 +65,7 @@ class Emptier:
         self,
         *,
         claim: ClaimFolders,
-        empty: Callable[[Sequence[str]], Awaitable[Mapping[str, int | StorageFailure]]],
+        empty: Empty,
         is_folder: Callable[[str], bool],
         wakeups: WakeUps | None = None,
         may_begin: Callable[[], bool] = lambda: True,
@@ -102,8 +117,9 @@ class Emptier:
         for folder in claimed:
             if not self._is_folder(folder.prefix):
                 event(_LOG, logging.ERROR, "deletion.refused", prefix=folder.prefix, reason="it is no job's folder")
-        prefixes = [folder.prefix for folder in claimed if self._is_folder(folder.prefix)]
-        results = await self._empty(prefixes)
+        ours = [folder for folder in claimed if self._is_folder(folder.prefix)]
+        listed = [folder.prefix for folder in ours if not folder.names]
+        results = await self._empty(listed, {folder.prefix: folder.names for folder in ours if folder.names})
         denied = [prefix for prefix, result in results.items() if isinstance(result, StorageDenied)]
         if denied:
             event(_LOG, logging.ERROR, "deletion.denied", count=len(denied), prefix=denied[0])

@@ -11,7 +11,7 @@ from calotype.job.v1 import worker_service_pb2 as worker
 from calotype.provider.v1 import provider_pb2
 
 from common import structs
-from common.emptying import Folder
+from common.emptying import Folder, folder_of
 from common.grpc_client import call, stream
 from common.health import Readiness
 from common.leased_work import Renewal
@@ -170,7 +170,7 @@ class GrpcJobService:
             emptied=[worker.Deletion(id=item.id, prefix=item.prefix, lease_token=item.lease_token) for item in emptied],
         )
         response = await call(self._stub.ClaimDeletions, request, timeout=TIMEOUT_SECONDS)
-        return [Folder(id=item.id, prefix=item.prefix, lease_token=item.lease_token) for item in response.deletions]
+        return [folder_of(item) for item in response.deletions]
 
     async def claim_page(self, token: str) -> NamePage | None:
         """Claims the next page of the bucket sweep."""

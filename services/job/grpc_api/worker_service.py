@@ -145,12 +145,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             return deletions.claim(connection, bucket=bucket, tokens=tokens, limits=self._limits)
 
         found = await self._run(work)
-        return worker_service_pb2.ClaimDeletionsResponse(
-            deletions=[
-                worker_service_pb2.Deletion(id=folder.id, prefix=folder.prefix, lease_token=str(folder.lease_token))
-                for folder in found
-            ]
-        )
+        return worker_service_pb2.ClaimDeletionsResponse(deletions=[to_protobuf.deletion(folder) for folder in found])
 
     async def ClaimSweep(
         self, request: worker_service_pb2.ClaimSweepRequest, context: Context

@@ -37,6 +37,9 @@ ON CONFLICT (bucket, prefix) DO NOTHING
 # Without a report from the worker the folder becomes due again: deleting twice is harmless. A check is the last one
 # only if it begins after every claim of the job has surely ended and none of its calls is open. The store itself copies
 # public images from staging, so once staging is empty not even a worker that was frozen for hours can restore one.
+# The first check of a completed job's folder deletes its images by their names; what else there may be, such as an
+# image of a worker that died, a later check finds by a list. Other jobs' folders are listed at once: their users want
+# them gone.
 CLAIM_DELETIONS = """
 WITH due AS (
     SELECT id FROM deletions WHERE bucket = :bucket AND due_at <= clock_timestamp()
@@ -57,7 +60,13 @@ UPDATE deletions AS held SET
             THEN clock_timestamp() + make_interval(secs => :look_again)
     END
 FROM numbered WHERE held.id = numbered.id
-RETURNING held.id, held.prefix, held.lease_token
+RETURNING held.id, held.prefix, held.lease_token, CASE
+    WHEN held.bucket = 'staging' AND held.look_again_at IS NOT NULL AND held.seen_empty_at IS NULL THEN ARRAY(
+        SELECT artifact.staged_name FROM artifacts AS artifact
+        JOIN jobs AS job ON job.id = artifact.job_id AND job.state = 'completed' AND job.deleted_at IS NULL
+        WHERE artifact.job_id = held.job_id)
+    ELSE '{}'
+END AS names
 """
 
 # A locked row is being requested again, so that the report is outdated.
@@ -90,6 +99,8 @@ class Deletion:
     prefix: str
     #: Token of the worker's claim.
     lease_token: UUID
+    #: Names of all objects that are known, if deleting them is enough for now; else empty: the folder must be listed.
+    names: Sequence[str] = ()
 
 
 def add_staging(connection: Connection, job_ids: Collection[str]) -> None:

@@ -6,7 +6,7 @@ import grpc
 from calotype.job.v1 import worker_service_pb2 as worker
 from calotype.job.v1 import worker_service_pb2_grpc
 
-from common.emptying import Folder
+from common.emptying import Folder, folder_of
 from common.grpc_client import call
 from common.leased_work import Renewal
 from common.sweeping import NamePage
@@ -56,7 +56,7 @@ class GrpcJobService:
             ],
         )
         response = await call(self._stub.ClaimDeletions, request, timeout=TIMEOUT_SECONDS)
-        return [Folder(id=entry.id, prefix=entry.prefix, lease_token=entry.lease_token) for entry in response.deletions]
+        return [folder_of(entry) for entry in response.deletions]
 
     async def claim_page(self, token: str) -> NamePage | None:
         """Claims the next page of the bucket sweep."""

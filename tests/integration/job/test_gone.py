@@ -73,6 +73,41 @@ def test_a_folder_comes_up_again_until_somebody_says_that_it_is_empty(desk: JobU
     assert left(desk) == []
 
 
+def test_only_the_first_look_at_a_completed_job_has_the_names_of_its_images(desk: JobUseCases) -> None:
+    job = desk.upload()
+    desk.apply(stored(job))
+    staged = [row.staged_name for row in desk.sql("SELECT staged_name FROM artifacts")]
+    [first] = claim(desk)
+    desk.sql("UPDATE deletions SET due_at = clock_timestamp()")
+    [unreported] = claim(desk)
+    say_empty(desk, unreported)
+    desk.sql("UPDATE deletions SET due_at = clock_timestamp()")
+    [later] = claim(desk)
+    say_empty(desk, later)
+    pass_by(desk, STAGING_ENDS)
+    [last] = claim(desk)
+
+    assert len(staged) == 1
+    assert [list(one.names) for one in (first, unreported, later, last)] == [staged, staged, [], []]
+    assert say_empty(desk, last) == 1
+
+
+def test_the_last_look_at_a_folder_is_a_list_though_it_is_the_first(desk: JobUseCases) -> None:
+    desk.apply(stored(desk.upload()))
+    pass_by(desk, STAGING_ENDS)
+
+    assert [list(one.names) for one in claim(desk)] == [[]]
+
+
+def test_a_folder_of_a_deleted_or_canceled_job_is_listed_at_once(desk: JobUseCases) -> None:
+    job = desk.upload()
+    desk.apply(stored(job))
+    desk.delete(job.id)
+    desk.cancel(desk.upload().id)
+
+    assert [list(one.names) for one in (*claim(desk), *claim(desk), *claim(desk, "public"))] == [[], [], []]
+
+
 def test_a_deleted_job_lets_go_of_both_its_folders(desk: JobUseCases) -> None:
     job = desk.upload()
     desk.apply(stored(job))

@@ -5,8 +5,9 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 import pytest
+from calotype.job.v1 import worker_service_pb2
 
-from common.emptying import PAGE, Emptier, Folder
+from common.emptying import PAGE, Emptier, Folder, folder_of
 from common.folders import StorageFailure
 from common.object_store import StorageDenied, StorageUnavailable
 from tests.support.patience import PATIENCE
@@ -24,6 +25,7 @@ class World:
         self.due = list(due)
         self.troubles = troubles or {}
         self.emptied: list[str] = []
+        self.listed: list[str] = []
         self.told: list[str] = []
         self.asked = asyncio.Event()
         self.most = 0
@@ -37,8 +39,12 @@ class World:
         self.asked.set()
         return given
 
-    async def empty(self, prefixes: Sequence[str]) -> Mapping[str, int | StorageFailure]:
+    async def empty(
+        self, listed: Sequence[str], names: Mapping[str, Sequence[str]]
+    ) -> Mapping[str, int | StorageFailure]:
         """Empty them, or not."""
+        prefixes = [*listed, *names]
+        self.listed += listed
         self.emptied += [prefix for prefix in prefixes if prefix not in self.troubles]
         return {prefix: self.troubles.get(prefix, 2) for prefix in prefixes}
 
@@ -55,6 +61,20 @@ async def test_a_run_ends_when_nothing_is_due_any_more_and_everything_is_told() 
 
     assert counts == {"folders": 5 * PAGE + 1, "objects": 2 * (5 * PAGE + 1), "postponed": 0}
     assert (len(world.told), world.most) == (5 * PAGE + 1, PAGE)
+
+
+async def test_a_folder_is_listed_unless_names_in_it_are_given() -> None:
+    given = ["job_1/c/0", "job_2/c/0"]
+    messages = [
+        worker_service_pb2.Deletion(id=f"del_{at}", prefix=f"job_{at}/", names=names)
+        for at, names in enumerate([[], given, given[:1]])
+    ]
+    due = [folder_of(message) for message in messages]
+    world = World(*due)
+    await world.emptier().run_once()
+
+    assert [list(one.names) for one in due] == [[], given[:1], []]
+    assert (world.listed, len(world.told)) == (["job_0/", "job_2/"], 3)
 
 
 @pytest.mark.parametrize("trouble", [StorageUnavailable("away"), StorageDenied("no")])

@@ -637,22 +637,31 @@ class Deletion(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     PREFIX_FIELD_NUMBER: _builtins.int
     LEASE_TOKEN_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id of the deletion, `del_...`."""
     prefix: _builtins.str
     """Prefix of the names of all objects to delete; ends with `/`."""
     lease_token: _builtins.str
     """Token that holds the folder, for two lease durations and 60 seconds."""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the objects in the folder, when all that a worker has reported are known and the folder is listed later in
+        any case: the worker deletes them without a list, and reports the folder as empty. Empty: the worker lists the
+        folder. Not set in reports.
+        """
+
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
         prefix: _builtins.str = ...,
         lease_token: _builtins.str = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "lease_token", b"lease_token", "prefix", b"prefix"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "lease_token", b"lease_token", "names", b"names", "prefix", b"prefix"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -15,7 +15,7 @@ from services.job.messages.to_protobuf.jobs import (
 )
 from services.job.messages.to_protobuf.providers import CAPABILITIES, provider
 from services.job.messages.to_protobuf.values import failure, timestamp, warning
-from services.job.messages.to_protobuf.work import claimed_job, claimed_upload, lease, renewal, settlement
+from services.job.messages.to_protobuf.work import claimed_job, claimed_upload, deletion, lease, renewal, settlement
 
 __all__ = [
     "CAPABILITIES",
@@ -25,6 +25,7 @@ __all__ = [
     "call_for_clients",
     "claimed_job",
     "claimed_upload",
+    "deletion",
     "failure",
     "final_event_reference",
     "image",

@@ -7,6 +7,7 @@ from services.job.domain.jobs import Cost, Job, Snapshot
 from services.job.domain.timeouts import StageTimeouts
 from services.job.messages.enums import number
 from services.job.messages.to_protobuf.jobs import call, image, job
+from services.job.store.deletions import Deletion
 from services.job.store.settlements import Settlement
 
 _NO_COST = Cost(amount_micros=None, complete=False)
@@ -16,6 +17,13 @@ def lease(held: Job) -> worker_service_pb2.Lease:
     """Returns the lease of a claimed job."""
     assert held.lease is not None
     return worker_service_pb2.Lease(job_id=held.id, claim_number=held.claim_number, lease_token=str(held.lease.token))
+
+
+def deletion(folder: Deletion) -> worker_service_pb2.Deletion:
+    """Returns a folder that a worker has claimed to empty."""
+    return worker_service_pb2.Deletion(
+        id=folder.id, prefix=folder.prefix, lease_token=str(folder.lease_token), names=folder.names
+    )
 
 
 def claimed_job(claimed: Claimed, limits: StageTimeouts) -> worker_service_pb2.ClaimedJob:
