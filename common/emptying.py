@@ -8,8 +8,6 @@ from functools import partial
 from typing import Protocol
 from uuid import uuid4
 
-from calotype.job.v1 import worker_service_pb2
-
 from common.folders import StorageFailure
 from common.leased_work import WakeUps
 from common.logs import event
@@ -37,10 +35,30 @@ class Folder:
     names: Sequence[str] = ()
 
 
-def folder_of(message: worker_service_pb2.Deletion) -> Folder:
+class ClaimedFolder(Protocol):
+    """A claimed folder as job-service sends it; the fields are those of `Folder`."""
+
+    @property
+    def id(self) -> str:
+        """Id of the deletion."""
+
+    @property
+    def prefix(self) -> str:
+        """Prefix of the object names."""
+
+    @property
+    def lease_token(self) -> str:
+        """Token under which this worker holds the folder."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Names of the objects to delete."""
+
+
+def folder_of(claimed: ClaimedFolder) -> Folder:
     """Returns a claimed folder. Names beside the folder are left out; without any other, the folder is listed."""
-    names = tuple(name for name in message.names if name.startswith(message.prefix))
-    return Folder(id=message.id, prefix=message.prefix, lease_token=message.lease_token, names=names)
+    names = tuple(name for name in claimed.names if name.startswith(claimed.prefix))
+    return Folder(id=claimed.id, prefix=claimed.prefix, lease_token=claimed.lease_token, names=names)
 
 
 class ClaimFolders(Protocol):

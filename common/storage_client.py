@@ -6,7 +6,6 @@ the client has built their addresses and headers itself.
 """
 
 import os
-from collections.abc import MutableMapping
 from typing import Any
 
 from google.api_core.client_options import ClientOptions
@@ -67,21 +66,20 @@ class StorageSession(AuthorizedSession):
 
     def prepare_request(self, request: Request) -> PreparedRequest:
         """Returns a request as it is sent. Its address is complete and quoted, its body bytes, text or absent."""
-        body = request.data or None
-        if any(getattr(request, name) for name in _UNUSED) or not isinstance(body, bytes | str | None):
+        body, url = request.data or None, request.url
+        if isinstance(body, str):
+            body = body.encode()
+        is_usual = isinstance(url, str) and not any(getattr(request, name) for name in _UNUSED)
+        if not (is_usual and isinstance(body, bytes | None)):
             return super().prepare_request(request)
         prepared = PreparedRequest()
-        prepared.method, prepared.url = request.method, request.url
-        prepared.body = body.encode() if isinstance(body, str) else body
+        prepared.method, prepared.url = request.method, url
+        prepared.body = body
         prepared.headers = CaseInsensitiveDict({**self.headers, **request.headers})
-        _set_length(prepared.headers, prepared)
+        if body is not None:
+            prepared.headers["Content-Length"] = str(len(body))
+        elif prepared.method not in ("GET", "HEAD"):
+            prepared.headers["Content-Length"] = "0"
         # Kept for redirects, which the library follows.
         prepared._cookies = self.cookies
         return prepared
-
-
-def _set_length(headers: MutableMapping[str, str | bytes], prepared: PreparedRequest) -> None:
-    if isinstance(prepared.body, bytes):
-        headers["Content-Length"] = str(len(prepared.body))
-    elif prepared.method not in ("GET", "HEAD"):
-        headers["Content-Length"] = "0"

@@ -3,9 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import pytest
-from calotype.job.v1 import worker_service_pb2
 
 from common.emptying import PAGE, Emptier, Folder, folder_of
 from common.folders import StorageFailure
@@ -65,11 +65,7 @@ async def test_a_run_ends_when_nothing_is_due_any_more_and_everything_is_told() 
 
 async def test_a_folder_is_listed_unless_names_in_it_are_given() -> None:
     given = ["job_1/c/0", "job_2/c/0"]
-    messages = [
-        worker_service_pb2.Deletion(id=f"del_{at}", prefix=f"job_{at}/", names=names)
-        for at, names in enumerate([[], given, given[:1]])
-    ]
-    due = [folder_of(message) for message in messages]
+    due = [folder_of(replace(folder(at), names=names)) for at, names in enumerate([[], given, given[:1]])]
     world = World(*due)
     await world.emptier().run_once()
 
