@@ -69,8 +69,7 @@ class StorageSession(AuthorizedSession):
         body, url = request.data or None, request.url
         if isinstance(body, str):
             body = body.encode()
-        is_usual = isinstance(url, str) and not any(getattr(request, name) for name in _UNUSED)
-        if not (is_usual and isinstance(body, bytes | None)):
+        if not isinstance(url, str) or not isinstance(body, bytes | None) or any(map(request.__dict__.get, _UNUSED)):
             return super().prepare_request(request)
         prepared = PreparedRequest()
         prepared.method, prepared.url = request.method, url

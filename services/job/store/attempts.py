@@ -41,7 +41,7 @@ class End:
 def end(connection: Connection, ends: Sequence[End]) -> None:
     """Records the ends of attempts; an attempt that has ended stays as it is."""
     if ends:
-        connection.execute(text(END_ATTEMPTS), end_parameters(ends))
+        connection.defer(text(END_ATTEMPTS), end_parameters(ends))
     count_ends(connection, ends)
 
 

@@ -74,7 +74,7 @@ def by_route(found: Iterable[Row]) -> dict[Route, Breaker]:
 def lock(connection: Connection, routes: Collection[Route]) -> dict[Route, Breaker]:
     """Locks the breakers of these routes. Lock no job after it: other transactions lock jobs before breakers."""
     parameters = {"routes": _as_parameter(routes)}
-    connection.execute(text(ADD_MISSING), parameters)
+    connection.defer(text(ADD_MISSING), parameters)
     return by_route(connection.execute(text(LOCK_IN_ORDER), parameters).mappings())
 
 
@@ -82,20 +82,20 @@ def write(connection: Connection, breakers: Sequence[Breaker]) -> None:
     """Writes locked breakers; one without failures is deleted."""
     failing = [rows.to_json(breaker) for breaker in breakers if breaker.failures]
     if failing:
-        connection.execute(text(WRITE), {"breakers": rows.as_parameter(failing)})
+        connection.defer(text(WRITE), {"breakers": rows.as_parameter(failing)})
     if healthy := [breaker.route for breaker in breakers if not breaker.failures]:
-        connection.execute(text(FORGET), {"routes": _as_parameter(healthy)})
+        connection.defer(text(FORGET), {"routes": _as_parameter(healthy)})
 
 
 def probe(connection: Connection, route: Route, *, by: Job, seconds: float) -> None:
     """Records a claimed job as the probe of a route: no other begins before its claim ends, at most for `seconds`."""
     parameters = {"provider": route.provider, "model": route.model, "seconds": seconds}
-    connection.execute(text(PROBE), parameters | {"job_id": by.id, "claim_number": by.claim_number})
+    connection.defer(text(PROBE), parameters | {"job_id": by.id, "claim_number": by.claim_number})
 
 
 def try_again(connection: Connection, providers: Collection[str]) -> None:
     """Allows a probe at once of these providers' routes that a refused credential has closed."""
-    connection.execute(text(TRY_AGAIN), {"providers": list(providers)})
+    connection.defer(text(TRY_AGAIN), {"providers": list(providers)})
 
 
 def _as_parameter(routes: Collection[Route]) -> str:

@@ -71,7 +71,7 @@ DELETE FROM bulk_actions WHERE id IN (
 
 def lock_creation(connection: Connection) -> None:
     """Serializes creations until commit: two that count at once could both be the last that is allowed."""
-    connection.execute(text(LOCK_CREATION))
+    connection.defer(text(LOCK_CREATION))
 
 
 def count_running(connection: Connection) -> int:

@@ -159,13 +159,13 @@ def records(connection: Connection, ids: Collection[str]) -> dict[str, CallRecor
 
 def set_token_required(connection: Connection, call_id: str, *, is_required: bool) -> None:
     """Records whether facts about a call must carry its token, which they do if its current worker sends tokens."""
-    connection.execute(text(REQUIRE_TOKENS), {"id": call_id, "required": is_required})
+    connection.defer(text(REQUIRE_TOKENS), {"id": call_id, "required": is_required})
 
 
 def lift(connection: Connection, call_ids: Collection[str], indexes: Collection[int]) -> None:
     """Lets these images be bought again although earlier calls may have bought them, as consent allows."""
     if call_ids:
-        connection.execute(text(LIFT_COVER), {"call_ids": list(call_ids), "indexes": list(indexes)})
+        connection.defer(text(LIFT_COVER), {"call_ids": list(call_ids), "indexes": list(indexes)})
 
 
 def add(connection: Connection, new: Sequence[ProviderCall]) -> None:
@@ -181,7 +181,7 @@ def add(connection: Connection, new: Sequence[ProviderCall]) -> None:
         for index in call.image_indexes
     ]
     inserted = rows.as_parameter([rows.to_json(call) for call in new])
-    connection.execute(text(ADD_CALLS), {"calls": inserted, "covered": rows.as_parameter(covered)})
+    connection.defer(text(ADD_CALLS), {"calls": inserted, "covered": rows.as_parameter(covered)})
     for call in new:
         counters.call_begun(connection, call.provider, call.model)
 
@@ -189,8 +189,8 @@ def add(connection: Connection, new: Sequence[ProviderCall]) -> None:
 def resend(connection: Connection, call_id: str, *, claim_number: int) -> None:
     """Records that a later claim sends an open call again with its own key: one more call of its provider."""
     parameters = {"id": call_id, "claim": claim_number}
-    connection.execute(text(RESEND), parameters)
-    connection.execute(text(NOTE_RESEND), parameters)
+    connection.defer(text(RESEND), parameters)
+    connection.defer(text(NOTE_RESEND), parameters)
 
 
 def accept(connection: Connection, call_id: str, *, operation_id: str, state: Mapping[str, str]) -> bool:
@@ -202,7 +202,7 @@ def accept(connection: Connection, call_id: str, *, operation_id: str, state: Ma
 def name_operation(connection: Connection, call_id: str, *, operation_id: str, state: Mapping[str, str]) -> None:
     """Records the provider's operation id of a call that has none, in any phase."""
     parameters = {"id": call_id, "operation_id": operation_id, "state": rows.as_json(dict(state))}
-    connection.execute(text(NAME_OPERATION), parameters)
+    connection.defer(text(NAME_OPERATION), parameters)
 
 
 def settle(connection: Connection, outcomes: Sequence[CallOutcome]) -> list[SettledCall]:

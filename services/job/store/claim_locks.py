@@ -68,12 +68,12 @@ TRY_COUNTING = "pg_try_advisory_xact_lock(hashtextextended('lane loads', 0))"
 
 def lock_claiming(connection: Connection) -> None:
     """Waits until no claim by a generator runs, and lets none begin until commit."""
-    connection.execute(text(LOCK_CLAIMING))
+    connection.defer(text(LOCK_CLAIMING))
 
 
 def lock_tokens(connection: Connection, tokens: Sequence[UUID]) -> None:
     """Locks lease tokens until commit, so that a claim which is sent twice at once runs twice in sequence."""
-    connection.execute(text(LOCK_TOKENS), {"tokens": [str(token) for token in tokens]})
+    connection.defer(text(LOCK_TOKENS), {"tokens": [str(token) for token in tokens]})
 
 
 def begin_claim(connection: Connection, tokens: Sequence[UUID]) -> bool:
@@ -83,13 +83,13 @@ def begin_claim(connection: Connection, tokens: Sequence[UUID]) -> bool:
 
 def share_claiming(connection: Connection) -> None:
     """Waits until this claim by a generator may choose jobs; others may at once."""
-    connection.execute(text(SHARE_CLAIMING))
+    connection.defer(text(SHARE_CLAIMING))
 
 
 def lock_providers(connection: Connection, names: Collection[str]) -> None:
     """Waits for claims that count the slots of these providers."""
     if names:
-        connection.execute(text(LOCK_PROVIDERS), {"names": list(names)})
+        connection.defer(text(LOCK_PROVIDERS), {"names": list(names)})
 
 
 def try_tenants(connection: Connection, tenants: Sequence[str], *, limit: int) -> set[str]:

@@ -14,7 +14,7 @@ CLAIM = f"""
 WITH change AS ({jobs.CHANGE_JOBS}), {job_writer.ADD_ENTRIES},
 attempt AS (INSERT INTO attempts SELECT * FROM jsonb_populate_recordset(NULL::attempts, CAST(:attempts AS jsonb))),
 idle AS ({lanes.LOCK_IDLE_LANES})
-SELECT (SELECT count(*) FROM change) AS changed, ARRAY(SELECT id FROM idle) AS idle
+SELECT {job_writer.ALL_CHANGED}, ARRAY(SELECT id FROM idle) AS idle
 """  # noqa: S608
 
 
@@ -28,7 +28,7 @@ def write(
 ) -> list[int]:
     """Writes claims of locked jobs; locks those of the lanes `seen` without further due jobs, and returns their ids.
 
-    `calls` are the jobs' calls, by job id. Raises `job_writer.ConcurrentChangeError`. The constraint
+    `calls` are the jobs' calls, by job id. Fails as `job_writer.write` does. The constraint
     `a_lease_token_serves_one_claim` refuses a token that was used before.
     """
     written = [
@@ -36,9 +36,11 @@ def write(
         for change in changes
     ]
     committed = job_writer.as_committed(written)
-    parameters = jobs.change_parameters(changes) | job_writer.entries(committed)
+    parameters = job_writer.change_parameters(changes, committed)
     parameters |= lanes.idle_parameters(seen)
     parameters["attempts"] = rows.as_parameter([rows.to_json(attempt) for attempt in attempts])
-    row = connection.execute(text(CLAIM), parameters).one()
-    job_writer.check_written(connection, changes, committed, rows_written=row.changed)
-    return list(row.idle)
+    job_writer.follow(connection, changes, committed)
+    if not seen:
+        connection.defer(text(CLAIM), parameters)
+        return []
+    return list(connection.execute(text(CLAIM), parameters).one().idle)

@@ -123,7 +123,7 @@ def add_leftovers(connection: Connection, bucket: str, job_ids: Collection[str],
 
 def _add(connection: Connection, bucket: str, job_ids: Collection[str]) -> None:
     if job_ids:
-        connection.execute(text(DELETE_FOLDERS), {"folders": _folders(bucket, job_ids)})
+        connection.defer(text(DELETE_FOLDERS), {"folders": _folders(bucket, job_ids)})
 
 
 def staging_parameters(job_ids: Collection[str]) -> dict[str, str]:

@@ -111,7 +111,7 @@ def digest(key: Key) -> str:
 def assign(connection: Connection, key: Key, *, fingerprint: str, job_id: str) -> FirstUse | None:
     """Assigns a key to a job, and returns None; if the key is used already, returns its first request."""
     where = _where(key)
-    connection.execute(text(LOCK_KEY), {"digest": where["digest"]})
+    connection.defer(text(LOCK_KEY), {"digest": where["digest"]})
     if (row := connection.execute(text(READ_KEY), where).mappings().first()) is not None:
         return FirstUse(**row)
     inserted = connection.execute(text(INSERT_KEY), where | {"fingerprint": fingerprint, "job_id": job_id})
@@ -126,7 +126,7 @@ def lock_and_read(connection: Connection, tenant: str, scope: str, keys: Collect
     sent = {form: key for key in keys for form in (key, digest(Key(tenant=tenant, scope=scope, key=key)))}
     if not sent:
         return {}
-    connection.execute(text(LOCK_KEYS), {"digests": [form for form in sent if sent[form] != form]})
+    connection.defer(text(LOCK_KEYS), {"digests": [form for form in sent if sent[form] != form]})
     found = connection.execute(text(READ_KEYS), {"tenant": tenant, "scope": scope, "stored": list(sent)})
     return {sent[row.key]: FirstUse(fingerprint=row.fingerprint, job_id=row.job_id) for row in found}
 
@@ -163,7 +163,7 @@ def _where(key: Key) -> dict[str, str]:
 
 def lock_fingerprint(connection: Connection, tenant: str, scope: str, fingerprint: str) -> None:
     """Serializes requests with one fingerprint until commit."""
-    connection.execute(text(LOCK_FINGERPRINT), {"tenant": tenant, "scope": scope, "fingerprint": fingerprint})
+    connection.defer(text(LOCK_FINGERPRINT), {"tenant": tenant, "scope": scope, "fingerprint": fingerprint})
 
 
 def newest_job_of_fingerprint(

@@ -39,9 +39,11 @@ message AS (
     INSERT INTO outbox SELECT * FROM jsonb_populate_recordset(NULL::outbox, CAST(:messages AS jsonb))
 )
 """
+#: A guarded update may not match although its job was locked; the statement then fails, and with it the transaction.
+ALL_CHANGED = "require_transitions((SELECT count(*) FROM change), :decided)"
 # The ends of claims and the requests of deletions only where there are any.
 _ENDED, _EMPTIED = f", ended AS ({attempts.END_ATTEMPTS})", f", emptied AS ({deletions.DELETE_FOLDERS})"
-CHANGE = "WITH change AS ({change}), {entries}{ended}{emptied} SELECT id FROM change"
+CHANGE = "WITH change AS ({change}), {entries}{ended}{emptied} SELECT {all_changed}"
 ADD = f"""
 WITH job AS (INSERT INTO jobs SELECT * FROM jsonb_populate_recordset(NULL::jobs, CAST(:rows AS jsonb))),
 {ADD_ENTRIES} SELECT
@@ -68,42 +70,36 @@ class SideRows:
     emptied: Collection[str] = ()
 
 
-class ConcurrentChangeError(Exception):
-    """A guarded update did not match: the job changed although its row was locked."""
-
-
 def write(
     connection: Connection, changes: Sequence[Change], *, known: KnownRows | None = None, side: SideRows | None = None
 ) -> dict[str, Snapshot]:
     """Applies transitions of locked jobs, at most one per job, and adds their events, outbox rows and `side` rows.
 
     Call it after everything else that the transaction writes about the jobs, so that the events contain it.
-    Returns the changed jobs by id. Raises `ConcurrentChangeError` when a job no longer has the state and sequence that
-    were decided upon.
+    Returns the changed jobs by id. The transaction fails (SQLSTATE U0001) if a job no longer has the state and sequence
+    that were decided upon.
     """
     if not changes:
         return {}
     known, side = known or KnownRows(), side or SideRows()
     written = snapshots(connection, [change.after for change in changes], known=known)
     committed = as_committed([(change.transition, written[change.after.id], change.wake) for change in changes])
-    parameters = jobs.change_parameters(changes) | entries(committed)
+    parameters = change_parameters(changes, committed)
     parameters |= attempts.end_parameters(side.ends) if side.ends else {}
     parameters |= deletions.staging_parameters(side.emptied) if side.emptied else {}
-    changed = len(connection.execute(text(_change(side)), parameters).all())
-    check_written(connection, changes, committed, rows_written=changed)
+    connection.defer(text(_change(side)), parameters)
+    follow(connection, changes, committed)
     attempts.count_ends(connection, side.ends)
     return written
 
 
-def check_written(
-    connection: Connection, changes: Sequence[Change], committed: Sequence[CommittedChange], *, rows_written: int
-) -> None:
-    """Has transitions counted, logged and told after the commit.
+def change_parameters(changes: Sequence[Change], committed: Sequence[CommittedChange]) -> dict[str, object]:
+    """Returns the parameters of `jobs.CHANGE_JOBS`, `ADD_ENTRIES` and `ALL_CHANGED`."""
+    return jobs.change_parameters(changes) | entries(committed) | {"decided": len(changes)}
 
-    Raises `ConcurrentChangeError` if not all were written.
-    """
-    if rows_written != len(changes):
-        raise ConcurrentChangeError(f"{len(changes) - rows_written} of {len(changes)} transitions did not apply.")
+
+def follow(connection: Connection, changes: Sequence[Change], committed: Sequence[CommittedChange]) -> None:
+    """Has transitions counted, logged and told after the commit."""
     counters.changed(connection, changes)
     after_commit(connection, partial(transition_log.write, changes))
     committed_changes.note(connection, committed)
@@ -122,7 +118,7 @@ def write_batch(connection: Connection, new: Sequence[Job]) -> dict[str, Snapsho
     written = {job.id: Snapshot(job=job, artifacts=(), cost=cost_of(())) for job in new}
     committed = as_committed([(Transition.SUBMIT, snapshot, "generate") for snapshot in written.values()])
     added = {"rows": rows.as_parameter([jobs.to_row(job) for job in new])}
-    connection.execute(text(ADD), added | entries(committed))
+    connection.defer(text(ADD), added | entries(committed))
     for job in new:
         counters.submitted(connection, job)
         after_commit(connection, partial(transition_log.write_new, job))
@@ -163,7 +159,9 @@ def _rows_of(
 
 def _change(side: SideRows) -> str:
     ended, emptied = _ENDED if side.ends else "", _EMPTIED if side.emptied else ""
-    return CHANGE.format(change=jobs.CHANGE_JOBS, entries=ADD_ENTRIES, ended=ended, emptied=emptied)
+    return CHANGE.format(
+        change=jobs.CHANGE_JOBS, entries=ADD_ENTRIES, ended=ended, emptied=emptied, all_changed=ALL_CHANGED
+    )
 
 
 def as_committed(changes: Sequence[tuple[Transition, Snapshot, str | None]]) -> list[CommittedChange]:

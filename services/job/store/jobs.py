@@ -84,7 +84,7 @@ def lock_job(connection: Connection, job_id: str) -> tuple[Job | None, datetime]
 
 def use_repeatable_read(connection: Connection) -> None:
     """Makes all statements of a read-only transaction see one moment (REPEATABLE READ); must be its first statement."""
-    connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+    connection.defer(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
 
 
 def get(connection: Connection, job_id: str) -> Job | None:

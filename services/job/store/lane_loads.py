@@ -91,7 +91,7 @@ def read_changes(connection: Connection) -> None:
 
     The lock `claim_locks.TRY_COUNTING` was taken in an earlier statement.
     """
-    connection.execute(text(READ_CHANGES), {"limit": MAX_CHANGES})
+    connection.defer(text(READ_CHANGES), {"limit": MAX_CHANGES})
 
 
 def wrong(seen: Sequence[Lane]) -> set[str]:
@@ -117,7 +117,7 @@ def remember(
             "idle": rows.as_array(idle),
             "priorities": lanes.PRIORITIES,
         }
-        connection.execute(text(REMEMBER), parameters)
+        connection.defer(text(REMEMBER), parameters)
 
 
 def _load(lane: Lane, claimed: int) -> int:

@@ -193,14 +193,14 @@ def _breaker(breaker: Breaker, *, probes: int) -> dict[str, object]:
 
 def wake(connection: Connection) -> None:
     """Makes sleeping lanes findable again in which a job has become due."""
-    connection.execute(text(WAKE_LANES), {"limit": MAX_WOKEN})
+    connection.defer(text(WAKE_LANES), {"limit": MAX_WOKEN})
 
 
 def remove_doubles(connection: Connection, lanes: Sequence[Lane]) -> None:
     """Removes all rows but one of a lane that exists twice."""
     if pairs := [(lane.ids[0], double) for lane in lanes for double in lane.ids[1:]]:
         kept, doubles = zip(*pairs, strict=True)
-        connection.execute(text(REMOVE_DOUBLES), {"kept": list(kept), "doubles": list(doubles)})
+        connection.defer(text(REMOVE_DOUBLES), {"kept": list(kept), "doubles": list(doubles)})
 
 
 def lock_idle(connection: Connection, lanes: Sequence[Lane]) -> list[int]:

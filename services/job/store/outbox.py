@@ -108,7 +108,7 @@ def claim(connection: Connection, *, after: str = "", limit: int, seconds: float
 
 def renew(connection: Connection, ids: Sequence[UUID], *, seconds: float) -> None:
     """Holds jobs, by the ids of their first rows, for `seconds` from now."""
-    connection.execute(text(RENEW), {"ids": [str(id_) for id_ in ids], "seconds": seconds})
+    connection.defer(text(RENEW), {"ids": [str(id_) for id_ in ids], "seconds": seconds})
 
 
 def delete(connection: Connection, ids: Sequence[UUID]) -> None:

@@ -122,7 +122,7 @@ def of_providers(connection: Connection, names: Collection[str]) -> Load:
 
 def lock_provider_calls(connection: Connection, provider: str) -> None:
     """Serializes new calls of a limited provider until commit, so that each counts the ones before it."""
-    connection.execute(text(LOCK_PROVIDER_CALLS), {"provider": provider})
+    connection.defer(text(LOCK_PROVIDER_CALLS), {"provider": provider})
 
 
 def limits_of(connection: Connection, provider: Provider, jobs: Sequence[Job], *, resent: str) -> CallLimits:

@@ -65,16 +65,16 @@ ORDER BY name
 
 def lock_catalogue(connection: Connection) -> None:
     """Serializes registrations until commit, so that each sees the ones before it."""
-    connection.execute(text(LOCK_CATALOGUE))
+    connection.defer(text(LOCK_CATALOGUE))
 
 
 def register(connection: Connection, worker: str, providers: Sequence[Provider], *, is_starting: bool) -> None:
     """Replaces what a worker offers. `is_starting` sets its `started_at`."""
     offered = [{"name": provider.name, "description": rows.to_json(provider)} for provider in providers]
     parameters = {"worker": worker, "offered": rows.as_parameter(offered), "is_starting": is_starting}
-    connection.execute(text(REGISTER), parameters)
+    connection.defer(text(REGISTER), parameters)
     names = [provider.name for provider in providers]
-    connection.execute(text(FORGET_REGISTRATIONS), {"worker": worker, "names": names})
+    connection.defer(text(FORGET_REGISTRATIONS), {"worker": worker, "names": names})
 
 
 def live(connection: Connection) -> list[Registration]:

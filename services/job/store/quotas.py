@@ -56,13 +56,13 @@ SELECT extract(epoch FROM full_at - clock_timestamp()) FROM tenant_rates WHERE t
 
 def lock_tenant_quota(connection: Connection, tenant: str) -> None:
     """Serializes new jobs of one tenant until commit, so that each counts the ones before it."""
-    connection.execute(text(LOCK_TENANT_QUOTA), {"tenant": tenant})
+    connection.defer(text(LOCK_TENANT_QUOTA), {"tenant": tenant})
 
 
 def set_in_flight(connection: Connection, tenant: str, *, limit: int | None) -> None:
     """Sets the tenant's limit of jobs at generators; None for no limit. Writes only a change, as a write locks."""
     if connection.execute(text(MAX_IN_FLIGHT), {"tenant": tenant}).scalar() != limit:
-        connection.execute(text(SET_IN_FLIGHT), {"tenant": tenant, "limit": limit})
+        connection.defer(text(SET_IN_FLIGHT), {"tenant": tenant, "limit": limit})
 
 
 def queued(connection: Connection, tenant: str, *, limit: int) -> int:

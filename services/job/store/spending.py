@@ -175,9 +175,9 @@ def set_limits(connection: Connection, allowances: Mapping[str, Allowance]) -> N
     ]
     unlimited = [tenant for tenant, allowance in allowances.items() if allowance == Allowance()]
     if limited:
-        connection.execute(text(SET_LIMITS), {"limits": rows.as_parameter(limited)})
+        connection.defer(text(SET_LIMITS), {"limits": rows.as_parameter(limited)})
     if unlimited:
-        connection.execute(text(LIFT_LIMITS), {"tenants": unlimited})
+        connection.defer(text(LIFT_LIMITS), {"tenants": unlimited})
 
 
 def reserve(connection: Connection, tenant: str, day: date, micros: int) -> dict[Period, PeriodSpending]:
@@ -202,14 +202,14 @@ def lock_free(connection: Connection, tenants: Collection[str], day: date) -> di
 def move(connection: Connection, moves: Sequence[Move]) -> None:
     """Locks sums and changes them."""
     if moves:
-        connection.execute(text(LOCK_SUMS), _parameters(moves))
+        connection.defer(text(LOCK_SUMS), _parameters(moves))
         move_locked(connection, moves)
 
 
 def move_locked(connection: Connection, moves: Sequence[Move]) -> None:
     """Changes sums that the transaction has locked."""
     if moves:
-        connection.execute(text(MOVE_SUMS), _parameters(moves))
+        connection.defer(text(MOVE_SUMS), _parameters(moves))
 
 
 def _parameters(moves: Sequence[Move]) -> dict[str, str]:

@@ -1,12 +1,18 @@
 """State, event and outbox row are there together, or not at all."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from services.job.domain.jobs import Job
+from common.postgres import sqlstate
+from common.sql import Connection
+from services.job.domain import transitions
+from services.job.domain.jobs import Job, ProviderCancel
 from services.job.domain.states import State
+from services.job.store import job_writer
 from tests.support.job_service.use_cases import JobUseCases, generated
 
 BREAK = """
@@ -48,6 +54,22 @@ def test_a_transition_that_breaks_leaves_everything_as_it_was(desk: JobUseCases,
     with pytest.raises(DBAPIError, match="broken on purpose"):
         act()
     assert (counts(desk), desk.job(job.id)) == before
+
+
+def test_a_transition_of_a_job_that_is_not_as_it_was_fails_the_transaction(desk: JobUseCases) -> None:
+    job = desk.create().job
+    before = counts(desk)
+
+    def cancel_as_if_it_had_changed(connection: Connection) -> None:
+        stale = replace(job, sequence=job.sequence + 1)
+        job_writer.write(
+            connection, [transitions.cancel(stale, provider_cancel=ProviderCancel.NOT_NEEDED, now=datetime.now(UTC))]
+        )
+
+    with pytest.raises(DBAPIError, match="1 of 1 transitions did not apply") as failure:
+        desk.run(cancel_as_if_it_had_changed)
+    assert sqlstate(failure.value) == "U0001"
+    assert (counts(desk), desk.job(job.id)) == (before, job)
 
 
 def _prepared(desk: JobUseCases, step: str) -> tuple[Job, Callable[[], object]]:
