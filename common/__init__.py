@@ -4,7 +4,7 @@ Every other package may import this one. It knows neither contracts nor services
 a provider is in the wrong package.
 """
 
-from common import deferred_modules
+import sys
 
-# Before any library is imported by what needs it.
-deferred_modules.install()
+# httpx would load its command line, which takes 4 MB, and does without it where it is not installed.
+sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
