@@ -13,7 +13,8 @@ from services.job.domain.providers import Provider
 from services.job.domain.routing import ClaimCapacity
 from services.job.store import breakers, claim_locks, due_jobs, provider_usage, providers, rows
 
-# The changes of loads are read in a later statement, which sees what the claims read that had their lock before.
+# The changes of loads are read in a later statement, which sees what the claims read that had their lock before. The
+# order of jobs is that of the index of jobs that were claimed before, which is to be used.
 READ = f"""
 SELECT clock_timestamp() AS now,
     (SELECT jsonb_agg(to_jsonb(fence)) FROM (
@@ -22,8 +23,8 @@ SELECT clock_timestamp() AS now,
     (SELECT array_agg(CAST(description AS text) ORDER BY name) FROM providers) AS catalogue,
     (SELECT jsonb_agg(to_jsonb(breaker)) FROM ({breakers.READ}) AS breaker) AS breakers,
     (SELECT jsonb_agg(to_jsonb(pause) ORDER BY paused_at, kind, name) FROM pauses AS pause) AS pauses,
-    EXISTS (SELECT FROM jobs WHERE run_at <= clock_timestamp() AND {due_jobs.HAS_RESULT_TO_FETCH})
-        AS has_results_to_fetch,
+    (SELECT id FROM jobs WHERE run_at <= clock_timestamp() AND {due_jobs.HAS_RESULT_TO_FETCH}
+        ORDER BY run_at, id LIMIT 1) IS NOT NULL AS has_results_to_fetch,
     EXISTS (SELECT FROM lanes WHERE wakes_at IS NULL) AS has_lanes,
     EXISTS (SELECT FROM lanes WHERE wakes_at <= clock_timestamp()) AS has_lanes_to_wake,
     CASE WHEN EXISTS (SELECT FROM load_changes) THEN {claim_locks.TRY_COUNTING} ELSE false END AS may_read_changes
