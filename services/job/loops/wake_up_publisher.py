@@ -1,6 +1,7 @@
 """Publishes wake-ups of workers: as soon as their transaction is committed, or else by the outbox relay."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context
@@ -24,21 +25,29 @@ WAKE_SUBJECTS = {
 SOURCE = "calotype/job"
 #: Outbox rows whose published wake-ups are remembered. Rows beyond are woken for again, under the same message id.
 MAX_REMEMBERED = 10_000
+#: Seconds without a wake-up of a kind after which the next one is published at its commit. Under load the relay
+#: publishes those of several transactions together, so that a worker claims the work of all of them at once.
+QUIET_SECONDS = 0.04
 
 
 class WakeUpPublisher:
     """Publishes each wake-up without a confirmation; a lost one delays work until the worker's next poll."""
 
-    def __init__(self, broker: JetStream, *, max_remembered: int = MAX_REMEMBERED) -> None:
+    def __init__(
+        self, broker: JetStream, *, max_remembered: int = MAX_REMEMBERED, quiet_seconds: float = QUIET_SECONDS
+    ) -> None:
         self._broker = broker
         self._max_remembered = max_remembered
+        self._quiet_seconds = quiet_seconds
+        # When a wake-up was last published, by kind, on the monotonic clock.
+        self._published_at: dict[str, float] = {}
         # Ids of outbox rows, oldest first, whose wake-ups were published and which the relay has yet to publish.
         self._published: dict[str, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def on_commit(self, changes: Sequence[CommittedChange]) -> None:
-        """Publishes the wake-ups of committed changes, in a task of its own."""
-        due = [change.due for change in changes if change.due.wake is not None]
+        """Publishes the wake-ups of committed changes, in a task of its own; under load it leaves them to the relay."""
+        due = [change.due for change in changes if self._is_quiet(change.due.wake)]
         if due and self._broker.is_connected:
             # In no caller's context: the wake-ups of a batch belong to several traces.
             task = asyncio.create_task(self._publish_all(due), context=Context())
@@ -56,6 +65,12 @@ class WakeUpPublisher:
         wake_headers = headers(event_id=str(new_uuid7()), source=SOURCE, kind="calotype.work.due", subject="generate")
         await self._publish("generate", wake_headers["ce-id"], wake_headers)
 
+    def _is_quiet(self, kind: str | None) -> bool:
+        if kind is None:
+            return False
+        published_at = self._published_at.get(kind)
+        return published_at is None or time.monotonic() - published_at >= self._quiet_seconds
+
     async def _publish_all(self, due: Sequence[Due]) -> None:
         for each in due:
             self._published[str(each.id)] = None
@@ -65,6 +80,7 @@ class WakeUpPublisher:
 
     async def _publish_due(self, due: Due) -> None:
         assert due.wake is not None
+        self._published_at[due.wake] = time.monotonic()
         await self._publish(due.wake, f"{due.id}-wake", event_headers(due, "work.due", due.traceparent))
 
     async def _publish(self, kind: str, message_id: str, wake_headers: Mapping[str, str]) -> None:

@@ -128,7 +128,7 @@ async def test_a_watcher_that_has_read_all_before_needs_no_query_and_another_one
 
 async def test_the_memory_of_published_wake_ups_is_bounded(database: JobDatabase, desk: JobUseCases) -> None:
     broker, told = WokenWorkers(), list[CommittedChange]()
-    publisher = WakeUpPublisher(broker, max_remembered=1)
+    publisher = WakeUpPublisher(broker, max_remembered=1, quiet_seconds=0)
     database.add_listener(told.extend)
     for _ in range(2):
         await complete(database, desk)
@@ -140,3 +140,21 @@ async def test_the_memory_of_published_wake_ups_is_bounded(database: JobDatabase
 
     first, second = (f"{change.due.id}-wake" for change in told)
     assert [message_id for _, message_id in broker.woken] == [first, second, first]
+
+
+async def test_under_load_wake_ups_of_a_kind_are_left_to_the_relay(database: JobDatabase, desk: JobUseCases) -> None:
+    broker, told = WokenWorkers(), list[CommittedChange]()
+    publisher = WakeUpPublisher(broker, quiet_seconds=3600)
+    database.add_listener(told.extend)
+    for _ in range(2):
+        await complete(database, desk)
+    for change in told:
+        publisher.on_commit([change])
+        await asyncio.sleep(0)
+    at_commit = [message_id for _, message_id in broker.woken]
+    for change in told:
+        await publisher.publish_once(change.due)
+
+    first, second = (f"{change.due.id}-wake" for change in told)
+    assert at_commit == [first]
+    assert [message_id for _, message_id in broker.woken] == [first, second]
