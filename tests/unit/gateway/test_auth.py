@@ -199,7 +199,9 @@ async def test_a_key_that_is_gone_is_refused_at_once() -> None:
 def test_a_key_is_compared_with_one_key_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     compared, compare = list[str](), hmac.compare_digest
     monkeypatch.setattr(hmac, "compare_digest", lambda known, sent: compared.append(known) or compare(known, sent))
-    principals = [Principal(tenant=f"t{n}", key_sha256=hashlib.sha256(f"key {n}".encode()).hexdigest()) for n in range(500)]
+    principals = [
+        Principal(tenant=f"t{n}", key_sha256=hashlib.sha256(f"key {n}".encode()).hexdigest()) for n in range(500)
+    ]
     keyring = Keyring([Principal(tenant="keyless"), *principals])
 
     assert keyring.by_key("key 400") == principals[400]
