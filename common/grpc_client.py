@@ -81,9 +81,7 @@ class _Channel:
         self._inner, self._server, self._identity = inner, server, identity
 
     def unary_unary(self, method: str, *arguments: Any, **options: Any) -> UnaryMethod:
-        return UnaryMethod(
-            self._inner.unary_unary(method, *arguments, **options), method, self._server, self._identity
-        )
+        return UnaryMethod(self._inner.unary_unary(method, *arguments, **options), method, self._server, self._identity)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)

@@ -175,9 +175,7 @@ class _Interceptor(grpc.aio.ServerInterceptor):
             "response_serializer": handler.response_serializer,
         }
         if handler.unary_unary is not None:
-            return grpc.stream_unary_rpc_method_handler(
-                _unary(handler.unary_unary, method, self._security), **coders
-            )
+            return grpc.stream_unary_rpc_method_handler(_unary(handler.unary_unary, method, self._security), **coders)
         if handler.unary_stream is not None:
             return grpc.stream_stream_rpc_method_handler(
                 _stream(handler.unary_stream, method, self._security), **coders

@@ -184,12 +184,12 @@ class _ClientCall:
         if self._method not in PERIODIC_CALLS or trace.get_current_span().get_span_context().is_valid:
             self._span = tracing.open_span(registry.RPC_CLIENT, self._attributes)
 
-    def metadata(self, given: Iterable[tuple[str, Any]]) -> tuple[tuple[str, Any], ...]:
+    def metadata(self, pairs: Iterable[tuple[str, Any]]) -> tuple[tuple[str, Any], ...]:
         """Returns the metadata with the span's context, if there is one, instead of another."""
         parent = tracing.traceparent_of(self._span)
         if parent is None:
-            return tuple(given)
-        return (*((key, value) for key, value in given if key != HEADER), (HEADER, parent))
+            return tuple(pairs)
+        return (*((key, value) for key, value in pairs if key != HEADER), (HEADER, parent))
 
     def ended(self, status: grpc.StatusCode, *, error_type: str = "") -> None:
         """Ends the span; a periodic call that failed gets one now.

@@ -115,12 +115,12 @@ def root_of(request: Request) -> str:
 
 @lru_cache(256)
 def _root(
-    scheme: str, shown_scheme: str, host: str | None, server: tuple[str, int | None] | None, root_path: str
+    scheme: str, link_scheme: str, host: str | None, server: tuple[str, int | None] | None, root_path: str
 ) -> str:
     headers = [] if host is None else [(b"host", host.encode("latin-1"))]
     path = root_path if root_path.endswith("/") else f"{root_path}/"
     url = URL(scope={"scheme": scheme, "server": server, "path": path, "query_string": b"", "headers": headers})
-    return str(url.replace(scheme=shown_scheme)).rstrip("/")
+    return str(url.replace(scheme=link_scheme)).rstrip("/")
 
 
 async def _deps(request: Request) -> Dependencies:
