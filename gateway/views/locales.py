@@ -6,14 +6,16 @@ To add a language, add an entry to `_TEXTS` with a title and a message for the k
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
-
-from starlette.datastructures import MutableHeaders
-from starlette.requests import HTTPConnection
-from starlette.types import Scope
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.schemas.catalogue import UiStateView
 from gateway.views.ui_states import STATES
+
+if TYPE_CHECKING:
+    # The notifier renders jobs, too, and serves no HTTP.
+    from starlette.datastructures import MutableHeaders
+    from starlette.requests import HTTPConnection
+    from starlette.types import Scope
 
 #: The language that the table of states is written in.
 SOURCE = "en"
@@ -54,7 +56,7 @@ def states(locale: str) -> tuple[UiStateView, ...]:
     return _STATES[locale]
 
 
-def locale_of(request: HTTPConnection) -> str:
+def locale_of(request: "HTTPConnection") -> str:
     """Returns the supported language that the client prefers, and stores it for the response headers."""
     locale: str = request.scope.setdefault(_SCOPE, choose(request.headers.get("accept-language", "")))
     return locale
@@ -74,7 +76,7 @@ def choose(accepted: str) -> str:
     return SOURCE
 
 
-def add_headers(headers: MutableHeaders, *, scope: Scope) -> None:
+def add_headers(headers: "MutableHeaders", *, scope: "Scope") -> None:
     """Adds Content-Language and Vary to a response with translated text."""
     if _SCOPE in scope:
         headers["Content-Language"] = scope[_SCOPE]
