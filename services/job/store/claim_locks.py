@@ -13,6 +13,9 @@ from common.sql import Connection, text
 from services.job.domain.circuit_breakers import Route
 from services.job.store import rows
 
+#: Milliseconds between two statements of a claim after which its connection is ended: others may wait for its locks.
+IDLE_MS = 2_000
+
 LOCK_CLAIMING = """
 SELECT pg_advisory_xact_lock(hashtextextended('claim', 0))
 """
@@ -27,11 +30,11 @@ FROM (SELECT token FROM unnest(CAST(:tokens AS uuid[])) AS token ORDER BY token)
 """
 
 # First the tokens, then claiming, and that only if it is free: a claim that is repeated, or that finds results to
-# fetch, does not need it. A process that is frozen inside a claim loses its connection.
+# fetch, does not need it.
 BEGIN_CLAIM = f"""
 SELECT CASE WHEN EXISTS (SELECT FROM attempts WHERE lease_token = ANY(CAST(:tokens AS uuid[]))) THEN false
     ELSE pg_try_advisory_xact_lock_shared(hashtextextended('claim', 0)) END AS is_shared,
-    set_config('idle_in_transaction_session_timeout', '2s', true)
+    set_config('idle_in_transaction_session_timeout', CAST(:idle_ms AS text), true)
 FROM (SELECT count(*) FROM ({LOCK_TOKENS}) AS locked) AS tokens
 """  # noqa: S608
 
@@ -78,7 +81,8 @@ def lock_tokens(connection: Connection, tokens: Sequence[UUID]) -> None:
 
 def begin_claim(connection: Connection, tokens: Sequence[UUID]) -> bool:
     """Locks lease tokens as `lock_tokens` does; returns whether the claim also shares the lock of claiming already."""
-    return bool(connection.execute(text(BEGIN_CLAIM), {"tokens": [str(token) for token in tokens]}).one().is_shared)
+    parameters = {"tokens": [str(token) for token in tokens], "idle_ms": IDLE_MS}
+    return bool(connection.execute(text(BEGIN_CLAIM), parameters).one().is_shared)
 
 
 def share_claiming(connection: Connection) -> None:

@@ -61,7 +61,8 @@ def test_no_pictures_are_written_for_a_job_that_is_one_too_many(desk: JobUseCase
     assert refused.reason == "QUOTA_EXCEEDED"
 
 
-def test_a_claim_that_is_frozen_loses_its_locks(desk: JobUseCases) -> None:
+def test_a_claim_that_is_frozen_loses_its_locks(desk: JobUseCases, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claim_locks, "IDLE_MS", 2_000)
     for _ in range(2):
         desk.submit(quota=Quota(max_in_flight=2))
     with ThreadPoolExecutor(1) as threads:

@@ -1,36 +1,23 @@
 """job-service's use cases on a real database, many times over: nothing is committed, so each time begins empty."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from unittest.mock import patch
 
-from sqlalchemy import TextClause
 from sqlalchemy.pool import NullPool
 
 from common.postgres import open_pool
-from common.sql import Connection, ReadResult, text
+from common.sql import Connection
 from services.job.domain.timeouts import StageTimeouts
+from services.job.store import claim_locks
 from tests.support.job_service.use_cases import JobUseCases, T
-
-
-class PatientConnection(Connection):
-    """A claim bounds how long its transaction may be idle; here that is the whole rehearsal, which may be slow."""
-
-    def execute(
-        self, statement: TextClause, parameters: Mapping[str, Any] | None = None, *, is_prepared: bool = True
-    ) -> ReadResult:
-        """Runs a statement, and lifts the bound that it may have set."""
-        result = super().execute(statement, parameters, is_prepared=is_prepared)
-        if "idle_in_transaction_session_timeout" in statement.text:
-            super().execute(text("SET LOCAL idle_in_transaction_session_timeout TO 0"))
-        return result
 
 
 @contextmanager
 def rehearsal(url: str, limits: StageTimeouts | None = None) -> Iterator[JobUseCases]:
     """Yields use cases with both providers whose transactions are savepoints of one that is rolled back at the end."""
     pooled = open_pool(url, poolclass=NullPool).raw_connection()
-    whole = PatientConnection(pooled)
+    whole = Connection(pooled)
 
     def run(work: Callable[[Connection], T]) -> T:
         # What follows a commit belongs to a unit of work.
@@ -40,8 +27,10 @@ def rehearsal(url: str, limits: StageTimeouts | None = None) -> Iterator[JobUseC
 
     try:
         desk = JobUseCases(run, limits or StageTimeouts())
-        desk.register()
-        yield desk
+        # The transaction lasts for the whole rehearsal, which may be slow.
+        with patch.object(claim_locks, "IDLE_MS", 0):
+            desk.register()
+            yield desk
     finally:
         whole.rollback()
         pooled.close()
