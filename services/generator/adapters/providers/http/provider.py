@@ -203,8 +203,11 @@ def _interruption(response: ProviderResponse) -> httpx.RequestError | None:
 
     An error response needs only its status. Whether an image is whole, the decoder checks.
     """
+    # A whole response is not parsed here: its images can be 90 MB of JSON.
+    if response.broken is None or response.status_code >= 300 or response.json() is not None:
+        return None
     is_image = input_images.content_type(response.content) != input_images.UNKNOWN
-    return response.broken if response.status_code < 300 and response.json() is None and not is_image else None
+    return None if is_image else response.broken
 
 
 def _client(
