@@ -1,6 +1,6 @@
 """What each transaction changed, for listeners in the event loop, once it is committed.
 
-They are told for speed alone: a process that dies after COMMIT tells nobody, and other replicas are never told. The
+This is for speed alone: a process that dies after COMMIT calls no listener, and other replicas are never called. The
 outbox has every change.
 """
 
@@ -17,7 +17,7 @@ from services.job.domain.jobs import Snapshot
 from services.job.store.outbox import Due
 
 T = TypeVar("T")
-_KEY = "tell_committed"
+_KEY = "announce_committed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class CommittedChange:
 
     #: Its outbox row, with the contents of its event.
     due: Due
-    #: The job after it, as its event has it.
+    #: The job after it, with request and lease, which its event has not.
     snapshot: Snapshot
 
 
@@ -49,22 +49,22 @@ class JobDatabase(Database):
         """Runs a unit of work as `Database.run` does."""
         loop = asyncio.get_running_loop()
 
-        def tell(changes: Sequence[CommittedChange]) -> None:
-            loop.call_soon_threadsafe(self._tell, changes)
+        def announce(changes: Sequence[CommittedChange]) -> None:
+            loop.call_soon_threadsafe(self._notify, changes)
 
         def work_and_note(connection: Connection) -> T:
-            connection.info[_KEY] = tell
+            connection.info[_KEY] = announce
             return work(connection)
 
         return await super().run(work_and_note, pool=pool, attempts=attempts)
 
-    def _tell(self, changes: Sequence[CommittedChange]) -> None:
+    def _notify(self, changes: Sequence[CommittedChange]) -> None:
         for listener in self._listeners:
             listener(changes)
 
 
 def note(connection: Connection, changes: Sequence[CommittedChange]) -> None:
-    """Has the listeners of the transaction's database told of changes once it is committed."""
-    tell = connection.info.get(_KEY)
-    if tell is not None:
-        after_commit(connection, partial(tell, changes))
+    """Has the listeners of the transaction's database called with changes once it is committed."""
+    announce = connection.info.get(_KEY)
+    if announce is not None:
+        after_commit(connection, partial(announce, changes))
