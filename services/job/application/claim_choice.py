@@ -6,7 +6,7 @@ from common.sql import Connection
 from services.job.domain.routing import UNLIMITED, ClaimCapacity
 from services.job.store import claim_locks, due_jobs, lane_loads, lanes
 from services.job.store.claim_facts import ClaimFacts
-from services.job.store.due_jobs import DueJob, LockedJobs
+from services.job.store.due_jobs import DueJob, JobsToClaim
 from services.job.store.lanes import Lane
 
 #: Tenants that are checked beyond one per job: some jobs may be locked, and some lanes empty.
@@ -20,7 +20,7 @@ MAX_TENANTS = 1_000
 
 def choose(
     connection: Connection, facts: ClaimFacts, capacity: ClaimCapacity, *, limit: int, served_by: Sequence[str]
-) -> tuple[LockedJobs, list[Lane]]:
+) -> tuple[JobsToClaim, list[Lane]]:
     """Locks due jobs; returns them with the lanes that were searched, in further rounds while those have too few."""
     if facts.has_lanes_to_wake:
         lanes.wake(connection)

@@ -32,7 +32,7 @@ from services.job.store import (
     lanes,
     settlements,
 )
-from services.job.store.due_jobs import LockedJobs
+from services.job.store.due_jobs import JobsToClaim
 from services.job.store.lanes import Lane
 
 #: Lease tokens of one claim.
@@ -189,7 +189,7 @@ def _unused(tokens: Sequence[UUID], used: Sequence[Fence]) -> list[UUID]:
 
 def _claim(
     connection: Connection,
-    due: LockedJobs,
+    due: JobsToClaim,
     tokens: Sequence[UUID],
     decide: Callable[[Job, UUID, datetime], Change],
     *,

@@ -126,7 +126,7 @@ SELECT id FROM jobs WHERE id = ANY(:ids) AND state = 'canceled'
 """
 
 
-class LockedJobs(NamedTuple):
+class JobsToClaim(NamedTuple):
     """Due jobs that are locked for a claim."""
 
     #: In the order in which they are to be claimed.
@@ -136,7 +136,7 @@ class LockedJobs(NamedTuple):
 
 
 #: Nothing was locked.
-NONE = LockedJobs((), None)
+NONE = JobsToClaim((), None)
 
 
 class DueJob(NamedTuple):
@@ -148,7 +148,7 @@ class DueJob(NamedTuple):
     tenant: str
 
 
-def lock_jobs_to_follow(connection: Connection, *, limit: int, served_by: Collection[str]) -> LockedJobs:
+def lock_jobs_to_follow(connection: Connection, *, limit: int, served_by: Collection[str]) -> JobsToClaim:
     """Locks due jobs whose calls these providers already work on; no limit or breaker applies to them."""
     return _lock(connection, LOCK_JOBS_TO_FOLLOW, {"limit": limit, "served_by": list(served_by)})
 
@@ -182,12 +182,12 @@ def rooms(connection: Connection, tenants: Collection[str]) -> dict[str, int]:
     return {row.tenant: row.room for row in found}
 
 
-def lock(connection: Connection, candidates: Sequence[DueJob], *, limit: int) -> LockedJobs:
+def lock(connection: Connection, candidates: Sequence[DueJob], *, limit: int) -> JobsToClaim:
     """Locks the first `limit` of these jobs that are due and that nobody has locked."""
     return _lock(connection, LOCK_DUE_JOBS, {"ids": [one.job_id for one in candidates], "limit": limit})
 
 
-def lock_due_uploads(connection: Connection, tokens: Sequence[UUID]) -> tuple[list[Fence], LockedJobs]:
+def lock_due_uploads(connection: Connection, tokens: Sequence[UUID]) -> tuple[list[Fence], JobsToClaim]:
     """Locks jobs whose staged images are to be copied, up to one per token, unless a token was used before.
 
     Returns the claims that were made with the tokens as well, also those that have ended. The tokens are locked.
@@ -210,9 +210,9 @@ def canceled_among(connection: Connection, job_ids: Collection[str]) -> set[str]
     return set(connection.execute(text(CANCELED_AMONG), {"ids": list(job_ids)}).scalars())
 
 
-def _lock(connection: Connection, statement: str, parameters: dict[str, object]) -> LockedJobs:
+def _lock(connection: Connection, statement: str, parameters: dict[str, object]) -> JobsToClaim:
     return _locked(connection.execute(text(statement), parameters).mappings().all())
 
 
-def _locked(found: Sequence[Row]) -> LockedJobs:
-    return LockedJobs([from_row(row) for row in found], found[-1]["now"] if found else None)
+def _locked(found: Sequence[Row]) -> JobsToClaim:
+    return JobsToClaim([from_row(row) for row in found], found[-1]["now"] if found else None)
