@@ -27,7 +27,7 @@ from common.nats_client import connected
 from common.pulling import Subscription
 from services.job.domain.timeouts import StageTimeouts
 from services.job.loops.fact_consumer import facts_consumer
-from services.job.loops.outbox_relay import WAKE_SUBJECTS
+from services.job.loops.wake_up_publisher import WAKE_SUBJECTS
 from tests.support.brokers.facts import broker_at
 from tests.support.patience import PATIENCE, pause
 from tests.support.security.certificates import LOCAL, Authority, Leaf

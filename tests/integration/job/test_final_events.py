@@ -1,16 +1,15 @@
 """Whoever reads final events by token misses none, in whatever order they commit, and whatever became of the job."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
-from common.postgres import driver_url
+from common.postgres import open_pool
 from common.sql import Connection, text
 from services.job.application import final_events, user_actions
 from services.job.domain.jobs import Snapshot
@@ -27,19 +26,22 @@ STEPS = st.tuples(st.sampled_from(["cancel", "commit", "read"]), st.integers(0, 
 @contextmanager
 def transactions(url: str) -> Iterator[Begin]:
     """Begins transactions that stay open until the test commits them."""
-    engine = create_engine(driver_url(url), poolclass=NullPool)
-    began: list[Connection] = []
+    engine = open_pool(url, poolclass=NullPool)
+    with ExitStack() as stack:
 
-    def begin() -> Connection:
-        began.append(engine.connect())
-        return began[-1]
+        def begin() -> Connection:
+            pooled = stack.enter_context(closing(engine.raw_connection()))
+            connection = Connection(pooled)
+            stack.callback(connection.rollback)
+            return connection
 
-    try:
         yield begin
-    finally:
-        for connection in began:
-            connection.close()
-        engine.dispose()
+
+
+def act(connection: Connection, action: Callable[..., object], job_id: str) -> None:
+    """Does something to a job, whose writes are not committed with it."""
+    action(connection, "acme", job_id)
+    connection.execute(text("SELECT 1"))
 
 
 @pytest.fixture
@@ -78,7 +80,7 @@ def to_the_end(desk: JobUseCases, *, since: datetime | None = None) -> list[str]
 
 def test_what_is_committed_late_comes_late_and_is_not_missed(desk: JobUseCases, begin: Begin) -> None:
     slow, slow_id = begin(), desk.create().job.id
-    user_actions.cancel_job(slow, "acme", slow_id)
+    act(slow, user_actions.cancel_job, slow_id)
     quick = [canceled(desk) for _ in range(2)]
     first = page(desk, size=1)
     slow.commit()
@@ -106,7 +108,7 @@ def test_in_whatever_order_transactions_commit_a_reader_hears_each_event_once(
             if step == "cancel":
                 jobs.append(desk.create().job.id)
                 opened.append(begin())
-                user_actions.cancel_job(opened[-1], "acme", jobs[-1])
+                act(opened[-1], user_actions.cancel_job, jobs[-1])
             elif step == "commit" and opened:
                 opened.pop(pick % len(opened)).commit()
             elif step == "read":
@@ -159,7 +161,7 @@ def test_a_reader_waits_for_no_other_and_misses_nothing_by_that(desk: JobUseCase
 
 def test_an_event_that_somebody_is_erasing_gets_its_place_afterwards(desk: JobUseCases, begin: Begin) -> None:
     erased, other = canceled(desk), begin()
-    user_actions.delete_job(other, "acme", erased)
+    act(other, user_actions.delete_job, erased)
     kept = canceled(desk)
     meanwhile = page(desk)
     other.commit()
