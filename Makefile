@@ -1,7 +1,7 @@
 # Works with GNU make 3.81, in folders with spaces and umlauts: every path here is relative to this file.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo up test chaos bench fresh check format lint types imports words stubs contracts locks advisories generate lock clean run-packages dev-packages diffusers
+.PHONY: help demo up test chaos bench fresh check format lint types imports words stubs contracts locks advisories generate lock clean run-packages dev-packages diffusers vendor
 
 PY := .venv/bin/python
 MINUTES = 10
@@ -99,6 +99,9 @@ run-packages:
 
 dev-packages:
 	@./.ci/python cli/bootstrap.py dev
+
+vendor: dev-packages ## Bundle the pages' code of other projects, gateway/web/static/vendor; needs npm.
+	@PYTHONPATH=.:proto $(PY) -P -m tests.support.pages.vendor
 
 diffusers: dev-packages ## Install what the tests of the kind `diffusers` need, about 240 MB; they are skipped without it.
 	@./.ci/python cli/bootstrap.py diffusers

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -31,6 +32,7 @@ from gateway.job_service.notifier_client import NotifierClient
 from gateway.job_service.operator_client import OperatorClient
 from gateway.job_service.tenants import TenantRegistrar
 from gateway.settings import Settings
+from gateway.web.policy import page_headers
 
 
 async def main(stop: asyncio.Event) -> None:
@@ -38,6 +40,7 @@ async def main(stop: asyncio.Event) -> None:
     return_large_blocks()
     settings = config.load(Settings, environ=os.environ, known=SETTINGS)
     logs.configure(service="gateway", level=settings.log_level, form=settings.log_format)
+    headers = _page_headers(settings.public_base_url)
     keys_file, trace_url = _keys_file(settings), trace_links.checked(settings.trace_url)
     keyring = keys_file.load() if keys_file else None
     ready = Readiness(readiness.NAME)
@@ -63,6 +66,7 @@ async def main(stop: asyncio.Event) -> None:
             draining=stop,
             board_url=settings.board_url,
             trace_url=trace_url,
+            page_headers=headers,
         )
         stack.push_async_callback(deps.images.close)
         # Stops after the tasks and the server below, so that metrics can be scraped while that one drains.
@@ -83,6 +87,13 @@ async def main(stop: asyncio.Event) -> None:
             tasks.start(run_every("free_use", free_use.refresh, interval=REFRESH_SECONDS, stop=stop), name="free use")
         http_server.log_listening("http.opened", opened)
         await server.serve(create_app(deps), opened, stop=stop)
+
+
+def _page_headers(public_base_url: str | None) -> Mapping[str, str]:
+    try:
+        return page_headers(public_base_url)
+    except ValueError as error:
+        raise config.ConfigError(f"CALOTYPE_PUBLIC_BASE_URL {error}.") from None
 
 
 def _keys_file(settings: Settings) -> KeysFile | None:

@@ -28,6 +28,7 @@ from gateway.routes import (
     openai_images,
     openai_models,
     pages,
+    web,
     webhook_deliveries,
     webhook_secrets,
     webhooks,
@@ -61,6 +62,7 @@ _RESOURCES = (
     admin_pauses,
     health,
     pages,
+    web,
 )
 
 

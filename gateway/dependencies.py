@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
@@ -31,6 +31,8 @@ from gateway.streams.follow import StreamTimeouts
 from gateway.streams.sse import Streams
 from gateway.views import locales
 from gateway.views.job import Renderer
+from gateway.web.policy import page_headers
+from gateway.web.static_files import StaticFiles
 
 T = TypeVar("T")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
@@ -70,6 +72,10 @@ class Dependencies:
     """Counts open streams."""
     images: PublicImageReader = field(default_factory=PublicImageReader)
     """Downloads images for base64 responses."""
+    static_files: StaticFiles = field(default_factory=StaticFiles)
+    """Files of the pages for people."""
+    page_headers: Mapping[str, str] = field(default_factory=lambda: page_headers(None))
+    """Security headers of these pages."""
     _parsing: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a large body is parsed in a thread."""
 

@@ -29,6 +29,9 @@ class Settings(ClientSettings, AdminSettings):
     #: URL of a trace at the program that shows traces, with `{trace_id}` for its id, such as
     #: `https://traces.example/trace/{trace_id}`; jobs then have it as `links.trace`. Unset: null.
     trace_url: str | None = None
+    #: Start of every image's public URL, as for job-service: the studio at `/` may show and save images from there, and
+    #: shows none if it is unset.
+    public_base_url: str | None = None
     #: Least severe level that is written to the log; audit events are always written.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     #: `json` writes one JSON object per line, `text` lines for people; `auto` is `text` on a terminal, else `json`.

@@ -66,7 +66,7 @@ SERVICES = (
         settings=frozenset(
             {
                 *("JOB_ADDRESS", "NOTIFIER_ADDRESS", "HTTP_LISTEN", "API_KEYS_FILE", "KEYLESS_WHILE_FREE"),
-                *("GRPC_TOKEN", "ADMIN_LISTEN"),
+                *("GRPC_TOKEN", "ADMIN_LISTEN", "PUBLIC_BASE_URL"),
             }
         ),
         replicable=False,

@@ -1,0 +1,1 @@
+"""The pages for people: static files and the security policy of the pages that load them."""

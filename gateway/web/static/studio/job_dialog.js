@@ -1,0 +1,93 @@
+// @ts-check
+import { html, useEffect, useRef, useState } from "../vendor/vendor.js";
+import { absolute, relative } from "../shared/time.js";
+import { capabilitiesOf, dollars, providerOf } from "./catalogue.js";
+import { copy, saveImage } from "./clipboard.js";
+import { reuse } from "./draft.js";
+import { Bar } from "./gallery.js";
+import { Actions } from "./job_actions.js";
+import { jobOf, open, opened, order } from "./jobs.js";
+import { Picture } from "./picture.js";
+import { Snippets } from "./snippets.js";
+import { readJob } from "./updates.js";
+
+/** The dialog of the job that is opened. */
+export function JobDialog() {
+  const id = opened.value;
+  // A job of the address may not be in the gallery yet; `order` renders this again once it is known.
+  void order.value;
+  const [missing, setMissing] = useState("");
+  const dialog = useRef(/** @type {HTMLDialogElement | null} */ (null));
+  const job = id ? jobOf(id)?.value : undefined;
+
+  useEffect(() => {
+    if (id && !dialog.current?.open) dialog.current?.showModal();
+    if (!id) dialog.current?.close();
+    if (id && !jobOf(id)) void readJob(id).then(() => setMissing(jobOf(id) ? "" : id));
+  }, [id]);
+  return html`<dialog ref=${dialog} aria-labelledby="job-title" class="job" onClose=${() => opened.value && open("")}>
+    <form method="dialog" class="row job-head">
+      <h2 id="job-title">${job ? job.display.title : "Job"}</h2>
+      <button type="button" onClick=${() => open("")}>Close</button>
+    </form>
+    ${job ? html`<${Job} job=${job} />` : html`<p>${missing === id ? "There is no such job." : "Reading the job…"}</p>`}
+  </dialog>`;
+}
+
+/** @param {{job: import("./jobs.js").Job}} props */
+function Job({ job }) {
+  const { display } = job;
+  return html`<div class="stack">
+    <p class=${`notice tone-${display.tone}`}>${display.message}${" "}
+      ${display.next_try_at ? html`<span>Next try ${relative(display.next_try_at)}.</span>` : null}
+      ${job.queue_position ? html`<span>Position ${job.queue_position}${job.queue_position_is_exact ? "" : " or later"} in the queue.</span>` : null}
+    </p>
+    <${Bar} id=${job.id} label=${display.title} />
+    ${job.error && job.error.message !== display.message ? html`<p><strong>What the provider says:</strong> ${job.error.message} <code>${job.error.reason}</code></p>` : null}
+    ${job.warnings.length ? html`<ul class="warnings">${job.warnings.map((warning) => html`<li>${warning.message}</li>`)}</ul>` : null}
+    <${Actions} job=${job} />
+    <div class="pictures">${job.artifacts.map((artifact) => html`<${Artifact} key=${artifact.id} job=${job} artifact=${artifact} />`)}</div>
+    <${Facts} job=${job} />
+    ${job.request ? html`<${Snippets} request=${job.request} />` : null}
+  </div>`;
+}
+
+/** @param {{job: import("./jobs.js").Job, artifact: import("calotype").ArtifactView}} props */
+function Artifact({ job, artifact }) {
+  const known = providerOf(job.request?.provider ?? "");
+  const hasSeed = artifact.seed !== null && known && capabilitiesOf(known, job.request?.model ?? "").seed;
+  const name = `${job.id}-${artifact.index}.${artifact.content_type.split("/")[1]}`;
+  function again() {
+    reuse(job, artifact.seed);
+    open("");
+    document.getElementById("prompt")?.focus();
+  }
+  return html`<figure>
+    <a href=${artifact.url} target="_blank" rel="noopener noreferrer"><${Picture} artifact=${artifact} alt=${`${job.request?.prompt ?? "Image"} (${artifact.index + 1})`} /></a>
+    <figcaption class="row">
+      <button type="button" onClick=${() => saveImage(artifact.url, name)}>Download</button>
+      <button type="button" onClick=${() => copy(artifact.url, "Link copied.")}>Copy link</button>
+      ${hasSeed ? html`<button type="button" onClick=${again}>Again with this seed</button>` : null}
+      ${artifact.revised_prompt ? html`<small>The provider drew: ${artifact.revised_prompt}</small>` : null}
+    </figcaption>
+  </figure>`;
+}
+
+/** @param {{job: import("./jobs.js").Job}} props */
+function Facts({ job }) {
+  const cost = job.cost.amount_micros;
+  const known = cost === null ? "unknown" : `${dollars(cost)}${job.cost.complete ? "" : " so far"}`;
+  const facts = [
+    ["Prompt", job.request?.prompt],
+    ["Not to show", job.request?.negative_prompt],
+    ["Provider", `${job.provider} (${job.model})`],
+    ["Size", job.artifacts[0] ? `${job.artifacts[0].width} × ${job.artifacts[0].height}` : (job.request?.size ?? job.request?.aspect_ratio)],
+    ["Seeds", job.artifacts.flatMap((artifact) => artifact.seed ?? []).join(", ")],
+    ["Cost", known],
+    ["Submitted", absolute(job.created_at)],
+    ["Job", job.id],
+  ];
+  return html`<dl class="facts">
+    ${facts.map(([name, value]) => (value ? html`<dt>${name}</dt><dd>${value}</dd>` : null))}
+  </dl>`;
+}
