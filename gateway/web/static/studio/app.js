@@ -4,9 +4,10 @@ import { keyWanted, unreachable } from "../shared/api.js";
 import { key } from "../shared/session.js";
 import { SignIn, SignOut } from "../shared/sign_in.js";
 import { announcement } from "./announcements.js";
-import { catalogueError, loadProviders } from "./catalogue.js";
+import { catalogueError, forgetProviders, loadProviders } from "./catalogue.js";
 import { Form } from "./form.js";
 import { Gallery } from "./gallery.js";
+import { forgetJobs } from "./jobs.js";
 import { JobDialog } from "./job_dialog.js";
 import { startUpdates } from "./updates.js";
 
@@ -15,7 +16,12 @@ export function App() {
   const secret = key.value;
   useEffect(() => {
     void loadProviders();
-    return startUpdates();
+    const stop = startUpdates();
+    return () => {
+      stop();
+      forgetProviders();
+      forgetJobs();
+    };
   }, [secret]);
   if (keyWanted.value) return html`<${SignIn} why=${keyWanted.value} />`;
   return html`

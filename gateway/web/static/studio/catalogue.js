@@ -1,6 +1,6 @@
 // @ts-check
 import { signal } from "../vendor/vendor.js";
-import { api, messageOf } from "../shared/api.js";
+import { api, messageOf, ApiError } from "../shared/api.js";
 
 /** @typedef {import("calotype").ProviderView} Provider */
 /** @typedef {import("calotype").CapabilitiesView} Capabilities */
@@ -15,8 +15,15 @@ export async function loadProviders() {
     providers.value = (await api("GET", "/v1/providers")).providers;
     catalogueError.value = "";
   } catch (error) {
-    catalogueError.value = messageOf(error);
+    // A missing key is asked for in place of the whole page.
+    catalogueError.value = error instanceof ApiError && error.status === 401 ? "" : messageOf(error);
   }
+}
+
+/** For another key, which may be another tenant's. */
+export function forgetProviders() {
+  providers.value = null;
+  catalogueError.value = "";
 }
 
 /**

@@ -1,6 +1,6 @@
 // @ts-check
 import { batch, signal } from "../vendor/vendor.js";
-import { api, messageOf } from "../shared/api.js";
+import { api, messageOf, ApiError } from "../shared/api.js";
 import { announce } from "./announcements.js";
 
 /** @typedef {import("calotype").JobView} Job */
@@ -134,6 +134,18 @@ export async function loadMore() {
   });
 }
 
+/** For another key, which may be another tenant's. */
+export function forgetJobs() {
+  batch(() => {
+    order.value = [];
+    nextPage.value = undefined;
+    galleryError.value = "";
+    filters.value = { status: "", provider: "" };
+    known.clear();
+    percents.clear();
+  });
+}
+
 /** @param {Partial<typeof filters.value>} changes */
 export function filterBy(changes) {
   batch(() => {
@@ -158,7 +170,8 @@ async function readPage(token) {
     galleryError.value = "";
     return page;
   } catch (error) {
-    galleryError.value = messageOf(error);
+    // A missing key is asked for in place of the whole page.
+    galleryError.value = error instanceof ApiError && error.status === 401 ? "" : messageOf(error);
     return null;
   }
 }

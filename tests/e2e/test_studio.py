@@ -1,0 +1,310 @@
+"""The studio at `/`, in a real browser on the whole stack."""
+
+import json
+import re
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, Request, Route, expect
+
+from cli.stack.state import StackState
+from tests.support.browsers.chromium import Tabs, accessibility_faults, chromium, window
+from tests.support.patience import PATIENCE
+from tests.support.providers.paid_provider import Books, png
+from tests.support.stacks.stack_clients import Client
+
+pytestmark = pytest.mark.browser
+#: Bytes, as sent, of a first visit.
+FIRST_VISIT = 100_000
+PHONE = {"width": 360, "height": 740}
+expect.set_options(timeout=PATIENCE * 1000)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One for this module: no event loop may run beside Playwright's."""
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def tabs(browser: Browser, stack: StackState) -> Iterator[Tabs]:
+    """A window that does nothing that the policy forbids, and asks nobody else."""
+    with window(browser, permissions=["clipboard-read", "clipboard-write"]) as found:
+        yield found
+        assert found.faults == []
+        own = {address.split("/")[2] for address in (stack.http, stack.public_base_url)}
+        assert found.hosts() <= own
+
+
+def _sign_in(tabs: Tabs, stack: StackState, path: str = "/") -> Page:
+    page = tabs.open(f"{stack.http}{path}")
+    page.get_by_label("API key").fill(stack.api_key)
+    page.get_by_label("Keep it in this tab").check()
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("button", name="Make images")).to_be_enabled()
+    return page
+
+
+def _submit(page: Page, prompt: str, *, provider: str) -> None:
+    page.get_by_label("Provider", exact=True).select_option(provider)
+    page.get_by_label("Describe the image").fill(prompt)
+    if page.get_by_label("Size or ratio").count():
+        page.get_by_label("Size or ratio").select_option("custom")
+        page.get_by_label("Width in pixels").fill("96")
+        page.get_by_label("Height in pixels").fill("64")
+    page.get_by_role("button", name="Make images").click()
+    expect(_card(page, prompt)).to_be_visible()
+
+
+def _card(page: Page, prompt: str) -> Any:
+    return page.locator(".card", has_text=prompt).first
+
+
+def test_a_stranger_signs_in_makes_an_image_and_takes_it_along(tabs: Tabs, stack: StackState) -> None:
+    page = tabs.open(stack.http)
+    page.get_by_label("API key").fill("of nobody")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("This key or token is unknown")
+    page.close()
+
+    page = _sign_in(tabs, stack)
+    assert stack.api_key not in page.url
+    assert page.evaluate("localStorage.length") == 0
+    _submit(page, "A heron in the reeds, studio", provider="procedural")
+    expect(page.locator(".price")).to_have_text("Free")
+    expect(_card(page, "A heron in the reeds, studio").locator(".picture.loaded")).to_be_visible()
+
+    _card(page, "A heron in the reeds, studio").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Your images are ready.")
+    with page.expect_download() as saved:
+        dialog.get_by_role("button", name="Download").click()
+    assert re.fullmatch(r"job_\w+-0\.png", saved.value.suggested_filename)
+    assert saved.value.path().read_bytes().startswith(b"\x89PNG")
+    dialog.get_by_role("button", name="Copy link").click()
+    assert page.evaluate("navigator.clipboard.readText()").startswith(stack.public_base_url)
+
+    dialog.get_by_text("Copy this request as a program").click()
+    dialog.get_by_role("button", name="Copy as curl").click()
+    curl = page.evaluate("navigator.clipboard.readText()")
+    assert '"prompt": "A heron in the reeds, studio"' in curl
+    assert stack.api_key not in curl
+    for language in ("Python", "JavaScript"):
+        dialog.get_by_role("button", name=language, exact=True).click()
+        expect(dialog.locator("pre")).to_contain_text("A heron in the reeds, studio")
+
+    dialog.get_by_role("button", name="Again with this seed").click()
+    expect(page.get_by_label("Seed")).to_have_value(re.compile(r"\d+"))
+    expect(page.get_by_label("Width in pixels")).to_have_value("96")
+    expect(page.get_by_label("Describe the image")).to_be_focused()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def test_a_job_goes_on_over_a_reload_and_can_be_canceled(
+    tabs: Tabs, stack: StackState, client: Client, books: Books
+) -> None:
+    books.finish.clear()
+    page = _sign_in(tabs, stack)
+    _submit(page, "slow, studio reload", provider="paid")
+    expect(page.locator(".price")).to_have_text("About $0.04")
+    _card(page, "slow, studio reload").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("heading")).to_have_text("Making your images")
+    before = dialog.get_by_role("progressbar").evaluate("bar => bar.value")
+
+    page.reload()
+    expect(dialog.get_by_role("heading")).to_have_text("Making your images")
+    assert dialog.get_by_role("progressbar").evaluate("bar => bar.value") >= before
+    # Without a seed in its capabilities, the provider is asked for none.
+    assert page.get_by_label("Seed").count() == 0
+
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(dialog.get_by_role("heading")).to_have_text("Canceled")
+    expect(dialog.get_by_role("button", name="Cancel")).to_have_count(0)
+    job = client.get(page.url.partition("#job=")[2])
+    assert job["status"] == "canceled"
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    assert "#" not in page.url
+    books.finish.set()
+
+
+def test_failures_are_explained_and_a_second_charge_needs_consent(
+    tabs: Tabs, stack: StackState, client: Client, books: Books
+) -> None:
+    page = _sign_in(tabs, stack)
+    dialog = page.get_by_role("dialog")
+    _submit(page, "refused, studio", provider="paid")
+    expect(_card(page, "refused, studio")).to_contain_text("Not allowed")
+    _card(page, "refused, studio").click()
+    expect(dialog).to_contain_text("Change it and submit a new request.")
+    expect(dialog.get_by_role("button", name="Try again")).to_have_count(0)
+    page.keyboard.press("Escape")
+
+    _submit(page, "drops, studio", provider="paid")
+    _card(page, "drops, studio").click()
+    expect(dialog.get_by_role("heading")).to_have_text("Outcome unknown")
+    dialog.get_by_role("button", name="Try again…").click()
+    assert books.count("drops, studio") == 1
+    dialog.get_by_role("button", name="Keep it as it is").click()
+    dialog.get_by_role("button", name="Try again…").click()
+    dialog.get_by_role("button", name="accept a second charge").click()
+    books.wait_for_create("drops, studio")
+    job = client.follow(page.url.partition("#job=")[2])
+    expect(dialog.get_by_role("heading")).to_have_text("Outcome unknown")
+    assert (job["retry_count"], books.count("drops, studio")) == (1, 2)
+
+
+def test_wrong_values_are_explained_at_their_field(tabs: Tabs, stack: StackState) -> None:
+    page = _sign_in(tabs, stack)
+    page.get_by_role("button", name="Make images").click()
+    expect(page.get_by_role("alert")).to_have_text("Describe the image first.")
+    page.get_by_label("Describe the image").fill("a wall, studio")
+    page.get_by_label("Size or ratio").select_option("custom")
+    page.get_by_label("Width in pixels").fill("9")
+    page.get_by_label("Height in pixels").fill("64")
+    page.get_by_role("button", name="Make images").click()
+    expect(page.get_by_role("alert")).to_contain_text("size")
+    expect(page.get_by_label("Size or ratio")).to_have_attribute("aria-invalid", "true")
+
+
+def test_a_page_that_was_offline_catches_up(tabs: Tabs, stack: StackState, books: Books) -> None:
+    books.finish.clear()
+    page = _sign_in(tabs, stack)
+    _submit(page, "slow, studio offline", provider="paid")
+    expect(_card(page, "slow, studio offline")).to_contain_text("Making your images")
+    tabs.context.set_offline(True)
+    expect(page.get_by_role("alert")).to_contain_text("No connection")
+    books.finish.set()
+    tabs.context.set_offline(False)
+    expect(_card(page, "slow, studio offline").locator(".picture.loaded")).to_be_visible()
+    expect(page.get_by_text("No connection")).to_have_count(0)
+
+
+def test_a_second_tab_shows_what_the_first_one_does(tabs: Tabs, stack: StackState) -> None:
+    first, second = _sign_in(tabs, stack), _sign_in(tabs, stack)
+    _submit(first, "a pair of shoes, studio", provider="procedural")
+    expect(_card(second, "a pair of shoes, studio")).to_contain_text("Done")
+    _card(first, "a pair of shoes, studio").click()
+    first.get_by_role("dialog").get_by_role("button", name="Delete…").click()
+    first.get_by_role("dialog").get_by_role("button", name="Delete for good").click()
+    expect(first.get_by_role("dialog")).to_be_hidden()
+    expect(_card(first, "a pair of shoes, studio")).to_have_count(0)
+
+
+def test_input_images_are_chosen_pasted_dropped_and_sent(tabs: Tabs, stack: StackState, books: Books) -> None:
+    page = _sign_in(tabs, stack)
+    page.get_by_label("Provider", exact=True).select_option("edits")
+    page.get_by_label("Drop images here").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": png()})
+    for kind in ("paste", "drop"):
+        page.evaluate(_GIVE_FILE, [kind, list(png())])
+    expect(page.locator(".inputs li")).to_have_count(3)
+    page.get_by_role("button", name="Remove b.png").first.click()
+    page.get_by_label("Drop images here").set_input_files({"name": "a.txt", "mimeType": "text/plain", "buffer": b"a"})
+    expect(page.get_by_role("alert")).to_contain_text("only PNG, JPEG and WebP")
+    _submit(page, "an edit, studio", provider="edits")
+    expect(_card(page, "an edit, studio")).to_contain_text("Done")
+    assert sum(body.count(png()) for body in books.edits if b"an edit, studio" in body) == 2
+
+
+_GIVE_FILE = """([kind, bytes]) => {
+  const data = new DataTransfer();
+  data.items.add(new File([new Uint8Array(bytes)], "b.png", { type: "image/png" }));
+  const target = document.querySelector(".drop");
+  target.dispatchEvent(kind === "paste"
+    ? new ClipboardEvent("paste", { clipboardData: data, bubbles: true })
+    : new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+}"""
+
+
+def test_a_first_visit_is_small_and_a_second_one_loads_nothing_again(tabs: Tabs, stack: StackState) -> None:
+    page = _sign_in(tabs, stack)
+    loaded = "performance.getEntriesByType('resource').concat(performance.getEntriesByType('navigation'))"
+    files = f"{loaded}.filter((entry) => !entry.name.includes('/v1/'))"
+    sizes = page.evaluate(f"{files}.map((entry) => entry.encodedBodySize)")
+    assert len(sizes) > 10
+    assert sum(sizes) < FIRST_VISIT
+    page.reload()
+    expect(page.get_by_role("button", name="Make images")).to_be_enabled()
+    assert page.evaluate(f"{files}.filter((entry) => entry.transferSize > 1000).map((entry) => entry.name)") == []
+
+
+def _pages_of(job: dict[str, Any], *, jobs: int, active: bool) -> Any:
+    """Answers lists of jobs, from which page size on none is real."""
+    numbers = count(1)
+
+    def answer(route: Route, request: Request) -> None:
+        query = request.url.partition("?")[2]
+        start = int(found[1]) if (found := re.search(r"page_token=(\d+)", query)) else 0
+        end = min(start + 50, jobs)
+        sequence = next(numbers) if active else job["sequence"]
+        made = [job | {"id": f"job_{at:04}", "sequence": sequence} for at in range(start, end)]
+        if active:
+            display = job["display"] | {"title": f"Round {sequence}", "percent": 40, "poll_after_ms": 1000}
+            made = [one | {"status": "generating", "display": display, "artifacts": []} for one in made]
+        body = {"jobs": made, "next_page_token": str(end) if end < jobs else None}
+        route.fulfill(status=200, content_type="application/json", body=json.dumps(body))
+
+    return answer
+
+
+def test_a_gallery_of_500_jobs_is_read_page_by_page(tabs: Tabs, stack: StackState, client: Client) -> None:
+    job = client.follow(client.submit("one of many, studio", size="64x64")["id"])
+    tabs.context.route("**/v1/jobs?*", _pages_of(job, jobs=500, active=False))
+    page = _sign_in(tabs, stack)
+    for shown in range(50, 500, 50):
+        expect(page.locator(".card")).to_have_count(shown)
+        page.get_by_role("button", name="Show older images").click()
+    expect(page.locator(".card")).to_have_count(500)
+    expect(page.get_by_role("button", name="Show older images")).to_have_count(0)
+    # Images outside of the window are not loaded.
+    assert page.locator(".picture.loaded").count() < 100
+
+
+def test_the_page_answers_while_50_jobs_run(tabs: Tabs, stack: StackState, client: Client) -> None:
+    job = client.follow(client.submit("one of fifty, studio", size="64x64")["id"])
+    tabs.context.route("**/v1/jobs?*", _pages_of(job, jobs=50, active=True))
+    page = _sign_in(tabs, stack)
+    expect(page.locator(".card", has_text="Round 3")).to_have_count(50)
+    page.get_by_label("Describe the image").press_sequentially("typed meanwhile")
+    expect(page.get_by_label("Describe the image")).to_have_value("typed meanwhile")
+    # HTTP/1.1 gives six connections to all tabs together.
+    streams = {url for url in tabs.requested if url.endswith("/events")}
+    assert len(streams) <= 2
+
+
+def test_the_page_is_usable_with_the_keyboard_alone(tabs: Tabs, stack: StackState) -> None:
+    page = _sign_in(tabs, stack)
+    page.get_by_label("Describe the image").fill("a typewriter, studio")
+    page.get_by_label("Describe the image").press("Control+Enter")
+    expect(_card(page, "a typewriter, studio")).to_contain_text("Done")
+    _card(page, "a typewriter, studio").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(_card(page, "a typewriter, studio")).to_be_focused()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_rule_of_accessibility_is_violated(browser: Browser, stack: StackState, scheme: Any) -> None:
+    with window(browser, bypass_csp=True, color_scheme=scheme, viewport=PHONE) as tabs:
+        page = tabs.open(stack.http)
+        expect(page.get_by_label("API key")).to_be_visible()
+        assert accessibility_faults(page) == []
+        page = _sign_in(tabs, stack)
+        _submit(page, f"a gate, studio {scheme}", provider="procedural")
+        expect(_card(page, f"a gate, studio {scheme}")).to_contain_text("Done")
+        assert accessibility_faults(page) == []
+        _card(page, f"a gate, studio {scheme}").click()
+        page.get_by_role("dialog").get_by_text("Copy this request as a program").click()
+        page.get_by_role("dialog").get_by_role("button", name="Delete…").click()
+        assert accessibility_faults(page) == []
+        # Nothing is wider than a phone.
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        assert page.get_by_role("dialog").evaluate("dialog => dialog.scrollWidth - dialog.clientWidth") <= 0
+        shade = page.evaluate("getComputedStyle(document.documentElement).backgroundColor.match(/\\d+/g).map(Number)")
+        assert (sum(shade) < 3 * 64) == (scheme == "dark")
