@@ -35,7 +35,7 @@ def checkout(folder: Path) -> Path:
 
 def run(folder: Path, *command: str) -> str:
     """Runs a command there and returns its standard output; what it prints is shown if it fails."""
-    done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
     return done.stdout
 

@@ -36,7 +36,8 @@ function copySelected(text) {
  */
 export async function saveImage(url, name) {
   try {
-    const response = await fetch(url, { credentials: "omit" });
+    // The copy that the browser keeps of an image that it has shown may lack the header that lets a page read it.
+    const response = await fetch(url, { credentials: "omit", cache: "no-store" });
     if (!response.ok) throw new Error(`status ${response.status}`);
     const address = URL.createObjectURL(await response.blob());
     Object.assign(document.createElement("a"), { href: address, download: name }).click();

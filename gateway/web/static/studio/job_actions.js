@@ -55,7 +55,7 @@ export function Actions({ job }) {
       ${actions.has("retry_may_charge_again")
         ? html`<button type="button" class="primary" disabled=${busy} onClick=${() => setQuestion("retry_may_charge_again")}>Try again…</button>`
         : null}
-      ${job.request ? html`<button type="button" onClick=${() => useSettings(job)}>Use these settings</button>` : null}
+      ${job.request ? html`<button type="button" onClick=${() => toForm(job, null)}>Use these settings</button>` : null}
       ${isActive(job) ? null : html`<button type="button" disabled=${busy} onClick=${() => setQuestion("delete")}>Delete…</button>`}
     </div>
     ${question === "retry_may_charge_again"
@@ -70,9 +70,16 @@ export function Actions({ job }) {
   </div>`;
 }
 
-/** @param {import("./jobs.js").Job} job */
-function useSettings(job) {
-  reuse(job, null);
+/**
+ * Fills the form with the request of a job, and goes there.
+ *
+ * @param {import("./jobs.js").Job} job
+ * @param {number | null} seed
+ */
+export function toForm(job, seed) {
+  reuse(job, seed);
+  // Closed at once: a dialog that closes later takes the focus away again.
+  document.querySelector("dialog")?.close();
   open("");
   document.getElementById("prompt")?.focus();
 }

@@ -3,9 +3,8 @@ import { html, useEffect, useRef, useState } from "../vendor/vendor.js";
 import { absolute, relative } from "../shared/time.js";
 import { capabilitiesOf, dollars, providerOf } from "./catalogue.js";
 import { copy, saveImage } from "./clipboard.js";
-import { reuse } from "./draft.js";
 import { Bar } from "./gallery.js";
-import { Actions } from "./job_actions.js";
+import { Actions, toForm } from "./job_actions.js";
 import { jobOf, open, opened, order } from "./jobs.js";
 import { Picture } from "./picture.js";
 import { Snippets } from "./snippets.js";
@@ -57,17 +56,12 @@ function Artifact({ job, artifact }) {
   const known = providerOf(job.request?.provider ?? "");
   const hasSeed = artifact.seed !== null && known && capabilitiesOf(known, job.request?.model ?? "").seed;
   const name = `${job.id}-${artifact.index}.${artifact.content_type.split("/")[1]}`;
-  function again() {
-    reuse(job, artifact.seed);
-    open("");
-    document.getElementById("prompt")?.focus();
-  }
   return html`<figure>
     <a href=${artifact.url} target="_blank" rel="noopener noreferrer"><${Picture} artifact=${artifact} alt=${`${job.request?.prompt ?? "Image"} (${artifact.index + 1})`} /></a>
     <figcaption class="row">
       <button type="button" onClick=${() => saveImage(artifact.url, name)}>Download</button>
       <button type="button" onClick=${() => copy(artifact.url, "Link copied.")}>Copy link</button>
-      ${hasSeed ? html`<button type="button" onClick=${again}>Again with this seed</button>` : null}
+      ${hasSeed ? html`<button type="button" onClick=${() => toForm(job, artifact.seed)}>Again with this seed</button>` : null}
       ${artifact.revised_prompt ? html`<small>The provider drew: ${artifact.revised_prompt}</small>` : null}
     </figcaption>
   </figure>`;
