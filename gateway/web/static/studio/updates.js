@@ -1,6 +1,6 @@
 // @ts-check
 import { effect } from "../vendor/vendor.js";
-import { api } from "../shared/api.js";
+import { api, unreachable } from "../shared/api.js";
 import { follow } from "../shared/events.js";
 import { activeJobs, forgetJob, isActive, jobOf, keep, keepProgress, opened, order, refresh } from "./jobs.js";
 
@@ -28,6 +28,7 @@ export function startUpdates() {
   const ended = /** @type {Set<string>} */ (new Set());
   let timer = /** @type {ReturnType<typeof setTimeout> | undefined} */ (undefined);
   let running = false;
+  let idle = false;
   let stopped = false;
 
   function choose() {
@@ -64,21 +65,32 @@ export function startUpdates() {
       choose();
     } finally {
       running = false;
-      const pause = activeJobs().length ? ACTIVE_PAUSE_MS : IDLE_PAUSE_MS;
-      if (!stopped) timer = setTimeout(round, pause);
+      plan();
     }
+  }
+
+  function plan() {
+    clearTimeout(timer);
+    idle = !activeJobs().length;
+    if (!stopped) timer = setTimeout(round, idle ? IDLE_PAUSE_MS : ACTIVE_PAUSE_MS);
   }
 
   const stopEffect = effect(() => {
     void [opened.value, order.value];
     choose();
+    // A job was submitted during the long pause.
+    if (idle && !running && activeJobs().length) plan();
   });
+  const offline = () => {
+    unreachable.value = true;
+  };
   const again = () => {
     choose();
     void round();
   };
   document.addEventListener("visibilitychange", again);
   window.addEventListener("online", again);
+  window.addEventListener("offline", offline);
   tabs?.addEventListener("message", again);
   void round();
   return () => {
@@ -88,6 +100,7 @@ export function startUpdates() {
     choose();
     document.removeEventListener("visibilitychange", again);
     window.removeEventListener("online", again);
+    window.removeEventListener("offline", offline);
     tabs?.removeEventListener("message", again);
   };
 }
