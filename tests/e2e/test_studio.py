@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -13,6 +14,7 @@ from cli.stack.state import StackState
 from tests.support.browsers.chromium import Tabs, accessibility_faults, chromium, window
 from tests.support.patience import PATIENCE
 from tests.support.providers.paid_provider import Books, png
+from tests.support.proxies.cutting_proxy import cutting_proxy
 from tests.support.stacks.stack_clients import Client
 
 pytestmark = pytest.mark.browser
@@ -190,6 +192,20 @@ def test_a_page_that_was_offline_catches_up(tabs: Tabs, stack: StackState, books
     tabs.context.set_offline(False)
     expect(_card(page, "slow, studio offline").locator(".picture.loaded")).to_be_visible()
     expect(page.get_by_text("No connection")).to_have_count(0)
+
+
+def test_a_stream_that_is_cut_goes_on_where_it_ended(browser: Browser, stack: StackState, books: Books) -> None:
+    books.finish.clear()
+    with cutting_proxy(stack.http) as proxy, window(browser) as tabs:
+        page = _sign_in(tabs, replace(stack, http=proxy.url))
+        _submit(page, "slow, studio cut", provider="paid")
+        expect(_card(page, "slow, studio cut")).to_contain_text("Making your images")
+        proxy.cut_open()
+        while not any("last-event-id" in head.lower() for head in proxy.seen):
+            page.wait_for_timeout(100)
+        books.finish.set()
+        expect(_card(page, "slow, studio cut").locator(".picture.loaded")).to_be_visible()
+        assert tabs.faults == []
 
 
 def test_a_second_tab_shows_what_the_first_one_does(tabs: Tabs, stack: StackState) -> None:
