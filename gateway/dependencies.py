@@ -32,7 +32,7 @@ from gateway.streams.sse import Streams
 from gateway.views import locales
 from gateway.views.job import Renderer
 from gateway.web.policy import page_headers
-from gateway.web.static_files import StaticFiles
+from gateway.web.static_files import StaticFiles, own_files
 
 T = TypeVar("T")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
@@ -72,7 +72,7 @@ class Dependencies:
     """Counts open streams."""
     images: PublicImageReader = field(default_factory=PublicImageReader)
     """Downloads images for base64 responses."""
-    static_files: StaticFiles = field(default_factory=StaticFiles)
+    static_files: StaticFiles = field(default_factory=own_files)
     """Files of the pages for people."""
     page_headers: Mapping[str, str] = field(default_factory=lambda: page_headers(None))
     """Security headers of these pages."""

@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "static"
@@ -72,6 +73,12 @@ class StaticFiles:
         if not _VERSION_FORMAT.fullmatch(version) or path.endswith(".html") or path not in self._files:
             return None
         return self._files[path], ASSET_CACHE if version == self.version else OTHER_VERSION_CACHE
+
+
+@cache
+def own_files() -> StaticFiles:
+    """Returns the files of the gateway, which are read once in a process."""
+    return StaticFiles()
 
 
 def _version_of(contents: Mapping[str, bytes]) -> str:
