@@ -313,6 +313,13 @@ QUEUE: dict[str, Any] = {
     "oldest_deletion_at": "2026-01-31T11:59:59.000000Z",
     "missing_objects": 0,
 }
+THROUGHPUT: dict[str, Any] = {
+    "now": "2026-01-31T12:00:00.000000Z",
+    "counted_since": "2026-01-31T11:00:00.000000Z",
+    "minutes": [{"starts_at": "2026-01-31T11:59:00.000000Z", "completed": 38, "failed": 2, "canceled": 0}],
+    "failures": [{"reason": Reason.PROVIDER_AUTH, "jobs": 2}],
+    "stages": [{"status": "generating", "oldest_seconds": 12.25}],
+}
 ANY_JOB: dict[str, Any] = {
     "tenant": "acme",
     "summary": {
@@ -439,6 +446,7 @@ RESPONSES: dict[tuple[str, str], Any] = {
     **openai.RESPONSES,
     ("listDeadLetters", "200"): DEAD_LETTERS,
     ("getQueue", "200"): QUEUE,
+    ("getThroughput", "200"): THROUGHPUT,
     ("listAnyJobs", "200"): ANY_JOBS,
     ("listPauses", "200"): {"pauses": [PAUSE]},
     ("pauseProvider", "200"): PAUSE,

@@ -112,4 +112,7 @@ RESPONSES: dict[tuple[str, str], Any] = {
     ("redeliver", "202"): DELIVERY,
     ("redeliverRange", "202"): REDELIVERY,
     ("testWebhook", "200"): TEST,
+    ("listTenantWebhooks", "200"): WEBHOOK_PAGE,
+    ("listTenantDeliveries", "200"): DELIVERY_PAGE,
+    ("redeliverForTenant", "202"): DELIVERY,
 }

@@ -54,6 +54,10 @@ class OperatorClient:
         """Returns the numbers of unfinished jobs and of outstanding work."""
         return await self._call(self._queue.GetQueue, queue_service_pb2.GetQueueRequest())
 
+    async def throughput(self) -> queue_service_pb2.GetThroughputResponse:
+        """Returns how many jobs ended in the last hour, and the age of each stage."""
+        return await self._call(self._queue.GetThroughput, queue_service_pb2.GetThroughputRequest())
+
     async def provider_use(self) -> list[queue_service_pb2.ProviderUse]:
         """Returns all providers with their current use."""
         response = await self._call(self._queue.ListProviderUse, queue_service_pb2.ListProviderUseRequest())

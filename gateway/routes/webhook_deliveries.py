@@ -37,16 +37,7 @@ async def list_deliveries(
 ) -> Response:
     """Returns a page of deliveries; new ones do not shift the pages that follow."""
     query = queries.check(ListDeliveries, request)
-    page = await deps.webhooks.deliveries(
-        notifier.ListDeliveriesRequest(
-            tenant=principal.tenant,
-            webhook_id=_endpoint(webhook_id),
-            state=notifier.DeliveryState.Value(f"DELIVERY_STATE_{(query.state or 'unspecified').upper()}"),
-            event_type=query.event_type or "",
-            page_size=query.page_size,
-            page_token=query.page_token,
-        )
-    )
+    page = await deps.webhooks.deliveries(deliveries_request(principal.tenant, webhook_id, query))
     views = [webhooks.delivery(message) for message in page.deliveries]
     return json_response(DeliveryPage(deliveries=views, next_page_token=page.next_page_token or None))
 
@@ -133,6 +124,18 @@ async def test_webhook(
     """Sends a test event and returns the attempt."""
     idempotency_key(request)
     return json_response(webhooks.test_result(await deps.webhooks.test(principal.tenant, webhook_id)))
+
+
+def deliveries_request(tenant: str, webhook_id: str, query: ListDeliveries) -> notifier.ListDeliveriesRequest:
+    """Returns the request of a page of deliveries; `webhook_id` may be `CALLBACKS`."""
+    return notifier.ListDeliveriesRequest(
+        tenant=tenant,
+        webhook_id=_endpoint(webhook_id),
+        state=notifier.DeliveryState.Value(f"DELIVERY_STATE_{(query.state or 'unspecified').upper()}"),
+        event_type=query.event_type or "",
+        page_size=query.page_size,
+        page_token=query.page_token,
+    )
 
 
 def _endpoint(webhook_id: str) -> str:

@@ -74,7 +74,12 @@ REQUIRED_ROLES: Mapping[str, Mapping[str, str | Collection[str] | None]] = {
     },
     "calotype.ops.v1.OperationsService": {"GetStatus": _ANY, "Drain": OPERATOR, "SetLogLevel": OPERATOR},
     "calotype.ops.v1.DeadLetterService": {"ListDeadLetters": OPERATOR, "ReplayDeadLetter": OPERATOR},
-    "calotype.ops.v1.QueueService": {"GetQueue": OPERATOR, "ListProviderUse": OPERATOR, "GetAnyJob": OPERATOR},
+    "calotype.ops.v1.QueueService": {
+        "GetQueue": OPERATOR,
+        "GetThroughput": OPERATOR,
+        "ListProviderUse": OPERATOR,
+        "GetAnyJob": OPERATOR,
+    },
     "calotype.ops.v1.JobAdminService": {
         "ListAnyJobs": OPERATOR,
         "Pause": OPERATOR,

@@ -13,7 +13,7 @@ from services.job.domain.jobs import Lease
 from services.job.grpc_api.status_codes import translate_errors
 from services.job.messages import to_protobuf
 from services.job.messages.enums import number
-from services.job.store import breakers, provider_usage, providers, queue
+from services.job.store import breakers, provider_usage, providers, queue, throughput
 from services.job.store.events import RecordedEvent
 from services.job.store.pools import Pool
 
@@ -55,6 +55,13 @@ class QueueService(queue_service_pb2_grpc.QueueServiceServicer):
             oldest_deletion_at=to_protobuf.timestamp(work.oldest_deletion_at),
             missing_objects=int(work.missing_objects),
         )
+
+    async def GetThroughput(
+        self, request: queue_service_pb2.GetThroughputRequest, context: Any
+    ) -> queue_service_pb2.GetThroughputResponse:
+        """Returns how many jobs ended, minute by minute, and the age of each stage."""
+        found = await translate_errors(lambda: self._database.run(throughput.read, pool=Pool.LISTS))
+        return _throughput(found)
 
     async def ListProviderUse(
         self, request: queue_service_pb2.ListProviderUseRequest, context: Any
@@ -109,6 +116,27 @@ def _counts(counts: queue.Counts) -> queue_service_pb2.JobCounts:
         generating=counts.generating,
         uploading=counts.uploading,
         is_exact=counts.is_exact,
+    )
+
+
+def _throughput(found: throughput.Throughput) -> queue_service_pb2.GetThroughputResponse:
+    return queue_service_pb2.GetThroughputResponse(
+        minutes=[
+            queue_service_pb2.MinuteCounts(
+                starts_at=to_protobuf.timestamp(minute.starts_at),
+                completed=minute.completed,
+                failed=minute.failed,
+                canceled=minute.canceled,
+            )
+            for minute in found.minutes
+        ],
+        now=to_protobuf.timestamp(found.now),
+        counted_since=to_protobuf.timestamp(found.counted_since),
+        failures=[queue_service_pb2.FailureCount(reason=reason, jobs=jobs) for reason, jobs in found.failures],
+        stages=[
+            queue_service_pb2.StageAge(status=number(job_pb2.Status, "STATUS", state), oldest_seconds=seconds)
+            for state, seconds in found.oldest_in_stage.items()
+        ],
     )
 
 

@@ -11,7 +11,7 @@ from calotype.error_reasons import Code, Reason
 from services.job.application import queries
 from services.job.domain.jobs import Job, QueuePosition
 from services.job.domain.timeouts import StageTimeouts
-from services.job.store import listing, queue, stale
+from services.job.store import listing, queue, stale, throughput
 from services.job.store.job_walk import MAX_EXAMINED
 from services.job.store.listing import Filters
 from tests.support.job_service.counted_statements import counted_statements
@@ -139,6 +139,19 @@ def test_an_operators_counts_are_bounded_and_say_so(full: tuple[JobUseCases, Job
     oldest = desk.sql("SELECT min(queued_at) AS at FROM jobs")[0].at
     assert counted.total.oldest_queued_at == acme.oldest_queued_at == oldest
     assert read < queue.MAX_COUNTED
+
+
+def test_throughput_reads_the_jobs_that_ended_last(full: tuple[JobUseCases, Job]) -> None:
+    desk, _ = full
+    read, found = rows_read(desk, throughput.read)
+    # The 2,000 jobs that ended in an earlier hour are not read.
+    assert sum(minute.failed + minute.canceled + minute.completed for minute in found.minutes) == 1_501
+    assert read < 1_520
+
+    desk.sql("UPDATE jobs SET completed_at = clock_timestamp() WHERE state IN ('completed', 'canceled')")
+    read, found = rows_read(desk, throughput.read)
+    assert sum(minute.failed + minute.canceled + minute.completed for minute in found.minutes) == throughput.MAX_COUNTED
+    assert read < throughput.MAX_COUNTED + 20
 
 
 def test_the_monitor_reads_late_jobs_only(full: tuple[JobUseCases, Job]) -> None:

@@ -16,6 +16,7 @@ from common.health import Readiness
 from common.postgres import Database
 from services.job.grpc_api.queue_service import QueueService
 from services.job.store import queue as store
+from services.job.store import throughput
 from tests.support.job_service.use_cases import JobUseCases, failed
 from tests.support.patience import PATIENCE
 
@@ -144,3 +145,36 @@ async def test_changes_are_told_a_page_at_a_time(desk: JobUseCases, service: Any
 
     assert [event.sequence for page in (newest, rest) for event in page.events] == [*range(150, 0, -1)]
     assert (newest.has_older_events, rest.has_older_events) == (True, False)
+
+
+async def test_jobs_that_ended_are_counted_by_minute_and_reason(desk: JobUseCases, service: Any) -> None:
+    empty = await call(service.GetThroughput, queue.GetThroughputRequest(), timeout=PATIENCE)
+    ids = [desk.create().job.id for _ in range(4)]
+    first, second, _ = desk.claim(3)
+    for claimed in (first, second):
+        desk.apply(failed(claimed.job, code=Code.AUTH_ERROR, reason=Reason.PROVIDER_AUTH, retryable=False))
+    desk.cancel(next(job_id for job_id in ids if desk.job(job_id).state == "queued"))
+    desk.sql("UPDATE jobs SET completed_at = completed_at - interval '90 minutes' WHERE id = :id", id=second.job.id)
+    seen = await call(service.GetThroughput, queue.GetThroughputRequest(), timeout=PATIENCE)
+
+    assert (list(empty.minutes), list(empty.failures)) == ([], [])
+    hour = 3_600 * 10**9
+    assert seen.now.ToNanoseconds() - seen.counted_since.ToNanoseconds() == hour
+    counted = [sum(getattr(minute, name) for minute in seen.minutes) for name in ("completed", "failed", "canceled")]
+    assert counted == [0, 1, 1]
+    assert [(failure.reason, failure.jobs) for failure in seen.failures] == [(Reason.PROVIDER_AUTH, 1)]
+    stages = {stage.status: stage.oldest_seconds for stage in seen.stages}
+    assert stages[job_pb2.STATUS_PROCESSING] > 0 == stages[job_pb2.STATUS_UPLOADING]
+
+
+def test_where_more_jobs_ended_than_are_counted_the_response_says_since_when(
+    desk: JobUseCases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(throughput, "MAX_COUNTED", 2)
+    for _ in range(3):
+        desk.cancel(desk.create().job.id)
+    found = desk.run(throughput.read)
+
+    assert sum(minute.canceled for minute in found.minutes) == 2
+    ended = desk.sql("SELECT completed_at FROM jobs ORDER BY completed_at DESC")
+    assert found.counted_since == ended[1].completed_at

@@ -54,6 +54,17 @@ class Operator:
         one = queue_service_pb2.TenantQueue(tenant="acme", jobs=counts, oldest_queued_at=Timestamp(seconds=1))
         return queue_service_pb2.GetQueueResponse(jobs=counts, tenants=[one], open_settlements=3)
 
+    async def throughput(self) -> queue_service_pb2.GetThroughputResponse:
+        """One job of the last minute failed."""
+        minute = queue_service_pb2.MinuteCounts(starts_at=Timestamp(seconds=60), completed=3, failed=1)
+        return queue_service_pb2.GetThroughputResponse(
+            minutes=[minute],
+            now=Timestamp(seconds=100),
+            counted_since=Timestamp(seconds=1),
+            failures=[queue_service_pb2.FailureCount(reason=Reason.PROVIDER_AUTH, jobs=1)],
+            stages=[queue_service_pb2.StageAge(status=job_pb2.STATUS_GENERATING, oldest_seconds=1.23456)],
+        )
+
     async def job(self, job_id: str, *, events_before: int = 0) -> queue_service_pb2.GetAnyJobResponse:
         """A job of a tenant's, whose vendor has said something."""
         self.asked.append(job_id)
@@ -146,6 +157,16 @@ async def test_an_operator_sees_what_is_under_way(http: httpx.AsyncClient) -> No
     }
 
 
+async def test_an_operator_sees_what_ended_lately(http: httpx.AsyncClient) -> None:
+    assert (await http.get("/v1/admin/throughput", headers=OPERATOR)).json() == {
+        "now": "1970-01-01T00:01:40.000000Z",
+        "counted_since": "1970-01-01T00:00:01.000000Z",
+        "minutes": [{"starts_at": "1970-01-01T00:01:00.000000Z", "completed": 3, "failed": 1, "canceled": 0}],
+        "failures": [{"reason": "PROVIDER_AUTH", "jobs": 1}],
+        "stages": [{"status": "generating", "oldest_seconds": 1.235}],
+    }
+
+
 async def test_an_operator_sees_what_is_in_use_of_each_provider(http: httpx.AsyncClient) -> None:
     [one] = (await http.get("/v1/admin/providers", headers=OPERATOR)).json()["providers"]
 
@@ -175,7 +196,7 @@ async def test_an_operator_sees_what_is_spent(http: httpx.AsyncClient, operator:
 
 @pytest.mark.parametrize("headers", [TENANT, {}], ids=["a tenant", "somebody on this machine"])
 async def test_nobody_else_does(http: httpx.AsyncClient, operator: Operator, headers: dict[str, str]) -> None:
-    paths = [("GET", f"/v1/admin/{noun}") for noun in ("dead", "queue", "providers", "spend")]
+    paths = [("GET", f"/v1/admin/{noun}") for noun in ("dead", "queue", "throughput", "providers", "spend")]
     for method, path in [*paths, ("POST", "/v1/admin/dead/17/replay")]:
         answer = await http.request(method, path, headers=headers)
         assert (answer.status_code, answer.json()["reason"]) == (403, "PERMISSION_DENIED")

@@ -27,7 +27,7 @@ from calotype.provider.v1 import provider_pb2 as calotype_dot_provider_dot_v1_do
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#calotype/ops/v1/queue_service.proto\x12\x0f\x63\x61lotype.ops.v1\x1a\x19\x63\x61lotype/job/v1/job.proto\x1a#calotype/provider/v1/provider.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"y\n\tJobCounts\x12\x0e\n\x06queued\x18\x01 \x01(\x03\x12\x0f\n\x07waiting\x18\x02 \x01(\x03\x12\x12\n\nprocessing\x18\x03 \x01(\x03\x12\x12\n\ngenerating\x18\x04 \x01(\x03\x12\x11\n\tuploading\x18\x05 \x01(\x03\x12\x10\n\x08is_exact\x18\x06 \x01(\x08\"}\n\x0bTenantQueue\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12(\n\x04jobs\x18\x02 \x01(\x0b\x32\x1a.calotype.ops.v1.JobCounts\x12\x34\n\x10oldest_queued_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x11\n\x0fGetQueueRequest\"\xc2\x02\n\x10GetQueueResponse\x12(\n\x04jobs\x18\x01 \x01(\x0b\x32\x1a.calotype.ops.v1.JobCounts\x12\x34\n\x10oldest_queued_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x07tenants\x18\x03 \x03(\x0b\x32\x1c.calotype.ops.v1.TenantQueue\x12\x1c\n\x14unpublished_messages\x18\x04 \x01(\x03\x12\x18\n\x10open_settlements\x18\x05 \x01(\x03\x12\x16\n\x0eopen_deletions\x18\x06 \x01(\x03\x12\x36\n\x12oldest_deletion_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fmissing_objects\x18\x08 \x01(\x03\"\xb7\x01\n\x0bProviderUse\x12\x30\n\x08provider\x18\x01 \x01(\x0b\x32\x1e.calotype.provider.v1.Provider\x12\x0e\n\x06in_use\x18\x02 \x01(\x03\x12\x1c\n\x14\x63\x61lls_in_last_minute\x18\x03 \x01(\x03\x12\x15\n\rregistered_by\x18\x04 \x01(\t\x12\x31\n\rregistered_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x18\n\x16ListProviderUseRequest\"J\n\x17ListProviderUseResponse\x12/\n\tproviders\x18\x01 \x03(\x0b\x32\x1c.calotype.ops.v1.ProviderUse\"9\n\x10GetAnyJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x15\n\revents_before\x18\x02 \x01(\x03\"\x8f\x01\n\x08JobLease\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\x14\n\x0c\x63laim_number\x18\x02 \x01(\x05\x12-\n\tlocked_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x84\x01\n\x08JobEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\'\n\x06status\x18\x03 \x01(\x0e\x32\x17.calotype.job.v1.Status\x12/\n\x0boccurred_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe1\x01\n\x11GetAnyJobResponse\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12!\n\x03job\x18\x02 \x01(\x0b\x32\x14.calotype.job.v1.Job\x12*\n\x08\x61ttempts\x18\x03 \x03(\x0b\x32\x18.calotype.job.v1.Attempt\x12(\n\x05lease\x18\x04 \x01(\x0b\x32\x19.calotype.ops.v1.JobLease\x12)\n\x06\x65vents\x18\x05 \x03(\x0b\x32\x19.calotype.ops.v1.JobEvent\x12\x18\n\x10has_older_events\x18\x06 \x01(\x08\x32\xa8\x02\n\x0cQueueService\x12T\n\x08GetQueue\x12 .calotype.ops.v1.GetQueueRequest\x1a!.calotype.ops.v1.GetQueueResponse\"\x03\x90\x02\x01\x12i\n\x0fListProviderUse\x12\'.calotype.ops.v1.ListProviderUseRequest\x1a(.calotype.ops.v1.ListProviderUseResponse\"\x03\x90\x02\x01\x12W\n\tGetAnyJob\x12!.calotype.ops.v1.GetAnyJobRequest\x1a\".calotype.ops.v1.GetAnyJobResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#calotype/ops/v1/queue_service.proto\x12\x0f\x63\x61lotype.ops.v1\x1a\x19\x63\x61lotype/job/v1/job.proto\x1a#calotype/provider/v1/provider.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"r\n\x0cMinuteCounts\x12-\n\tstarts_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tcompleted\x18\x02 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\x03\x12\x10\n\x08\x63\x61nceled\x18\x04 \x01(\x03\",\n\x0c\x46\x61ilureCount\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0c\n\x04jobs\x18\x02 \x01(\x03\"K\n\x08StageAge\x12\'\n\x06status\x18\x01 \x01(\x0e\x32\x17.calotype.job.v1.Status\x12\x16\n\x0eoldest_seconds\x18\x02 \x01(\x01\"\x16\n\x14GetThroughputRequest\"\xff\x01\n\x15GetThroughputResponse\x12.\n\x07minutes\x18\x01 \x03(\x0b\x32\x1d.calotype.ops.v1.MinuteCounts\x12\'\n\x03now\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rcounted_since\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x08\x66\x61ilures\x18\x04 \x03(\x0b\x32\x1d.calotype.ops.v1.FailureCount\x12)\n\x06stages\x18\x05 \x03(\x0b\x32\x19.calotype.ops.v1.StageAge\"y\n\tJobCounts\x12\x0e\n\x06queued\x18\x01 \x01(\x03\x12\x0f\n\x07waiting\x18\x02 \x01(\x03\x12\x12\n\nprocessing\x18\x03 \x01(\x03\x12\x12\n\ngenerating\x18\x04 \x01(\x03\x12\x11\n\tuploading\x18\x05 \x01(\x03\x12\x10\n\x08is_exact\x18\x06 \x01(\x08\"}\n\x0bTenantQueue\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12(\n\x04jobs\x18\x02 \x01(\x0b\x32\x1a.calotype.ops.v1.JobCounts\x12\x34\n\x10oldest_queued_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x11\n\x0fGetQueueRequest\"\xc2\x02\n\x10GetQueueResponse\x12(\n\x04jobs\x18\x01 \x01(\x0b\x32\x1a.calotype.ops.v1.JobCounts\x12\x34\n\x10oldest_queued_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x07tenants\x18\x03 \x03(\x0b\x32\x1c.calotype.ops.v1.TenantQueue\x12\x1c\n\x14unpublished_messages\x18\x04 \x01(\x03\x12\x18\n\x10open_settlements\x18\x05 \x01(\x03\x12\x16\n\x0eopen_deletions\x18\x06 \x01(\x03\x12\x36\n\x12oldest_deletion_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fmissing_objects\x18\x08 \x01(\x03\"\xb7\x01\n\x0bProviderUse\x12\x30\n\x08provider\x18\x01 \x01(\x0b\x32\x1e.calotype.provider.v1.Provider\x12\x0e\n\x06in_use\x18\x02 \x01(\x03\x12\x1c\n\x14\x63\x61lls_in_last_minute\x18\x03 \x01(\x03\x12\x15\n\rregistered_by\x18\x04 \x01(\t\x12\x31\n\rregistered_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x18\n\x16ListProviderUseRequest\"J\n\x17ListProviderUseResponse\x12/\n\tproviders\x18\x01 \x03(\x0b\x32\x1c.calotype.ops.v1.ProviderUse\"9\n\x10GetAnyJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x15\n\revents_before\x18\x02 \x01(\x03\"\x8f\x01\n\x08JobLease\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\x14\n\x0c\x63laim_number\x18\x02 \x01(\x05\x12-\n\tlocked_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x84\x01\n\x08JobEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\'\n\x06status\x18\x03 \x01(\x0e\x32\x17.calotype.job.v1.Status\x12/\n\x0boccurred_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe1\x01\n\x11GetAnyJobResponse\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12!\n\x03job\x18\x02 \x01(\x0b\x32\x14.calotype.job.v1.Job\x12*\n\x08\x61ttempts\x18\x03 \x03(\x0b\x32\x18.calotype.job.v1.Attempt\x12(\n\x05lease\x18\x04 \x01(\x0b\x32\x19.calotype.ops.v1.JobLease\x12)\n\x06\x65vents\x18\x05 \x03(\x0b\x32\x19.calotype.ops.v1.JobEvent\x12\x18\n\x10has_older_events\x18\x06 \x01(\x08\x32\x8d\x03\n\x0cQueueService\x12T\n\x08GetQueue\x12 .calotype.ops.v1.GetQueueRequest\x1a!.calotype.ops.v1.GetQueueResponse\"\x03\x90\x02\x01\x12\x63\n\rGetThroughput\x12%.calotype.ops.v1.GetThroughputRequest\x1a&.calotype.ops.v1.GetThroughputResponse\"\x03\x90\x02\x01\x12i\n\x0fListProviderUse\x12\'.calotype.ops.v1.ListProviderUseRequest\x1a(.calotype.ops.v1.ListProviderUseResponse\"\x03\x90\x02\x01\x12W\n\tGetAnyJob\x12!.calotype.ops.v1.GetAnyJobRequest\x1a\".calotype.ops.v1.GetAnyJobResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,32 +36,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_QUEUESERVICE'].methods_by_name['GetQueue']._loaded_options = None
   _globals['_QUEUESERVICE'].methods_by_name['GetQueue']._serialized_options = b'\220\002\001'
+  _globals['_QUEUESERVICE'].methods_by_name['GetThroughput']._loaded_options = None
+  _globals['_QUEUESERVICE'].methods_by_name['GetThroughput']._serialized_options = b'\220\002\001'
   _globals['_QUEUESERVICE'].methods_by_name['ListProviderUse']._loaded_options = None
   _globals['_QUEUESERVICE'].methods_by_name['ListProviderUse']._serialized_options = b'\220\002\001'
   _globals['_QUEUESERVICE'].methods_by_name['GetAnyJob']._loaded_options = None
   _globals['_QUEUESERVICE'].methods_by_name['GetAnyJob']._serialized_options = b'\220\002\001'
-  _globals['_JOBCOUNTS']._serialized_start=153
-  _globals['_JOBCOUNTS']._serialized_end=274
-  _globals['_TENANTQUEUE']._serialized_start=276
-  _globals['_TENANTQUEUE']._serialized_end=401
-  _globals['_GETQUEUEREQUEST']._serialized_start=403
-  _globals['_GETQUEUEREQUEST']._serialized_end=420
-  _globals['_GETQUEUERESPONSE']._serialized_start=423
-  _globals['_GETQUEUERESPONSE']._serialized_end=745
-  _globals['_PROVIDERUSE']._serialized_start=748
-  _globals['_PROVIDERUSE']._serialized_end=931
-  _globals['_LISTPROVIDERUSEREQUEST']._serialized_start=933
-  _globals['_LISTPROVIDERUSEREQUEST']._serialized_end=957
-  _globals['_LISTPROVIDERUSERESPONSE']._serialized_start=959
-  _globals['_LISTPROVIDERUSERESPONSE']._serialized_end=1033
-  _globals['_GETANYJOBREQUEST']._serialized_start=1035
-  _globals['_GETANYJOBREQUEST']._serialized_end=1092
-  _globals['_JOBLEASE']._serialized_start=1095
-  _globals['_JOBLEASE']._serialized_end=1238
-  _globals['_JOBEVENT']._serialized_start=1241
-  _globals['_JOBEVENT']._serialized_end=1373
-  _globals['_GETANYJOBRESPONSE']._serialized_start=1376
-  _globals['_GETANYJOBRESPONSE']._serialized_end=1601
-  _globals['_QUEUESERVICE']._serialized_start=1604
-  _globals['_QUEUESERVICE']._serialized_end=1900
+  _globals['_MINUTECOUNTS']._serialized_start=153
+  _globals['_MINUTECOUNTS']._serialized_end=267
+  _globals['_FAILURECOUNT']._serialized_start=269
+  _globals['_FAILURECOUNT']._serialized_end=313
+  _globals['_STAGEAGE']._serialized_start=315
+  _globals['_STAGEAGE']._serialized_end=390
+  _globals['_GETTHROUGHPUTREQUEST']._serialized_start=392
+  _globals['_GETTHROUGHPUTREQUEST']._serialized_end=414
+  _globals['_GETTHROUGHPUTRESPONSE']._serialized_start=417
+  _globals['_GETTHROUGHPUTRESPONSE']._serialized_end=672
+  _globals['_JOBCOUNTS']._serialized_start=674
+  _globals['_JOBCOUNTS']._serialized_end=795
+  _globals['_TENANTQUEUE']._serialized_start=797
+  _globals['_TENANTQUEUE']._serialized_end=922
+  _globals['_GETQUEUEREQUEST']._serialized_start=924
+  _globals['_GETQUEUEREQUEST']._serialized_end=941
+  _globals['_GETQUEUERESPONSE']._serialized_start=944
+  _globals['_GETQUEUERESPONSE']._serialized_end=1266
+  _globals['_PROVIDERUSE']._serialized_start=1269
+  _globals['_PROVIDERUSE']._serialized_end=1452
+  _globals['_LISTPROVIDERUSEREQUEST']._serialized_start=1454
+  _globals['_LISTPROVIDERUSEREQUEST']._serialized_end=1478
+  _globals['_LISTPROVIDERUSERESPONSE']._serialized_start=1480
+  _globals['_LISTPROVIDERUSERESPONSE']._serialized_end=1554
+  _globals['_GETANYJOBREQUEST']._serialized_start=1556
+  _globals['_GETANYJOBREQUEST']._serialized_end=1613
+  _globals['_JOBLEASE']._serialized_start=1616
+  _globals['_JOBLEASE']._serialized_end=1759
+  _globals['_JOBEVENT']._serialized_start=1762
+  _globals['_JOBEVENT']._serialized_end=1894
+  _globals['_GETANYJOBRESPONSE']._serialized_start=1897
+  _globals['_GETANYJOBRESPONSE']._serialized_end=2122
+  _globals['_QUEUESERVICE']._serialized_start=2125
+  _globals['_QUEUESERVICE']._serialized_end=2522
 # @@protoc_insertion_point(module_scope)

@@ -22,6 +22,161 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class MinuteCounts(_message.Message):
+    """MinuteCounts has the numbers of jobs that ended within one minute."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STARTS_AT_FIELD_NUMBER: _builtins.int
+    COMPLETED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    CANCELED_FIELD_NUMBER: _builtins.int
+    completed: _builtins.int
+    """Jobs that were completed."""
+    failed: _builtins.int
+    """Jobs that failed."""
+    canceled: _builtins.int
+    """Jobs that were canceled."""
+    @_builtins.property
+    def starts_at(self) -> _timestamp_pb2.Timestamp:
+        """Start of the minute."""
+
+    def __init__(
+        self,
+        *,
+        starts_at: _timestamp_pb2.Timestamp | None = ...,
+        completed: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        canceled: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["starts_at", b"starts_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["canceled", b"canceled", "completed", b"completed", "failed", b"failed", "starts_at", b"starts_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MinuteCounts: _TypeAlias = MinuteCounts  # noqa: Y015
+
+@_typing.final
+class FailureCount(_message.Message):
+    """FailureCount has the number of jobs that failed for one reason."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    JOBS_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Reason of the catalogue in docs/errors.md, such as `PROVIDER_AUTH`."""
+    jobs: _builtins.int
+    """Number of jobs."""
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        jobs: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["jobs", b"jobs", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FailureCount: _TypeAlias = FailureCount  # noqa: Y015
+
+@_typing.final
+class StageAge(_message.Message):
+    """StageAge is the age of the job that has been in a stage for longest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    OLDEST_SECONDS_FIELD_NUMBER: _builtins.int
+    status: _job_pb2.Status.ValueType
+    """PROCESSING, GENERATING or UPLOADING."""
+    oldest_seconds: _builtins.float
+    """Seconds since the job came into the stage; 0 for an empty stage."""
+    def __init__(
+        self,
+        *,
+        status: _job_pb2.Status.ValueType = ...,
+        oldest_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["oldest_seconds", b"oldest_seconds", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StageAge: _TypeAlias = StageAge  # noqa: Y015
+
+@_typing.final
+class GetThroughputRequest(_message.Message):
+    """GetThroughputRequest requests the jobs that ended lately."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetThroughputRequest: _TypeAlias = GetThroughputRequest  # noqa: Y015
+
+@_typing.final
+class GetThroughputResponse(_message.Message):
+    """GetThroughputResponse has the jobs that ended in the last hour and did not change since: a failed job that was retried
+    is not among them.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MINUTES_FIELD_NUMBER: _builtins.int
+    NOW_FIELD_NUMBER: _builtins.int
+    COUNTED_SINCE_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    STAGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def minutes(self) -> _containers.RepeatedCompositeFieldContainer[Global___MinuteCounts]:
+        """Minutes in which jobs ended, oldest first, at most 61; a minute without any is left out."""
+
+    @_builtins.property
+    def now(self) -> _timestamp_pb2.Timestamp:
+        """Time of the database."""
+
+    @_builtins.property
+    def counted_since(self) -> _timestamp_pb2.Timestamp:
+        """Time from which on all jobs are counted: an hour ago, or the end of the oldest of the 2,000 newest ones."""
+
+    @_builtins.property
+    def failures(self) -> _containers.RepeatedCompositeFieldContainer[Global___FailureCount]:
+        """The 10 most frequent reasons of the failures that are counted, in descending order."""
+
+    @_builtins.property
+    def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___StageAge]:
+        """Each stage once."""
+
+    def __init__(
+        self,
+        *,
+        minutes: _abc.Iterable[Global___MinuteCounts] | None = ...,
+        now: _timestamp_pb2.Timestamp | None = ...,
+        counted_since: _timestamp_pb2.Timestamp | None = ...,
+        failures: _abc.Iterable[Global___FailureCount] | None = ...,
+        stages: _abc.Iterable[Global___StageAge] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["counted_since", b"counted_since", "now", b"now"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted_since", b"counted_since", "failures", b"failures", "minutes", b"minutes", "now", b"now", "stages", b"stages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetThroughputResponse: _TypeAlias = GetThroughputResponse  # noqa: Y015
+
+@_typing.final
 class JobCounts(_message.Message):
     """JobCounts has the numbers of jobs that are not final."""
 

@@ -42,6 +42,11 @@ class QueueServiceStub:
                 request_serializer=calotype_dot_ops_dot_v1_dot_queue__service__pb2.GetQueueRequest.SerializeToString,
                 response_deserializer=calotype_dot_ops_dot_v1_dot_queue__service__pb2.GetQueueResponse.FromString,
                 _registered_method=True)
+        self.GetThroughput = channel.unary_unary(
+                '/calotype.ops.v1.QueueService/GetThroughput',
+                request_serializer=calotype_dot_ops_dot_v1_dot_queue__service__pb2.GetThroughputRequest.SerializeToString,
+                response_deserializer=calotype_dot_ops_dot_v1_dot_queue__service__pb2.GetThroughputResponse.FromString,
+                _registered_method=True)
         self.ListProviderUse = channel.unary_unary(
                 '/calotype.ops.v1.QueueService/ListProviderUse',
                 request_serializer=calotype_dot_ops_dot_v1_dot_queue__service__pb2.ListProviderUseRequest.SerializeToString,
@@ -63,6 +68,14 @@ class QueueServiceServicer:
     def GetQueue(self, request, context):
         """GetQueue returns the numbers of unfinished jobs and of other unfinished work. Counting is bounded: numbers of jobs
         are exact where `is_exact` says so, and those of other work end at 10,001.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetThroughput(self, request, context):
+        """GetThroughput returns how many jobs ended, minute by minute, and the age of each stage. It reads the 2,000 jobs that
+        ended last, whatever is stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -90,6 +103,11 @@ def add_QueueServiceServicer_to_server(servicer, server):
                     servicer.GetQueue,
                     request_deserializer=calotype_dot_ops_dot_v1_dot_queue__service__pb2.GetQueueRequest.FromString,
                     response_serializer=calotype_dot_ops_dot_v1_dot_queue__service__pb2.GetQueueResponse.SerializeToString,
+            ),
+            'GetThroughput': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetThroughput,
+                    request_deserializer=calotype_dot_ops_dot_v1_dot_queue__service__pb2.GetThroughputRequest.FromString,
+                    response_serializer=calotype_dot_ops_dot_v1_dot_queue__service__pb2.GetThroughputResponse.SerializeToString,
             ),
             'ListProviderUse': grpc.unary_unary_rpc_method_handler(
                     servicer.ListProviderUse,
@@ -132,6 +150,33 @@ class QueueService:
             '/calotype.ops.v1.QueueService/GetQueue',
             calotype_dot_ops_dot_v1_dot_queue__service__pb2.GetQueueRequest.SerializeToString,
             calotype_dot_ops_dot_v1_dot_queue__service__pb2.GetQueueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetThroughput(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/calotype.ops.v1.QueueService/GetThroughput',
+            calotype_dot_ops_dot_v1_dot_queue__service__pb2.GetThroughputRequest.SerializeToString,
+            calotype_dot_ops_dot_v1_dot_queue__service__pb2.GetThroughputResponse.FromString,
             options,
             channel_credentials,
             insecure,

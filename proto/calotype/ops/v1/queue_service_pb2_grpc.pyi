@@ -40,6 +40,10 @@ class QueueServiceStub:
     """GetQueue returns the numbers of unfinished jobs and of other unfinished work. Counting is bounded: numbers of jobs
     are exact where `is_exact` says so, and those of other work end at 10,001.
     """
+    GetThroughput: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.GetThroughputRequest, _queue_service_pb2.GetThroughputResponse]
+    """GetThroughput returns how many jobs ended, minute by minute, and the age of each stage. It reads the 2,000 jobs that
+    ended last, whatever is stored.
+    """
     ListProviderUse: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.ListProviderUseRequest, _queue_service_pb2.ListProviderUseResponse]
     """ListProviderUse returns every known provider with its current use."""
     GetAnyJob: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.GetAnyJobRequest, _queue_service_pb2.GetAnyJobResponse]
@@ -58,6 +62,10 @@ class QueueServiceAsyncStub(QueueServiceStub):
     GetQueue: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.GetQueueRequest, _queue_service_pb2.GetQueueResponse]  # type: ignore[assignment]
     """GetQueue returns the numbers of unfinished jobs and of other unfinished work. Counting is bounded: numbers of jobs
     are exact where `is_exact` says so, and those of other work end at 10,001.
+    """
+    GetThroughput: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.GetThroughputRequest, _queue_service_pb2.GetThroughputResponse]  # type: ignore[assignment]
+    """GetThroughput returns how many jobs ended, minute by minute, and the age of each stage. It reads the 2,000 jobs that
+    ended last, whatever is stored.
     """
     ListProviderUse: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.ListProviderUseRequest, _queue_service_pb2.ListProviderUseResponse]  # type: ignore[assignment]
     """ListProviderUse returns every known provider with its current use."""
@@ -80,6 +88,16 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_queue_service_pb2.GetQueueResponse, _abc.Awaitable[_queue_service_pb2.GetQueueResponse]]:
         """GetQueue returns the numbers of unfinished jobs and of other unfinished work. Counting is bounded: numbers of jobs
         are exact where `is_exact` says so, and those of other work end at 10,001.
+        """
+
+    @_abc_1.abstractmethod
+    def GetThroughput(
+        self,
+        request: _queue_service_pb2.GetThroughputRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_service_pb2.GetThroughputResponse, _abc.Awaitable[_queue_service_pb2.GetThroughputResponse]]:
+        """GetThroughput returns how many jobs ended, minute by minute, and the age of each stage. It reads the 2,000 jobs that
+        ended last, whatever is stored.
         """
 
     @_abc_1.abstractmethod
