@@ -939,7 +939,7 @@ export interface paths {
         put?: never;
         /**
          * Send a delivery of a tenant again
-         * @description Makes a delivery of any tenant due now, with the same `webhook-id`. It is 409 while the delivery is pending, as after a first call, and while its endpoint is disabled; the Idempotency-Key changes nothing about that.
+         * @description Makes a delivery of any tenant due now, with the same `webhook-id`. It is 409 while the delivery is pending, as after a first call, and while its endpoint is disabled, whatever the Idempotency-Key.
          */
         post: operations["redeliverForTenant"];
         delete?: never;

@@ -65,7 +65,7 @@ async def list_tenant_deliveries(
     operation_id="redeliverForTenant",
     summary="Send a delivery of a tenant again",
     description="Makes a delivery of any tenant due now, with the same `webhook-id`. It is 409 while the delivery is "
-    "pending, as after a first call, and while its endpoint is disabled; the Idempotency-Key changes nothing about that.",
+    "pending, as after a first call, and while its endpoint is disabled, whatever the Idempotency-Key.",
     status_code=202,
     response_model=DeliveryView,
     responses={202: openapi.success("The delivery, which is due now."), **openapi.problems(404, 409, 422)},

@@ -1,4 +1,4 @@
-"""`/` and the files of the pages for people; no request needs a key, as the files are the same for everybody."""
+"""`/`, `/ops` and the files of these pages; no request needs a key, as the files are the same for everybody."""
 
 from calotype.error_reasons import Reason
 from fastapi import APIRouter, Request, Response
@@ -15,6 +15,12 @@ _METHODS = ["GET", "HEAD"]
 async def studio(request: Request, deps: DependenciesOf) -> Response:
     """Returns the page on which people make and find images."""
     return _page(request, deps, "index.html")
+
+
+@router.api_route("/ops", methods=_METHODS)
+async def operations(request: Request, deps: DependenciesOf) -> Response:
+    """Returns the page for operators, which asks for their key and shows nothing without it."""
+    return _page(request, deps, "ops.html")
 
 
 @router.api_route("/assets/{version}/{path:path}", methods=_METHODS)

@@ -10,7 +10,7 @@ import pytest
 from gateway.web.policy import page_headers
 from gateway.web.static_files import ASSET_CACHE, FOLDER, OTHER_VERSION_CACHE, StaticFiles
 
-PAGES = ("/",)
+PAGES = ("/", "/ops")
 
 
 def _assets(page: str) -> list[str]:
