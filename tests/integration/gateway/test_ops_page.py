@@ -163,6 +163,58 @@ async def test_integers_beyond_those_of_numbers_stay_whole(opened: OpsPage) -> N
     await expect(opened.page.get_by_text("$9,007,199,254.740993")).to_be_visible()
 
 
+#: Modules, functions, their arguments and results.
+FUNCTIONS: list[tuple[str, str, list[Any], Any]] = [
+    (
+        "json.js",
+        "parseJson",
+        ["[9007199254740993, -9007199254740993, 9007199254740991, 7]"],
+        ["9007199254740993", "-9007199254740993", 9007199254740991, 7],
+    ),
+    (
+        "json.js",
+        "parseJson",
+        ['{"a": "9007199254740993 \\" 9007199254740993", "b": 0.1234567890123456789, "c": 1e21}'],
+        {"a": '9007199254740993 " 9007199254740993', "b": 0.1234567890123456789, "c": 1e21},
+    ),
+    ("format.js", "dollars", [-1_500_000], "-$1.50"),
+    ("format.js", "dollars", ["9007199254740993000001"], "$9,007,199,254,740,993.000001"),
+    ("format.js", "duration", [7_265], "2 h 1 min"),
+    ("routes.js", "parseRoute", ["#/nothing?a=b"], {"panel": "queue", "id": "", "query": {}}),
+    (
+        "routes.js",
+        "parseRoute",
+        ["#/jobs/a%2Fb?x=1&x=2&y="],
+        {"panel": "jobs", "id": "a/b", "query": {"x": ["1", "2"]}},
+    ),
+    ("routes.js", "bulkFilter", ["cancel", {"status": ["failed"]}], None),
+    (
+        "routes.js",
+        "bulkFilter",
+        ["cancel", {"tenant": ["a"]}],
+        {"tenant": "a", "status": ["queued", "processing", "generating", "uploading"]},
+    ),
+]
+
+
+async def test_functions_of_the_page(opened: OpsPage) -> None:
+    for module, function, arguments, result in FUNCTIONS:
+        assert await opened.result_of(module, function, *arguments) == result, (function, arguments)
+
+
+async def test_rates_are_of_the_time_that_was_counted(opened: OpsPage) -> None:
+    minutes = [
+        {"starts_at": f"2026-01-31T11:{minute:02}:00Z", "completed": 8, "failed": 2, "canceled": 1}
+        for minute in range(50, 60)
+    ]
+    found = {"now": "2026-01-31T12:00:00Z", "minutes": minutes, "failures": [], "stages": []}
+    whole = await opened.result_of("format.js", "rates", found | {"counted_since": "2026-01-31T11:00:00Z"}, 5)
+    short = await opened.result_of("format.js", "rates", found | {"counted_since": "2026-01-31T11:50:00Z"}, 60)
+
+    assert whole == {"completed": 40, "failed": 10, "canceled": 5, "seconds": 300, "perMinute": 10}
+    assert short == {"completed": 80, "failed": 20, "canceled": 10, "seconds": 600, "perMinute": 10}
+
+
 async def test_a_list_shows_what_it_had_while_the_gateway_does_not_respond(opened: OpsPage) -> None:
     await expect(opened.page.get_by_role("heading", name="Jobs by stage")).to_be_visible()
     await opened.page.context.set_offline(True)

@@ -33,7 +33,10 @@ export async function request(key, method, path, options = {}) {
   const isJson = (response.headers.get("Content-Type") ?? "").includes("json");
   const body = isJson && text ? parseJson(text) : null;
   if (response.ok) return body;
-  throw new ApiError(response.status, body?.reason ?? `HTTP_${response.status}`, body?.detail ?? response.statusText);
+  const detail = body?.detail || response.statusText || `Status ${response.status}.`;
+  const fields = /** @type {{field: string, message: string}[]} */ (body?.errors ?? []).map((one) => `${one.field}: ${one.message}`);
+  const message = [detail, ...fields.filter((text) => !detail.includes(text))].join(" ");
+  throw new ApiError(response.status, body?.reason ?? `HTTP_${response.status}`, message);
 }
 
 /**

@@ -21,6 +21,7 @@ export async function askBulk(action, query) {
   if (!filter) return;
   /** @type {Schemas["BulkPreviewView"]} */
   let preview;
+  notice.value = "Counting the jobs…";
   try {
     preview = await call("POST", "/v1/admin/bulk-actions:preview", { body: { action, filter } });
   } catch (error) {
@@ -28,6 +29,7 @@ export async function askBulk(action, query) {
     ask(failedPreview(error));
     return;
   }
+  notice.value = "";
   const count = `${preview.is_matched_exact ? "" : "at least "}${integer(preview.matched)} ${preview.matched === 1 ? "job" : "jobs"}`;
   const once = newKey();
   ask({

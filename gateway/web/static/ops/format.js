@@ -24,7 +24,7 @@ export function duration(seconds) {
  * @param {number} now Milliseconds since 1970.
  */
 export function relative(at, now) {
-  const seconds = (now - Date.parse(at)) / 1000;
+  const seconds = Math.round((now - Date.parse(at)) / 1000);
   if (Math.abs(seconds) < 1) return "now";
   return seconds > 0 ? `${duration(seconds)} ago` : `in ${duration(-seconds)}`;
 }

@@ -76,10 +76,9 @@ function Found({ name, query }) {
  * @param {Schemas["JobView"]} job
  */
 function cells(tenant, job) {
-  const reason = job.error?.reason ?? job.wait?.reason;
   return [
     html`<${JobLink} id=${job.id} />`, html`<a href=${address("jobs", "", { tenant })}>${tenant}</a>`, job.status,
-    html`<span class=${`toned tone-${job.display.tone}`}>${job.display.title}</span>${reason && html` <span class="hint">${reason}</span>`}`,
+    html`<span class=${`toned tone-${job.display.tone}`}>${job.display.title}</span>${job.error && html` <span class="hint">${job.error.reason}</span>`}`,
     `${job.provider}${job.model ? `/${job.model}` : ""}`, html`<${Time} at=${job.created_at} />`, html`<${Time} at=${job.updated_at} />`,
   ];
 }

@@ -2,7 +2,7 @@
 import { html } from "../vendor/vendor.js";
 import { relative } from "./format.js";
 import { address } from "./routes.js";
-import { now } from "./state.js";
+import { isPaused, now } from "./state.js";
 
 /** @typedef {import("../vendor/vendor.js").View} View */
 
@@ -39,7 +39,7 @@ export function Table({ caption, heads, rows, empty }) {
 export function Problem({ data, problem }) {
   if (problem) {
     const old = data ? " What is shown is from before." : "";
-    return html`<p class="notice tone-error" role="alert">${problem}${old} It is tried again.</p>`;
+    return html`<p class="notice tone-error" role="alert">${problem}${old}${isPaused.value ? "" : " It is tried again."}</p>`;
   }
   return data ? null : html`<p class="hint" role="status">Loading…</p>`;
 }

@@ -18,6 +18,7 @@ export class Poller {
     this.failures = 0;
     this.isHeld = false;
     this.isLoading = false;
+    this.isWanted = false;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.timer = undefined;
     this.abort = new AbortController();

@@ -1,5 +1,5 @@
 // @ts-check
-import { html, useId } from "../vendor/vendor.js";
+import { html, useEffect, useId, useState } from "../vendor/vendor.js";
 import { DeliveryTable } from "./deliveries.js";
 import { useLive } from "./live.js";
 import { Problem, Table, Time } from "./parts.js";
@@ -23,14 +23,18 @@ export function Webhooks() {
 /** @param {{tenant: string}} properties */
 function TenantForm({ tenant }) {
   const id = useId();
-  const live = useLive(async (signal) => /** @type {Schemas["QueueView"]} */ (await call("GET", "/v1/admin/queue", { signal })), "tenants");
+  const [names, setNames] = useState(/** @type {string[]} */ ([]));
+  useEffect(() => {
+    // Suggestions: the form works without them.
+    call("GET", "/v1/admin/queue").then((/** @type {Schemas["QueueView"]} */ queue) => setNames(queue.tenants.map((one) => one.tenant)), () => {});
+  }, []);
   const submit = (/** @type {any} */ event) => {
     event.preventDefault();
     location.hash = address("webhooks", "", { tenant: String(new FormData(event.target).get("tenant") ?? "").trim() });
   };
   return html`<form class="row bottom" onSubmit=${submit} aria-label="Tenant">
     <div><label for=${id}>Tenant</label><input id=${id} name="tenant" list=${`${id}-names`} defaultValue=${tenant} required autocomplete="off" />
-      <datalist id=${`${id}-names`}>${live.data?.tenants.map((one) => html`<option key=${one.tenant} value=${one.tenant}></option>`)}</datalist></div>
+      <datalist id=${`${id}-names`}>${names.map((name) => html`<option key=${name} value=${name}></option>`)}</datalist></div>
     <button type="submit" class="primary">Show webhooks</button></form>`;
 }
 
