@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
-from gateway.api_docs import examples
+from gateway.api_docs import examples, webhook_examples
 from tests.support.browsers.ops_page import KEY, OpsPage, ops_page
 from tests.support.patience import PATIENCE, pause
 
@@ -141,6 +141,22 @@ async def test_a_bulk_action_starts_once_its_number_of_jobs_was_entered(opened: 
     assert re.fullmatch("[0-9a-f]{32}", created.headers["idempotency-key"])
 
 
+async def test_the_undelivered_events_of_a_list_are_sent_again_oldest_first(opened: OpsPage) -> None:
+    delivery = webhook_examples.DELIVERY
+    states = {"msg_4": "failed", "msg_3": "delivered", "msg_2": "held", "msg_1": "failed"}
+    listed = [delivery | {"id": name, "state": state} for name, state in states.items()]
+    opened.bodies["listTenantDeliveries"] = json.dumps({"deliveries": listed, "next_page_token": None})
+    await opened.show("#/webhooks/wh_1?tenant=acme")
+    await opened.page.get_by_role("button", name="Redeliver the 3 undelivered…").click()
+    dialog = opened.page.get_by_role("dialog", name="Send 3 events again?")
+    await dialog.get_by_label("Enter 3 to confirm").fill("3")
+    await dialog.get_by_role("button", name="Redeliver").click()
+    await expect(opened.page.get_by_text("3 deliveries are due now.")).to_be_visible()
+
+    sent = [request.url.rpartition("/")[2] for request in opened.asked("redeliverForTenant")]
+    assert sent == ["msg_1:redeliver", "msg_2:redeliver", "msg_4:redeliver"]
+
+
 async def test_the_keyboard_reaches_everything_and_focus_returns_after_a_dialog(opened: OpsPage) -> None:
     await expect(opened.page.get_by_role("heading", name="Jobs by stage")).to_be_visible()
     await opened.page.keyboard.press("Tab")
@@ -152,6 +168,7 @@ async def test_the_keyboard_reaches_everything_and_focus_returns_after_a_dialog(
     await expect(pause).to_be_focused()
     await opened.page.keyboard.press("Enter")
     await expect(opened.page.get_by_role("dialog", name="Pause the queue?")).to_be_visible()
+    assert await _axe(opened) == []
     await opened.page.keyboard.press("Escape")
     await expect(pause).to_be_focused()
 

@@ -32,6 +32,7 @@ _OPERATIONS: Mapping[str, str] = MappingProxyType(
         r"POST /v1/admin/bulk-actions": "createBulkAction",
         r"GET /v1/admin/tenants/[^/]+/webhooks": "listTenantWebhooks",
         r"GET /v1/admin/tenants/[^/]+/webhooks/[^/]+/deliveries": "listTenantDeliveries",
+        r"POST /v1/admin/tenants/[^/]+/deliveries/[^/]+:redeliver": "redeliverForTenant",
     }
 )
 
