@@ -888,6 +888,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/admin/webhooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List unhealthy webhooks
+         * @description Returns endpoints of all tenants, and origins of callback URLs, that get few or no deliveries: those whose circuit breaker is open, then disabled ones.
+         */
+        get: operations["listUnhealthyWebhooks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/admin/tenants/{name}/webhooks": {
         parameters: {
             query?: never;
@@ -4509,6 +4529,45 @@ export interface components {
             actions: components["schemas"]["Action"][];
         };
         /**
+         * UnhealthyWebhookList
+         * @description Endpoints of all tenants that get few or no deliveries.
+         */
+        UnhealthyWebhookList: {
+            /**
+             * Webhooks
+             * @description Those with an open circuit breaker first, then disabled ones; at most 100.
+             */
+            webhooks: components["schemas"]["UnhealthyWebhookView"][];
+            /**
+             * Has More
+             * @description True if there are more than these.
+             */
+            has_more: boolean;
+        };
+        /**
+         * UnhealthyWebhookView
+         * @description An endpoint, or the origin of callback URLs, that gets few or no deliveries.
+         */
+        UnhealthyWebhookView: {
+            /**
+             * Tenant
+             * @description Tenant that owns it.
+             */
+            tenant: string;
+            /**
+             * Id
+             * @description Id of the endpoint, `wh_...`; null for the origin of callback URLs of jobs.
+             */
+            id: string | null;
+            /**
+             * Url
+             * @description URL that events are posted to; scheme, host and port for the origin of callback URLs.
+             */
+            url: string;
+            /** @description How deliveries fare. */
+            health: components["schemas"]["WebhookHealthView"];
+        };
+        /**
          * UpdateWebhook
          * @description Changes of an endpoint; fields that are left out stay as they are.
          */
@@ -4934,6 +4993,8 @@ export type Tone = components['schemas']['Tone'];
 export type UiCondition = components['schemas']['UiCondition'];
 export type UiStateList = components['schemas']['UiStateList'];
 export type UiStateView = components['schemas']['UiStateView'];
+export type UnhealthyWebhookList = components['schemas']['UnhealthyWebhookList'];
+export type UnhealthyWebhookView = components['schemas']['UnhealthyWebhookView'];
 export type UpdateWebhook = components['schemas']['UpdateWebhook'];
 export type UsageView = components['schemas']['UsageView'];
 export type WaitReason = components['schemas']['WaitReason'];
@@ -10767,6 +10828,90 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ThroughputView"];
+                };
+            };
+            /** @description There is no key or token, or it is unknown or has expired. */
+            401: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
+            403: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
+            429: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
+            503: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
+    listUnhealthyWebhooks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Up to 100 endpoints. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UnhealthyWebhookList"];
                 };
             };
             /** @description There is no key or token, or it is unknown or has expired. */

@@ -89,6 +89,10 @@ TEST: dict[str, Any] = {
     "delivery_id": _DELIVERY_ID,
     "attempt": {**_ATTEMPT, "status": 204, "error": None, "message": None, "response": None},
 }
+UNHEALTHY_WEBHOOKS: dict[str, Any] = {
+    "webhooks": [{"tenant": "acme", **{name: WEBHOOK[name] for name in ("id", "url", "health")}}],
+    "has_more": False,
+}
 REDELIVERY: dict[str, Any] = {"count": 12}
 #: Request bodies by operation.
 BODIES: dict[str, dict[str, Any]] = {
@@ -112,6 +116,7 @@ RESPONSES: dict[tuple[str, str], Any] = {
     ("redeliver", "202"): DELIVERY,
     ("redeliverRange", "202"): REDELIVERY,
     ("testWebhook", "200"): TEST,
+    ("listUnhealthyWebhooks", "200"): UNHEALTHY_WEBHOOKS,
     ("listTenantWebhooks", "200"): WEBHOOK_PAGE,
     ("listTenantDeliveries", "200"): DELIVERY_PAGE,
     ("redeliverForTenant", "202"): DELIVERY,

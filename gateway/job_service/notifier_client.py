@@ -21,7 +21,7 @@ TEST_SECONDS = 25.0
 
 
 class NotifierClient:
-    """Calls `calotype.notifier.v1.WebhookService` for one tenant at a time. All methods raise `Problem`."""
+    """Calls `calotype.notifier.v1.WebhookService` for one tenant at a time, or for an operator. All methods raise `Problem`."""
 
     def __init__(
         self, channel: grpc.aio.Channel, *, call_seconds: float = CALL_SECONDS, test_seconds: float = TEST_SECONDS
@@ -44,6 +44,10 @@ class NotifierClient:
     async def page(self, request: notifier.ListWebhooksRequest) -> notifier.ListWebhooksResponse:
         """Returns a page of endpoints."""
         return await self._call(self._stub.ListWebhooks, request, attempts=2)
+
+    async def unhealthy(self) -> notifier.ListUnhealthyWebhooksResponse:
+        """Returns endpoints of all tenants that get few or no deliveries, up to 100."""
+        return await self._call(self._stub.ListUnhealthyWebhooks, notifier.ListUnhealthyWebhooksRequest(), attempts=2)
 
     async def update(self, request: notifier.UpdateWebhookRequest) -> notifier.Webhook:
         """Changes an endpoint; repeating the call changes nothing more."""

@@ -1,4 +1,4 @@
-"""`/v1/admin/tenants/{name}/webhooks` and `deliveries`: webhooks of any tenant, for operators."""
+"""`/v1/admin/webhooks`, `/v1/admin/tenants/{name}/webhooks`, `deliveries`: webhooks of any tenant, for operators."""
 
 from typing import Annotated
 
@@ -11,15 +11,29 @@ from gateway.requests import queries
 from gateway.requests.headers import idempotency_key
 from gateway.routes.webhook_deliveries import deliveries_request
 from gateway.schemas.webhook_requests import ListDeliveries, ListWebhooks
-from gateway.schemas.webhooks import DeliveryPage, DeliveryView, WebhookPage
+from gateway.schemas.webhooks import DeliveryPage, DeliveryView, UnhealthyWebhookList, WebhookPage
 from gateway.views import webhooks
 
-router = APIRouter(prefix="/v1/admin/tenants/{name}", tags=["admin"])
+router = APIRouter(prefix="/v1/admin", tags=["admin"])
 TenantName = Annotated[str, Path(max_length=100, description="Name of the tenant.")]
 
 
 @router.get(
     "/webhooks",
+    operation_id="listUnhealthyWebhooks",
+    summary="List unhealthy webhooks",
+    description="Returns endpoints of all tenants, and origins of callback URLs, that get few or no deliveries: those "
+    "whose circuit breaker is open, then disabled ones.",
+    response_model=UnhealthyWebhookList,
+    responses={200: openapi.success("Up to 100 endpoints."), **openapi.problems()},
+)
+async def list_unhealthy_webhooks(deps: DependenciesOf, operator: OperatorOf) -> Response:
+    """Returns endpoints of all tenants that get few or no deliveries."""
+    return json_response(webhooks.unhealthy(await deps.webhooks.unhealthy()))
+
+
+@router.get(
+    "/tenants/{name}/webhooks",
     operation_id="listTenantWebhooks",
     summary="List webhooks of a tenant, oldest first",
     description="Returns a page of the endpoints of any tenant with their health. A tenant without any has an empty "
@@ -41,7 +55,7 @@ async def list_tenant_webhooks(
 
 
 @router.get(
-    "/webhooks/{webhook_id}/deliveries",
+    "/tenants/{name}/webhooks/{webhook_id}/deliveries",
     operation_id="listTenantDeliveries",
     summary="List deliveries of a tenant, newest first",
     description="Returns a page of the deliveries to an endpoint of any tenant that match every filter; with the id "
@@ -61,7 +75,7 @@ async def list_tenant_deliveries(
 
 
 @router.post(
-    "/deliveries/{delivery_id}:redeliver",
+    "/tenants/{name}/deliveries/{delivery_id}:redeliver",
     operation_id="redeliverForTenant",
     summary="Send a delivery of a tenant again",
     description="Makes a delivery of any tenant due now, with the same `webhook-id`. It is 409 while the delivery is "

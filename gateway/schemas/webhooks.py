@@ -106,6 +106,28 @@ class WebhookPage(View):
     """Value of `page_token` for the next page; null on the last page."""
 
 
+class UnhealthyWebhookView(View):
+    """An endpoint, or the origin of callback URLs, that gets few or no deliveries."""
+
+    tenant: str
+    """Tenant that owns it."""
+    id: str | None
+    """Id of the endpoint, `wh_...`; null for the origin of callback URLs of jobs."""
+    url: str
+    """URL that events are posted to; scheme, host and port for the origin of callback URLs."""
+    health: WebhookHealthView
+    """How deliveries fare."""
+
+
+class UnhealthyWebhookList(View):
+    """Endpoints of all tenants that get few or no deliveries."""
+
+    webhooks: list[UnhealthyWebhookView]
+    """Those with an open circuit breaker first, then disabled ones; at most 100."""
+    has_more: bool
+    """True if there are more than these."""
+
+
 class RotatedSecretView(View):
     """A new secret, which later responses do not show."""
 

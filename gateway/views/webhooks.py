@@ -12,6 +12,8 @@ from gateway.schemas.webhooks import (
     RotatedSecretView,
     SecretView,
     SigningSecretView,
+    UnhealthyWebhookList,
+    UnhealthyWebhookView,
     WebhookHealthView,
     WebhookTestView,
     WebhookView,
@@ -27,6 +29,19 @@ def webhook(message: notifier.Webhook) -> WebhookView:
 def created(response: notifier.CreateWebhookResponse) -> CreatedWebhookView:
     """Returns the view of a new endpoint with its secret."""
     return CreatedWebhookView(**_webhook_fields(response.webhook), secret=response.secret or None)
+
+
+def unhealthy(response: notifier.ListUnhealthyWebhooksResponse) -> UnhealthyWebhookList:
+    """Returns the view of endpoints that get few or no deliveries."""
+    return UnhealthyWebhookList(
+        webhooks=[
+            UnhealthyWebhookView(
+                tenant=message.tenant, id=message.webhook_id or None, url=message.url, health=_health(message.health)
+            )
+            for message in response.webhooks
+        ],
+        has_more=response.has_more,
+    )
 
 
 def _webhook_fields(message: notifier.Webhook) -> dict[str, Any]:

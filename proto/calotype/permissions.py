@@ -70,6 +70,7 @@ REQUIRED_ROLES: Mapping[str, Mapping[str, str | Collection[str] | None]] = {
         "GetDelivery": CLIENT,
         "Redeliver": CLIENT,
         "RedeliverRange": CLIENT,
+        "ListUnhealthyWebhooks": OPERATOR,
         "DeleteTenant": OPERATOR,
     },
     "calotype.ops.v1.OperationsService": {"GetStatus": _ANY, "Drain": OPERATOR, "SetLogLevel": OPERATOR},

@@ -31,7 +31,7 @@ from services.notifier.domain.events import TEST
 from services.notifier.domain.refusals import Refusal
 from services.notifier.domain.urls import IsAllowedLiteral
 from services.notifier.ports import Sender
-from services.notifier.store import holding, rows
+from services.notifier.store import endpoints, holding, rows
 from services.notifier.store.pools import Pool
 
 T = TypeVar("T")
@@ -39,6 +39,8 @@ T = TypeVar("T")
 BATCH = 500
 #: Tests of this process at a time; one per tenant.
 MAX_TESTS = 16
+#: Unhealthy endpoints that are listed.
+MAX_UNHEALTHY = 100
 
 
 class Webhooks:
@@ -85,6 +87,11 @@ class Webhooks:
         """Returns a page of endpoints, oldest first, and the token of the next page ("" at the end)."""
         work = partial(webhook_changes.list_page, tenant=tenant, page_size=page_size, page_token=page_token)
         return await self._run(work)
+
+    async def list_unhealthy(self) -> tuple[Sequence[Endpoint], bool]:
+        """Returns up to `MAX_UNHEALTHY` endpoints that get few deliveries, of all tenants; whether there are more."""
+        found = await self._database.run(lambda c: endpoints.unhealthy(c, limit=MAX_UNHEALTHY + 1), pool=Pool.LISTS)
+        return found[:MAX_UNHEALTHY], len(found) > MAX_UNHEALTHY
 
     async def update(self, tenant: str, webhook_id: str, change: EndpointChange) -> Webhook:
         """Changes an endpoint. Before it enables one, all its deliveries are held, in transactions of their own."""

@@ -13,7 +13,7 @@ from services.notifier.adapters.signatures import written_public_key, written_se
 from services.notifier.application.webhook_requests import Webhook
 from services.notifier.domain.attempts import DeliveryAttempt
 from services.notifier.domain.deliveries import Delivery
-from services.notifier.domain.endpoints import Secret, SignatureScheme
+from services.notifier.domain.endpoints import Endpoint, Kind, Secret, SignatureScheme
 from services.notifier.domain.health import EndpointHealth
 
 
@@ -33,6 +33,16 @@ def webhook(value: Webhook) -> pb.Webhook:
         secrets=secret_infos(secrets),
         created_at=timestamp(endpoint.created_at),
         updated_at=timestamp(endpoint.updated_at),
+    )
+
+
+def unhealthy(endpoint: Endpoint) -> pb.UnhealthyWebhook:
+    """Returns an endpoint, or an origin of callback URLs, as operators see it."""
+    return pb.UnhealthyWebhook(
+        tenant=endpoint.tenant,
+        webhook_id=prefixed("wh", endpoint.id) if endpoint.kind is Kind.ENDPOINT else "",
+        url=endpoint.url,
+        health=health(endpoint.health),
     )
 
 

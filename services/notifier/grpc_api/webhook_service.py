@@ -143,6 +143,15 @@ class WebhookService(webhook_service_pb2_grpc.WebhookServiceServicer):
 
         return await translate_errors(work())
 
+    async def ListUnhealthyWebhooks(
+        self, request: pb.ListUnhealthyWebhooksRequest, context: Any
+    ) -> pb.ListUnhealthyWebhooksResponse:
+        """Returns endpoints of all tenants that get few or no deliveries."""
+        found, has_more = await translate_errors(self._webhooks.list_unhealthy())
+        return pb.ListUnhealthyWebhooksResponse(
+            webhooks=[to_protobuf.unhealthy(endpoint) for endpoint in found], has_more=has_more
+        )
+
     async def DeleteTenant(self, request: pb.DeleteTenantRequest, context: Any) -> pb.DeleteTenantResponse:
         """Deletes everything of a tenant."""
         check_names(request.tenant)

@@ -36,6 +36,13 @@ WHERE tenant = :tenant AND kind = 'endpoint' AND deleted_at IS NULL AND id > :af
 ORDER BY id LIMIT :size
 """
 
+# In the order of the index `webhook_endpoints_unhealthy`, from its end: null, of an open circuit breaker, is the last.
+UNHEALTHY = """
+SELECT * FROM webhook_endpoints
+WHERE deleted_at IS NULL AND (disabled_reason IS NOT NULL OR openings > 0)
+ORDER BY disabled_reason DESC, id DESC LIMIT :limit
+"""
+
 CHANGE = """
 UPDATE webhook_endpoints
 SET url = :url, description = :description, event_types = CAST(:event_types AS text[]), updated_at = clock_timestamp()
@@ -116,6 +123,14 @@ def page(connection: Connection, tenant: str, *, after: UUID | None, size: int) 
     """Returns up to `size` of a tenant's endpoints after an id, oldest first; None for the first page."""
     parameters = {"tenant": tenant, "after": after or FIRST_ID, "size": size}
     return [rows.endpoint_from(row) for row in connection.execute(text(PAGE), parameters).mappings()]
+
+
+def unhealthy(connection: Connection, *, limit: int) -> list[Endpoint]:
+    """Returns up to `limit` endpoints and origins of callback URLs, of all tenants, that get few or no deliveries.
+
+    Those with an open circuit breaker come first, then disabled ones.
+    """
+    return [rows.endpoint_from(row) for row in connection.execute(text(UNHEALTHY), {"limit": limit}).mappings()]
 
 
 def change(

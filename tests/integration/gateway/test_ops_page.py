@@ -20,6 +20,7 @@ PANELS = {
     "#/jobs?status=canceled": "job_0193a6b0c1d27e6f8a9b0c1d2e3f4a5b",
     "#/jobs/job_0193a6b0c1d27e6f8a9b0c1d2e3f4a5b": "Rate limit reached",
     "#/providers": "37 of any number",
+    "#/webhooks": "https://shop.example/hooks/calotype",
     "#/webhooks/wh_1?tenant=acme": "msg_",
     "#/dead": "The body cannot be decoded.",
     "#/bulk": "97 done, 2 skipped, of 412",

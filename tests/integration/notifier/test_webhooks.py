@@ -25,7 +25,7 @@ from services.notifier.domain.events import CANCELED, FAILED, SETTLED, TEST
 from services.notifier.domain.health import DisabledReason, EndpointState
 from services.notifier.domain.refusals import Refusal
 from services.notifier.loops.housekeeping import Housekeeping
-from services.notifier.store import retention
+from services.notifier.store import endpoints, retention
 from tests.support.notifier.scripted_store import FAILURE, ScriptedSender, Tables, job_event, key_of
 from tests.support.patience import PATIENCE
 
@@ -510,3 +510,30 @@ async def test_a_dead_callback_url_fails_after_five_days_and_the_next_event_of_i
     assert (await housekeeping.run_once())["failed"] == 7
     assert store.states()["job_6", 4] is PENDING
     assert store.run(partial(attempts.abandon_expired, limit=10)) == 0
+
+
+async def test_unhealthy_endpoints_of_all_tenants_are_listed_and_no_others(
+    webhooks: Webhooks, store: Tables, database: Database
+) -> None:
+    broken, gone, deleted = (store.endpoint(tenant=tenant, url=URL) for tenant in ("acme", "other", "third"))
+    for number in range(3):
+        store.endpoint(tenant=f"healthy{number}", url=URL)
+    store.sql("UPDATE webhook_endpoints SET openings = 1 WHERE id = ANY(:ids)", ids=[broken.id, deleted.id])
+    store.change(gone, enabled=False)
+    await webhooks.delete("third", written(deleted))
+    found, has_more = await webhooks.list_unhealthy()
+
+    assert [(endpoint.tenant, endpoint.id) for endpoint in found] == [("acme", broken.id), ("other", gone.id)]
+    assert not has_more
+
+
+def test_unhealthy_endpoints_are_read_by_their_index(store: Tables) -> None:
+    store.endpoint(url=URL)
+
+    def explained(connection: Connection) -> list[str]:
+        connection.execute(text("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off"))
+        return list(connection.execute(text(f"EXPLAIN {endpoints.UNHEALTHY}"), {"limit": 101}).scalars())
+
+    plan = " ".join(store.run(explained))
+    assert "Index Scan Backward using webhook_endpoints_unhealthy" in plan
+    assert "Sort" not in plan

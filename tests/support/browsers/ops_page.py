@@ -30,6 +30,7 @@ _OPERATIONS: Mapping[str, str] = MappingProxyType(
         r"GET /v1/admin/bulk-actions": "listBulkActions",
         r"POST /v1/admin/bulk-actions:preview": "previewBulkAction",
         r"POST /v1/admin/bulk-actions": "createBulkAction",
+        r"GET /v1/admin/webhooks": "listUnhealthyWebhooks",
         r"GET /v1/admin/tenants/[^/]+/webhooks": "listTenantWebhooks",
         r"GET /v1/admin/tenants/[^/]+/webhooks/[^/]+/deliveries": "listTenantDeliveries",
         r"POST /v1/admin/tenants/[^/]+/deliveries/[^/]+:redeliver": "redeliverForTenant",

@@ -61,6 +61,7 @@ CALLS: Mapping[str, Call] = {
     "replayDeadLetter": Call(method="POST", path="/v1/admin/dead/999999/replay"),
     "getQueue": Call(method="GET", path="/v1/admin/queue"),
     "getThroughput": Call(method="GET", path="/v1/admin/throughput"),
+    "listUnhealthyWebhooks": Call(method="GET", path="/v1/admin/webhooks"),
     "listTenantWebhooks": Call(method="GET", path="/v1/admin/tenants/nobody/webhooks"),
     "listTenantDeliveries": Call(method="GET", path=f"/v1/admin/tenants/nobody/webhooks/{WEBHOOK}/deliveries"),
     "redeliverForTenant": Call(method="POST", path=f"/v1/admin/tenants/nobody/deliveries/{DELIVERY}:redeliver"),

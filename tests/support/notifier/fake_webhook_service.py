@@ -220,6 +220,16 @@ class FakeWebhookService(webhook_service_pb2_grpc.WebhookServiceServicer):
             delivery.state = notifier.DELIVERY_STATE_PENDING
         return notifier.RedeliverRangeResponse(count=len(found))
 
+    async def ListUnhealthyWebhooks(self, request: Any, context: Any) -> Any:
+        """Every endpoint that is disabled."""
+        self._begin("ListUnhealthyWebhooks", request, context)
+        found = [
+            notifier.UnhealthyWebhook(tenant=one.tenant, webhook_id=one.id, url=one.url, health=one.health)
+            for one in self.webhooks.values()
+            if not one.enabled
+        ]
+        return notifier.ListUnhealthyWebhooksResponse(webhooks=found)
+
     async def DeleteTenant(self, request: Any, context: Any) -> Any:
         """Nothing; neither the gateway nor a client asks."""
         raise AssertionError("nobody asks for this here")

@@ -59,6 +59,22 @@ async def test_an_operator_lists_endpoints_and_deliveries_of_a_tenant(
     assert others.json() == {"webhooks": [], "next_page_token": None}
 
 
+async def test_an_operator_sees_unhealthy_endpoints_of_all_tenants(
+    http: httpx.AsyncClient, webhooks: FakeWebhookService
+) -> None:
+    webhooks.add()
+    gone = notifier.WebhookHealth(
+        state=notifier.WEBHOOK_STATE_DISABLED, disabled_reason=notifier.DISABLED_REASON_GONE, last_status=410
+    )
+    webhook = webhooks.add(tenant="acme", health=gone)
+    webhook.enabled = False
+    listed = (await http.get("/v1/admin/webhooks", headers=OPERATOR)).json()
+
+    [found] = listed["webhooks"]
+    assert (found["tenant"], found["id"], found["health"]["disabled_reason"]) == ("acme", webhook.id, "gone")
+    assert listed["has_more"] is False
+
+
 async def test_an_operator_sends_a_delivery_of_a_tenant_again(
     http: httpx.AsyncClient, webhooks: FakeWebhookService
 ) -> None:

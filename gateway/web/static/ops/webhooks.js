@@ -16,6 +16,7 @@ export function Webhooks() {
   const { id, query } = route.value;
   const tenant = query.tenant?.[0] ?? "";
   return html`<${TenantForm} key=${tenant} tenant=${tenant} />
+    ${!tenant && html`<${Unhealthy} />`}
     ${tenant && html`<${Endpoints} key=${`endpoints of ${tenant}`} tenant=${tenant} />`}
     ${tenant && id && html`<${Deliveries} key=${address("webhooks", id, query)} tenant=${tenant} id=${id} query=${query} />`}`;
 }
@@ -38,6 +39,35 @@ function TenantForm({ tenant }) {
     <button type="submit" class="primary">Show webhooks</button></form>`;
 }
 
+/** Endpoints of all tenants that get few or no deliveries. */
+function Unhealthy() {
+  const live = useLive(async (signal) => /** @type {Schemas["UnhealthyWebhookList"]} */ (await call("GET", "/v1/admin/webhooks", { signal })), "unhealthy");
+  const { data } = live;
+  if (!data) return html`<${Problem} ...${live} />`;
+  return html`<${Problem} ...${live} /><section aria-labelledby="unhealthy"><h2 id="unhealthy">Unhealthy endpoints of all tenants</h2>
+    <${Table} caption="Unhealthy endpoints" empty="Every endpoint gets its deliveries." heads=${["URL", "Tenant", ...FATES]}
+      rows=${data.webhooks.map(({ tenant, id, url, health }) => ({
+        id: id ?? `${tenant} ${url}`,
+        cells: [
+          html`<a class="url" href=${address("webhooks", id ?? "callbacks", { tenant })}>${url}</a>${id ? "" : html` <span class="hint">callback URLs</span>`}`,
+          html`<a href=${address("webhooks", "", { tenant })}>${tenant}</a>`, ...fates(health),
+        ],
+      }))} />
+    ${data.has_more && html`<p class="hint">The first 100 are shown.</p>`}</section>`;
+}
+
+/** Columns of the health of an endpoint. */
+const FATES = ["Health", "Failing since", "Last error", "Next attempt", "Will be disabled"];
+
+/** @param {Schemas["WebhookHealthView"]} health */
+function fates(health) {
+  return [
+    html`<span class=${`toned ${TONES[health.state]}`}>${health.state}</span>${health.disabled_reason && html` <span class="hint">${health.disabled_reason}</span>`}`,
+    html`<${Time} at=${health.failing_since} />`, [health.last_status, health.last_error].filter(Boolean).join(" ") || "–",
+    html`<${Time} at=${health.next_attempt_at} />`, html`<${Time} at=${health.will_disable_at} />`,
+  ];
+}
+
 /** @param {{tenant: string}} properties */
 function Endpoints({ tenant }) {
   const live = useLive(async (signal) => /** @type {Schemas["WebhookPage"]} */ (
@@ -46,15 +76,10 @@ function Endpoints({ tenant }) {
   if (!data) return html`<${Problem} ...${live} />`;
   return html`<${Problem} ...${live} /><section aria-labelledby="endpoints"><h2 id="endpoints">Endpoints</h2>
     <p><a href=${address("webhooks", "callbacks", { tenant })}>Deliveries to callback URLs of jobs</a></p>
-    <${Table} caption="Endpoints" empty="The tenant has no endpoint." heads=${["URL", "Health", "Failing since", "Last error", "Next attempt", "Will be disabled"]}
+    <${Table} caption="Endpoints" empty="The tenant has no endpoint." heads=${["URL", ...FATES]}
       rows=${data.webhooks.map(({ id, url, health }) => ({
         id,
-        cells: [
-          html`<a class="url" href=${address("webhooks", id, { tenant })}>${url}</a>`,
-          html`<span class=${`toned ${TONES[health.state]}`}>${health.state}</span>${health.disabled_reason && html` <span class="hint">${health.disabled_reason}</span>`}`,
-          html`<${Time} at=${health.failing_since} />`, [health.last_status, health.last_error].filter(Boolean).join(" ") || "–",
-          html`<${Time} at=${health.next_attempt_at} />`, html`<${Time} at=${health.will_disable_at} />`,
-        ],
+        cells: [html`<a class="url" href=${address("webhooks", id, { tenant })}>${url}</a>`, ...fates(health)],
       }))} />
     ${data.next_page_token && html`<p class="hint">The first 100 endpoints are shown.</p>`}</section>`;
 }

@@ -1255,6 +1255,87 @@ class RedeliverRangeResponse(_message.Message):
 Global___RedeliverRangeResponse: _TypeAlias = RedeliverRangeResponse  # noqa: Y015
 
 @_typing.final
+class ListUnhealthyWebhooksRequest(_message.Message):
+    """ListUnhealthyWebhooksRequest requests the first of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListUnhealthyWebhooksRequest: _TypeAlias = ListUnhealthyWebhooksRequest  # noqa: Y015
+
+@_typing.final
+class UnhealthyWebhook(_message.Message):
+    """UnhealthyWebhook is an endpoint, or the origin of callback URLs, that gets few or no deliveries."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    WEBHOOK_ID_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    HEALTH_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """Owner."""
+    webhook_id: _builtins.str
+    """Endpoint; empty for the origin of callback URLs."""
+    url: _builtins.str
+    """As in `Webhook`; scheme, host and port for the origin of callback URLs."""
+    @_builtins.property
+    def health(self) -> Global___WebhookHealth:
+        """How deliveries fare."""
+
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        webhook_id: _builtins.str = ...,
+        url: _builtins.str = ...,
+        health: Global___WebhookHealth | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["health", b"health"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["health", b"health", "tenant", b"tenant", "url", b"url", "webhook_id", b"webhook_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnhealthyWebhook: _TypeAlias = UnhealthyWebhook  # noqa: Y015
+
+@_typing.final
+class ListUnhealthyWebhooksResponse(_message.Message):
+    """ListUnhealthyWebhooksResponse has up to 100 of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEBHOOKS_FIELD_NUMBER: _builtins.int
+    HAS_MORE_FIELD_NUMBER: _builtins.int
+    has_more: _builtins.bool
+    """Whether there are more."""
+    @_builtins.property
+    def webhooks(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnhealthyWebhook]:
+        """Those with an open circuit breaker first, each kind with the newest first."""
+
+    def __init__(
+        self,
+        *,
+        webhooks: _abc.Iterable[Global___UnhealthyWebhook] | None = ...,
+        has_more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["has_more", b"has_more", "webhooks", b"webhooks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListUnhealthyWebhooksResponse: _TypeAlias = ListUnhealthyWebhooksResponse  # noqa: Y015
+
+@_typing.final
 class DeleteTenantRequest(_message.Message):
     """DeleteTenantRequest names a tenant."""
 

@@ -96,6 +96,11 @@ class WebhookServiceStub:
                 request_serializer=calotype_dot_notifier_dot_v1_dot_webhook__service__pb2.RedeliverRangeRequest.SerializeToString,
                 response_deserializer=calotype_dot_notifier_dot_v1_dot_webhook__service__pb2.RedeliverRangeResponse.FromString,
                 _registered_method=True)
+        self.ListUnhealthyWebhooks = channel.unary_unary(
+                '/calotype.notifier.v1.WebhookService/ListUnhealthyWebhooks',
+                request_serializer=calotype_dot_notifier_dot_v1_dot_webhook__service__pb2.ListUnhealthyWebhooksRequest.SerializeToString,
+                response_deserializer=calotype_dot_notifier_dot_v1_dot_webhook__service__pb2.ListUnhealthyWebhooksResponse.FromString,
+                _registered_method=True)
         self.DeleteTenant = channel.unary_unary(
                 '/calotype.notifier.v1.WebhookService/DeleteTenant',
                 request_serializer=calotype_dot_notifier_dot_v1_dot_webhook__service__pb2.DeleteTenantRequest.SerializeToString,
@@ -200,6 +205,14 @@ class WebhookServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListUnhealthyWebhooks(self, request, context):
+        """ListUnhealthyWebhooks returns endpoints of all tenants that get few or no deliveries: those whose circuit breaker is
+        open, then disabled ones. For operators.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteTenant(self, request, context):
         """DeleteTenant deletes all endpoints, secrets and deliveries of a tenant. For operators.
         """
@@ -269,6 +282,11 @@ def add_WebhookServiceServicer_to_server(servicer, server):
                     servicer.RedeliverRange,
                     request_deserializer=calotype_dot_notifier_dot_v1_dot_webhook__service__pb2.RedeliverRangeRequest.FromString,
                     response_serializer=calotype_dot_notifier_dot_v1_dot_webhook__service__pb2.RedeliverRangeResponse.SerializeToString,
+            ),
+            'ListUnhealthyWebhooks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUnhealthyWebhooks,
+                    request_deserializer=calotype_dot_notifier_dot_v1_dot_webhook__service__pb2.ListUnhealthyWebhooksRequest.FromString,
+                    response_serializer=calotype_dot_notifier_dot_v1_dot_webhook__service__pb2.ListUnhealthyWebhooksResponse.SerializeToString,
             ),
             'DeleteTenant': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteTenant,
@@ -602,6 +620,33 @@ class WebhookService:
             '/calotype.notifier.v1.WebhookService/RedeliverRange',
             calotype_dot_notifier_dot_v1_dot_webhook__service__pb2.RedeliverRangeRequest.SerializeToString,
             calotype_dot_notifier_dot_v1_dot_webhook__service__pb2.RedeliverRangeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUnhealthyWebhooks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/calotype.notifier.v1.WebhookService/ListUnhealthyWebhooks',
+            calotype_dot_notifier_dot_v1_dot_webhook__service__pb2.ListUnhealthyWebhooksRequest.SerializeToString,
+            calotype_dot_notifier_dot_v1_dot_webhook__service__pb2.ListUnhealthyWebhooksResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -74,6 +74,10 @@ class WebhookServiceStub:
     background and paced by the endpoint's rate. Repeating the call changes nothing more. FAILED_PRECONDITION /
     WRONG_STATE while the endpoint is disabled; RESOURCE_EXHAUSTED / QUOTA_EXCEEDED beyond ten ranges at a time.
     """
+    ListUnhealthyWebhooks: _grpc.UnaryUnaryMultiCallable[_webhook_service_pb2.ListUnhealthyWebhooksRequest, _webhook_service_pb2.ListUnhealthyWebhooksResponse]
+    """ListUnhealthyWebhooks returns endpoints of all tenants that get few or no deliveries: those whose circuit breaker is
+    open, then disabled ones. For operators.
+    """
     DeleteTenant: _grpc.UnaryUnaryMultiCallable[_webhook_service_pb2.DeleteTenantRequest, _webhook_service_pb2.DeleteTenantResponse]
     """DeleteTenant deletes all endpoints, secrets and deliveries of a tenant. For operators."""
 
@@ -122,6 +126,10 @@ class WebhookServiceAsyncStub(WebhookServiceStub):
     """RedeliverRange makes the deliveries of a time range due: those that were held or failed, oldest first, in the
     background and paced by the endpoint's rate. Repeating the call changes nothing more. FAILED_PRECONDITION /
     WRONG_STATE while the endpoint is disabled; RESOURCE_EXHAUSTED / QUOTA_EXCEEDED beyond ten ranges at a time.
+    """
+    ListUnhealthyWebhooks: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.ListUnhealthyWebhooksRequest, _webhook_service_pb2.ListUnhealthyWebhooksResponse]  # type: ignore[assignment]
+    """ListUnhealthyWebhooks returns endpoints of all tenants that get few or no deliveries: those whose circuit breaker is
+    open, then disabled ones. For operators.
     """
     DeleteTenant: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.DeleteTenantRequest, _webhook_service_pb2.DeleteTenantResponse]  # type: ignore[assignment]
     """DeleteTenant deletes all endpoints, secrets and deliveries of a tenant. For operators."""
@@ -240,6 +248,16 @@ class WebhookServiceServicer(metaclass=_abc_1.ABCMeta):
         """RedeliverRange makes the deliveries of a time range due: those that were held or failed, oldest first, in the
         background and paced by the endpoint's rate. Repeating the call changes nothing more. FAILED_PRECONDITION /
         WRONG_STATE while the endpoint is disabled; RESOURCE_EXHAUSTED / QUOTA_EXCEEDED beyond ten ranges at a time.
+        """
+
+    @_abc_1.abstractmethod
+    def ListUnhealthyWebhooks(
+        self,
+        request: _webhook_service_pb2.ListUnhealthyWebhooksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_webhook_service_pb2.ListUnhealthyWebhooksResponse, _abc.Awaitable[_webhook_service_pb2.ListUnhealthyWebhooksResponse]]:
+        """ListUnhealthyWebhooks returns endpoints of all tenants that get few or no deliveries: those whose circuit breaker is
+        open, then disabled ones. For operators.
         """
 
     @_abc_1.abstractmethod
