@@ -21,7 +21,7 @@ TEST_SECONDS = 25.0
 
 
 class NotifierClient:
-    """Calls `calotype.notifier.v1.WebhookService` for one tenant at a time, or for an operator. All methods raise `Problem`."""
+    """Calls `calotype.notifier.v1.WebhookService` for a tenant or an operator. All methods raise `Problem`."""
 
     def __init__(
         self, channel: grpc.aio.Channel, *, call_seconds: float = CALL_SECONDS, test_seconds: float = TEST_SECONDS
