@@ -339,9 +339,9 @@ async def test_a_client_token_may_do_none_of_this(
     wanted = {"job_id": job.id, "actions": ["read", "cancel", "retry"]}
     token = (await http.post("/v1/client-tokens", json=wanted, headers=LIMITED)).json()["token"]
     calls = [(method, path) for path, one in document["paths"].items() for method in one if "webhooks" in path]
-    assert len(calls) == 13
+    assert len(calls) == 16
     for method, path in calls:
-        url = path.replace("{webhook_id}", "wh_1").replace("{delivery_id}", "msg_1")
+        url = path.replace("{webhook_id}", "wh_1").replace("{delivery_id}", "msg_1").replace("{name}", "acme")
         answer = await http.request(method, url, headers={"Authorization": f"Bearer {token}"})
         assert (answer.status_code, answer.json()["reason"]) == (403, "PERMISSION_DENIED"), (method, path)
     assert webhooks.asked == []
