@@ -26,7 +26,7 @@ from tests.support.stacks.stack_clients import Client, caller
 ALONE = {"listUiStates", "isAlive"}
 NEEDS_ONLY = {"listDeadLetters": "nats", "replayDeadLetter": "nats"}
 #: What needs the notifier and its database, and no job-service.
-WEBHOOKS = {name for name, call in CALLS.items() if call.path.startswith("/v1/webhooks")}
+WEBHOOKS = {name for name, call in CALLS.items() if "/webhooks" in call.path or "/deliveries/" in call.path}
 
 
 def ask(client: Client, stack: StackState, name: str, jobs: dict[str, str]) -> httpx.Response:

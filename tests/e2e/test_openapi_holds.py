@@ -41,6 +41,8 @@ from tests.support.stacks.pauses import end_pauses
 from tests.support.stacks.tenants import set_tenant
 
 ROOT = Path(__file__).parents[2]
+#: Tenant of the operator's key.
+OPERATORS = "operator"
 AT_LEAST = 2_000
 #: For each operation, each kind of data and each kind of job; more where there is time: CALOTYPE_TEST_EXAMPLES=70.
 EXAMPLES = int(os.environ.get("CALOTYPE_TEST_EXAMPLES", "25"))
@@ -281,12 +283,25 @@ def _answers_about_webhooks(asking: Asking, operations: dict[str, APIOperation])
     delivery = _delivered(asking, operations["listDeliveries"], f"{of_webhook}/deliveries")
     asking.directed(operations["listDeliveries"], 422, path=f"{of_webhook}/deliveries?page_size=0")
     asking.directed(operations["getDelivery"], 200, path=f"{of_webhook}/deliveries/{delivery}")
+    own = f"/v1/admin/tenants/{OPERATORS}"
+    listed_for_all = f"{own}/webhooks/{made['id']}/deliveries"
+    another = _delivered(asking, operations["listTenantDeliveries"], listed_for_all, number=2)
+    for_tenant = f"{own}/deliveries/{another}:redeliver"
+    asking.directed(operations["listTenantDeliveries"], 422, path=f"{listed_for_all}?page_size=0")
+    asking.directed(operations["listTenantDeliveries"], 404, path=f"{own}/webhooks/{WEBHOOK}/deliveries")
+    asking.directed(operations["listTenantWebhooks"], 200, path=f"{own}/webhooks")
+    asking.directed(operations["listTenantWebhooks"], 422, path=f"{own}/webhooks?page_size=0")
+    asking.directed(operations["redeliverForTenant"], 404, path=f"{own}/deliveries/{DELIVERY}:redeliver")
     again, ranged = f"/v1/webhooks/deliveries/{delivery}/redeliver", {"json": {"after": "2026-01-31T00:00:00Z"}}
     asking.directed(operations["updateWebhook"], 200, path=of_webhook, json={"enabled": False})
     asking.directed(operations["redeliver"], 409, path=again)
+    asking.directed(operations["redeliverForTenant"], 409, path=for_tenant)
+    asking.directed(operations["redeliverForTenant"], 422, path=for_tenant, headers={"Idempotency-Key": "k" * 300})
+    asking.directed(operations["listUnhealthyWebhooks"], 200)
     asking.directed(operations["redeliverRange"], 409, path=f"{of_webhook}/redeliver", **ranged)
     asking.directed(operations["updateWebhook"], 200, path=of_webhook, json={"enabled": True})
     asking.directed(operations["redeliver"], 202, path=again)
+    asking.directed(operations["redeliverForTenant"], 202, path=for_tenant)
     asking.directed(operations["redeliverRange"], 202, path=f"{of_webhook}/redeliver", **ranged)
     asking.directed(operations["deleteWebhook"], 204, path=of_webhook)
     asking.directed(operations["createWebhook"], 404, json=wanted, headers=key)
@@ -316,11 +331,11 @@ def _rotate_signing_secret(asking: Asking, operation: APIOperation) -> None:
     asking.directed(operation, 404, **first)
 
 
-def _delivered(asking: Asking, operation: APIOperation, path: str) -> str:
-    """The id of the delivery that a job's end makes."""
+def _delivered(asking: Asking, operation: APIOperation, path: str, *, number: int = 1) -> str:
+    """The id of the delivery that a job's end makes; it is the delivery of that number."""
     asking.ended("completed")
     deadline = time.monotonic() + PATIENCE
-    while not (found := asking.directed(operation, 200, path=path).json()["deliveries"]):
+    while len(found := asking.directed(operation, 200, path=path).json()["deliveries"]) < number:
         assert time.monotonic() < deadline, "the end of the job is not delivered"
         time.sleep(0.1)
     return str(found[0]["id"])
