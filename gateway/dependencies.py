@@ -33,6 +33,7 @@ from gateway.views import locales
 from gateway.views.job import Renderer
 from gateway.web.policy import page_headers
 from gateway.web.static_files import StaticFiles, own_files
+from gateway.views.progress import ProgressBars
 
 T = TypeVar("T")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
@@ -70,6 +71,8 @@ class Dependencies:
     """Reads request bodies within a memory limit."""
     streams: Streams = field(default_factory=Streams)
     """Counts open streams."""
+    bars: ProgressBars = field(default_factory=ProgressBars)
+    """Positions of the progress bars of jobs that are followed."""
     images: PublicImageReader = field(default_factory=PublicImageReader)
     """Downloads images for base64 responses."""
     static_files: StaticFiles = field(default_factory=own_files)
@@ -99,6 +102,7 @@ class Dependencies:
             grant=principal.grant,
             locale=locales.locale_of(request),
             trace_url=self.trace_url,
+            bars=self.bars,
         )
 
 

@@ -1,6 +1,6 @@
 """Follows a job on standard error: a bar on a terminal, a line per change in a log, and how the job ended."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import click
@@ -37,16 +37,30 @@ def show(updates: Iterable[tuple[str, dict[str, Any]]]) -> None:
     last_line = ""
     with Progress(*columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("submitted", total=100)
-        for kind, data in updates:
+        for kind, data, position in with_positions(updates):
+            bar.update(task, completed=position)
             if kind == "progress":
-                bar.update(task, completed=float(data.get("percent") or 0))
                 continue
-            display = data["display"]
-            bar.update(task, description=display["title"], completed=display["percent"] or 0)
-            line = f"{data['status']}: {display['title']}"
+            title = data["display"]["title"]
+            bar.update(task, description=title)
+            line = f"{data['status']}: {title}"
             if not console.is_terminal and line != last_line:
                 click.echo(line, err=True)
             last_line = line
+
+
+def with_positions(updates: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, dict[str, Any], float]]:
+    """Yields updates with the position of the bar, 0 to 100, which only a user's retry moves back.
+
+    The API's own position begins anew when the gateway restarts.
+    """
+    furthest, retry_count = 0.0, 0
+    for kind, data in updates:
+        if kind != "progress" and data["retry_count"] > retry_count:
+            furthest, retry_count = 0.0, data["retry_count"]
+        percent = (data if kind == "progress" else data["display"])["percent"]
+        furthest = max(furthest, float(percent or 0))
+        yield kind, data, furthest
 
 
 def report_end(job: dict[str, Any]) -> ExitCode:

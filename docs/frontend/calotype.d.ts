@@ -2539,7 +2539,8 @@ export interface components {
             tone: components["schemas"]["Tone"];
             /**
              * Percent
-             * @description Position of a progress bar, 0 to 100; null if the state has no bar.
+             * @description Position of a progress bar, 0 to 100; null if the state has no bar. On a stream it only grows, until a user's
+             *     retry.
              */
             percent: number | null;
             /**
@@ -3697,7 +3698,7 @@ export interface components {
         ProgressView: {
             /**
              * Percent
-             * @description Progress of the call, 0 to 100.
+             * @description Position of the progress bar on the scale of `display.percent`, 0 to 100; never less than before.
              */
             percent: number;
             /**

@@ -57,8 +57,16 @@ async def watch_job(job_id: JobId, request: Request, deps: DependenciesOf, princ
 
     locales.locale_of(request)  # Stores the language before the response headers are sent.
     changes = follow(deps.jobs, seen, after=after, timeouts=deps.timeouts)
+    bar = deps.bars.follow(job_id)
     seconds_left = partial(deps.authenticator.seconds_left, principal)
-    chunks = events(changes, render=render, timeouts=deps.timeouts, draining=deps.draining, seconds_left=seconds_left)
+    chunks = events(
+        changes,
+        render=render,
+        bar=bar,
+        timeouts=deps.timeouts,
+        draining=deps.draining,
+        seconds_left=seconds_left,
+    )
     return EventStream(chunks, streams=deps.streams, timeouts=deps.timeouts)
 
 

@@ -156,7 +156,8 @@ class DisplayView(View):
     tone: Tone
     """Tone, for colour and icon."""
     percent: Annotated[int | None, Field(ge=0, le=100)]
-    """Position of a progress bar, 0 to 100; null if the state has no bar."""
+    """Position of a progress bar, 0 to 100; null if the state has no bar. On a stream it only grows, until a user's
+    retry."""
     actions: list[Action]
     """What the user can do now; a client token restricts this to the actions that it grants."""
     next_try_at: Moment | None
@@ -289,7 +290,7 @@ class ProgressView(View):
     """Live progress of a provider call: the data of a `progress` event. Such events may be lost."""
 
     percent: float
-    """Progress of the call, 0 to 100."""
+    """Position of the progress bar on the scale of `display.percent`, 0 to 100; never less than before."""
     step: int | None
     """Step that the provider is at, from 1. Not available yet: always null."""
     steps: int | None

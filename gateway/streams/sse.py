@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from common.logs import event
 from gateway.schemas.jobs import JobView
 from gateway.streams.follow import Change, StreamTimeouts
-from gateway.views import job
+from gateway.views.progress import ProgressBar
 
 _LOG = logging.getLogger(__name__)
 #: Open streams of this process.
@@ -28,6 +28,7 @@ async def events(
     changes: AsyncGenerator[Change, None],
     *,
     render: Callable[[job_pb2.Job], JobView],
+    bar: ProgressBar,
     timeouts: StreamTimeouts,
     draining: asyncio.Event,
     seconds_left: Callable[[], float],
@@ -45,10 +46,9 @@ async def events(
             elif isinstance(update, job_pb2.Job):
                 body = render(update).model_dump_json()
                 yield f"event: job\nid: {update.sequence}\ndata: {body}\n\n".encode()
-            elif time.monotonic() - last_progress_at >= timeouts.progress:
+            elif time.monotonic() - last_progress_at >= timeouts.progress and (view := bar.advance(update)):
                 last_progress_at = time.monotonic()
-                body = job.progress(update).model_dump_json()
-                yield f"event: progress\ndata: {body}\n\n".encode()
+                yield f"event: progress\ndata: {view.model_dump_json()}\n\n".encode()
 
 
 async def with_heartbeats(

@@ -6,7 +6,7 @@ from typing import Any
 
 from calotype.error.v1 import error_pb2
 from calotype.error_reasons import Code, Reason
-from calotype.job.v1 import job_pb2, job_service_pb2
+from calotype.job.v1 import job_pb2
 
 from common import structs
 from common.telemetry import trace_links
@@ -15,11 +15,11 @@ from gateway.problems.reasons import slug
 from gateway.schemas.jobs import (
     ArtifactView,
     CostView,
+    DisplayView,
     ErrorView,
     InputImageView,
     JobView,
     LinksView,
-    ProgressView,
     RequestView,
     WaitView,
     WarningView,
@@ -27,6 +27,7 @@ from gateway.schemas.jobs import (
 from gateway.views.display import JobCondition, display
 from gateway.views.job_for_token import for_holder
 from gateway.views.locales import SOURCE
+from gateway.views.progress import ProgressBars
 from gateway.views.protobuf import failure_code, failure_reason, lower_enum_name, optional, optional_time, required_time
 
 #: Fields of a request that are null in the view if the client left them out.
@@ -51,6 +52,8 @@ class Renderer:
     """Language of titles and messages."""
     trace_url: str | None = None
     """Address of a trace with `{trace_id}` for its id; None: there is no such link."""
+    bars: ProgressBars | None = None
+    """Positions of the progress bars of jobs that are followed; None: a bar has the position of the job's state."""
 
     def job(self, job: job_pb2.Job) -> JobView:
         """Returns the view of a job; all keys are present, with null for missing values."""
@@ -60,9 +63,6 @@ class Renderer:
     def _complete(self, job: job_pb2.Job) -> JobView:
         status = lower_enum_name(job_pb2.Status, "STATUS", job.status)
         failure = optional(job, "failure")
-        created_at, updated_at = required_time(job, "created_at"), required_time(job, "updated_at")
-        # A retry counts as a new start, so that the client polls often again.
-        young_since = updated_at if job.retry_count else created_at
         return JobView(
             id=job.id,
             status=status,
@@ -75,12 +75,7 @@ class Renderer:
             model=job.model,
             request=_request(job.request) if job.HasField("request") else None,
             artifacts=[_artifact(artifact) for artifact in job.artifacts],
-            display=display(
-                _condition(job, status),
-                age_seconds=(self.now - young_since).total_seconds(),
-                next_try_at=optional_time(job.wait, "next_try_at"),
-                locale=self.locale,
-            ),
+            display=self._display(job, status),
             queue_position=optional(job, "queue_position"),
             queue_position_is_exact=optional(job, "queue_position_is_exact"),
             wait=self._wait(job.wait),
@@ -93,12 +88,23 @@ class Renderer:
             warnings=[_warning(warning) for warning in job.warnings],
             metadata=dict(sorted(job.metadata.items())),
             end_user=optional(job, "end_user"),
-            created_at=created_at,
-            updated_at=updated_at,
+            created_at=required_time(job, "created_at"),
+            updated_at=required_time(job, "updated_at"),
             started_at=optional_time(job, "started_at"),
             completed_at=optional_time(job, "completed_at"),
             links=self._links(job),
         )
+
+    def _display(self, job: job_pb2.Job, status: Any) -> DisplayView:
+        # A retry counts as a new start, so that the client polls often again.
+        young_since = required_time(job, "updated_at" if job.retry_count else "created_at")
+        shown = display(
+            _condition(job, status),
+            age_seconds=(self.now - young_since).total_seconds(),
+            next_try_at=optional_time(job.wait, "next_try_at"),
+            locale=self.locale,
+        )
+        return shown if self.bars is None else self.bars.shown(job, shown)
 
     def error(self, failure: error_pb2.Failure | None) -> ErrorView | None:
         """Returns the view of a failure; None for None."""
@@ -139,16 +145,6 @@ class Renderer:
             # Traces are for those who run the installation, and for tenants, not for their users.
             trace=trace_links.link(self.trace_url, job.trace_id) if self.grant is None else None,
         )
-
-
-def progress(message: job_service_pb2.Progress) -> ProgressView:
-    """Returns the view of live progress, with the percentage limited to 0 to 100."""
-    return ProgressView(
-        percent=max(0.0, min(message.percent, 100.0)),
-        step=message.step or None,
-        steps=message.steps or None,
-        message=message.message or None,
-    )
 
 
 def _condition(job: job_pb2.Job, status: Any) -> JobCondition:

@@ -6,13 +6,14 @@ import threading
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from cli.__main__ import main
 from cli.api.client import ConnectionOptions, GatewayApi, Unreachable
-from cli.api.progress import follow
+from cli.api.progress import follow, with_positions
 from tests.support.gateway.fake_gateway import JOB_ID, PNG, FakeGateway, fake_gateway, job
 from tests.support.patience import PATIENCE
 
@@ -99,6 +100,15 @@ def test_a_job_is_followed_across_a_restart_of_the_gateway(gateway: FakeGateway,
     following.join(PATIENCE)
 
     assert (results[0].exit_code, results[0].stdout) == (0, f"{gateway.url}/image\n")
+
+
+def test_a_bar_stays_where_it_is_until_the_job_is_further_or_a_user_retries_it() -> None:
+    def change(percent: int | None, retry_count: int = 0) -> tuple[str, dict[str, Any]]:
+        return "job", {"display": {"percent": percent}, "retry_count": retry_count}
+
+    updates = [change(40), ("progress", {"percent": 66.5}), change(40), change(None), change(0, 1), change(10, 1)]
+
+    assert [position for _, _, position in with_positions(updates)] == [40, 66.5, 66.5, 66.5, 0, 10]
 
 
 def test_a_gateway_that_refuses_streams_while_it_starts_is_waited_for(gateway: FakeGateway) -> None:

@@ -115,7 +115,7 @@ async def test_progress_has_no_id_and_is_thinned(client: httpx.AsyncClient, serv
         told = [event async for event in stream if event.name]
     assert [event.name for event in told] == ["progress", "job"]
     assert "id" not in told[0].fields
-    assert told[0].data == {"percent": 10.0, "step": 10, "steps": 100, "message": None}
+    assert told[0].data == {"percent": 45.0, "step": 10, "steps": 100, "message": None}
 
 
 async def test_a_client_that_goes_away_ends_the_stream_of_job_service(

@@ -16,7 +16,7 @@ PNG = b"\x89PNG\r\n\x1a\n pixels"
 def job(status: str, title: str, **fields: Any) -> dict[str, Any]:
     """A job as the REST API has it, in the fields that commands read."""
     display = {"title": title, "message": f"{title}, it seems.", "percent": 10, "actions": fields.pop("actions", [])}
-    common = {"id": JOB_ID, "status": status, "display": display, "artifacts": [], "warnings": []}
+    common = {"id": JOB_ID, "status": status, "retry_count": 0, "display": display, "artifacts": [], "warnings": []}
     listed = {"created_at": "2026-11-26T21:43:01.123Z", "provider": "procedural", "request": {"prompt": "a lake"}}
     return common | listed | fields
 

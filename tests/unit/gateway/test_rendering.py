@@ -4,9 +4,9 @@ from typing import Any
 
 from calotype.artifact.v1 import artifact_pb2
 from calotype.error.v1 import error_pb2
-from calotype.job.v1 import job_pb2, job_service_pb2
+from calotype.job.v1 import job_pb2
 
-from gateway.views.job import Renderer, progress
+from gateway.views.job import Renderer
 from tests.support.job_service.fake_job_service import NOON, FakeJobService, failure
 
 RENDER = Renderer(root="https://api.example", now=NOON)
@@ -111,16 +111,6 @@ def test_a_clock_that_is_behind_the_services_does_no_harm() -> None:
     job = _job()
     job.created_at.FromDatetime(NOON + timedelta(minutes=5))
     assert RENDER.job(job).display.poll_after_ms == 1000
-
-
-def test_progress_stays_between_nothing_and_all() -> None:
-    assert progress(job_service_pb2.Progress(percent=140)).percent == 100
-    assert progress(job_service_pb2.Progress(percent=-1)).model_dump() == {
-        "percent": 0.0,
-        "step": None,
-        "steps": None,
-        "message": None,
-    }
 
 
 def test_a_job_has_the_address_of_its_trace_where_there_is_one() -> None:
