@@ -10,6 +10,7 @@ from urllib.parse import quote
 import click
 
 from cli.api.client import ConnectionOptions, GatewayApi, connection_options
+from cli.api.ids import bulk_action_id_of
 from cli.api.job_filters import filter_options
 from cli.api.table import local_time, print_table
 from cli.api.webhook_options import json_option
@@ -78,7 +79,7 @@ def list_bulk_actions(as_json: bool, connection: ConnectionOptions) -> int:
 def follow(bulk_action_id: str, as_json: bool, connection: ConnectionOptions) -> int:
     """Show the progress of a bulk action until it is over."""
     with connection.open() as api:
-        return _follow(api, bulk_action_id, as_json=as_json)
+        return _follow(api, bulk_action_id_of(api, bulk_action_id), as_json=as_json)
 
 
 @bulk.command()
@@ -88,7 +89,7 @@ def follow(bulk_action_id: str, as_json: bool, connection: ConnectionOptions) ->
 def stop(bulk_action_id: str, as_json: bool, connection: ConnectionOptions) -> int:
     """Stop a bulk action; what it did stays."""
     with connection.open() as api:
-        stopped = api.send("POST", f"{_path(bulk_action_id)}:cancel")
+        stopped = api.send("POST", f"{_path(bulk_action_id_of(api, bulk_action_id))}:cancel")
     _print(stopped, as_json=as_json)
     return ExitCode.DONE
 

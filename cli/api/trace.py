@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 import click
 
 from cli.api.client import ConnectionOptions, connection_options
+from cli.api.ids import any_job_id_of
 from cli.api.job_report import TimelineEntry, summary_lines, timeline, timeline_lines
 from cli.errors import ExitCode
 
 
 @click.command()
-@click.argument("job_id")
+@click.argument("job_id", metavar="JOB")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary and the timeline as JSON.")
 @connection_options(operator=True)
 def trace(job_id: str, as_json: bool, connection: ConnectionOptions) -> int:
@@ -20,7 +21,7 @@ def trace(job_id: str, as_json: bool, connection: ConnectionOptions) -> int:
     Waits, attempts, provider calls, changes and webhooks; needs no tracing backend. A bar that ends with > goes on.
     """
     with connection.open() as api:
-        view = api.any_job(job_id)
+        view = api.any_job(any_job_id_of(api, job_id))
     entries = timeline(view)
     if as_json:
         click.echo(json.dumps({**view, "timeline": [_plain(entry) for entry in entries]}))

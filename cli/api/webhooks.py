@@ -123,12 +123,13 @@ def disable(webhook_id: str, as_json: bool, connection: ConnectionOptions) -> in
 
 @webhooks.command()
 @click.argument("webhook_id")
+@json_option
 @connection_options()
-def remove(webhook_id: str, connection: ConnectionOptions) -> int:
+def remove(webhook_id: str, as_json: bool, connection: ConnectionOptions) -> int:
     """Delete a webhook with its deliveries."""
     with connection.open() as api:
-        WebhookCalls(api).delete(webhook_id)
-    click.echo(f"{webhook_id}: Deleted.")
+        webhook_id = WebhookCalls(api).delete(webhook_id)
+    click.echo(json.dumps({"id": webhook_id, "deleted": True}) if as_json else f"{webhook_id}: Deleted.")
     return ExitCode.DONE
 
 

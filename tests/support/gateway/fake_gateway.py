@@ -26,6 +26,12 @@ class FakeGateway:
 
     def __init__(self) -> None:
         self.job: dict[str, Any] = job("queued", "In the queue")
+        #: Other jobs of its lists, after the job.
+        self.others: list[dict[str, Any]] = []
+        #: Token of a next page of each list, which is like the first.
+        self.next_page_token: str | None = None
+        #: Addresses of all reads, with their queries.
+        self.reads: list[str] = []
         #: Problems by method and path: status and reason.
         self.problems: dict[tuple[str, str], tuple[int, str]] = {}
         self.bodies: dict[tuple[str, str], list[Any]] = {}
@@ -76,6 +82,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Responds to a read."""
         path = self.path.partition("?")[0]
+        self.fake.reads.append(self.path)
         if self._refuses("GET", path):
             return
         if path.endswith("/events"):
@@ -83,7 +90,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/image":
             self._send(PNG, "image/png")
         elif path == "/v1/jobs":
-            self._send_json({"jobs": [self.fake.job], "next_page_token": None})
+            self._send_json(self._page([self.fake.job, *self.fake.others]))
+        elif path == "/v1/admin/jobs":
+            self._send_json(self._page([{"job": job} for job in (self.fake.job, *self.fake.others)]))
         else:
             self._send_json(self.fake.job)
 
@@ -101,6 +110,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
         """Logs nothing."""
+
+    def _page(self, jobs: list[dict[str, Any]]) -> dict[str, Any]:
+        return {"jobs": jobs, "next_page_token": self.fake.next_page_token}
 
     def _stream(self) -> None:
         self.send_response(200)
