@@ -1,8 +1,6 @@
 """`calotype generate`: submits a job, follows it, prints and saves its images."""
 
-import base64
 import json
-import mimetypes
 import sys
 import uuid
 from pathlib import Path
@@ -11,6 +9,8 @@ from typing import Any
 import click
 
 from cli.api.client import ConnectionOptions, GatewayApi, connection_options
+from cli.api.generate_options import job_options
+from cli.api.image_formats import output_format
 from cli.api.progress import follow, report_end
 from cli.api.saving import check_folder, save
 from cli.errors import CommandFailed, ExitCode
@@ -18,30 +18,18 @@ from cli.errors import CommandFailed, ExitCode
 
 @click.command()
 @click.argument("prompt")
-@click.option("--provider", help="Provider of the catalogue.")
-@click.option("--model", help="Model of that provider.")
-@click.option("--size", help="WIDTHxHEIGHT in pixels.")
-@click.option("--aspect-ratio", help="A:B, in place of a size.")
-@click.option("-n", "count", type=click.IntRange(1, 10), default=1, show_default=True, help="Number of images.")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="The same seed gives the same image.")
-@click.option(
-    "--image",
-    "images",
-    multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="An image to start from; may be repeated.",
-)
+@job_options
 @click.option(
     "-o",
     "output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File to save the image to; several are saved as FILE-1, FILE-2 and so on. The suffix follows the image's "
-    "format. Without -o nothing is saved.",
+    help="File to save the image to; several are saved as FILE-1, FILE-2 and so on. Its suffix (.png, .jpg, .webp) is "
+    "the format to ask for. Without -o nothing is saved.",
 )
+@click.option("--pay-again", is_flag=True, help="The same as --on-ambiguous retry.")
 @click.option(
-    "--pay-again",
-    is_flag=True,
-    help="Repeat a provider call whose outcome is unknown, though it may be charged twice.",
+    "--idempotency-key",
+    help="A command that is repeated with the same key joins the job of the first one.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the job as JSON.")
 @click.option("--no-wait", is_flag=True, help="Print the job's id and leave it running.")
@@ -49,15 +37,10 @@ from cli.errors import CommandFailed, ExitCode
 @connection_options()
 def generate(
     prompt: str,
-    provider: str | None,
-    model: str | None,
-    size: str | None,
-    aspect_ratio: str | None,
-    count: int,
-    seed: int | None,
-    images: tuple[Path, ...],
+    fields: dict[str, Any],
     output: Path | None,
     pay_again: bool,
+    idempotency_key: str | None,
     as_json: bool,
     no_wait: bool,
     cancel_on_interrupt: bool,
@@ -65,25 +48,21 @@ def generate(
 ) -> int:
     """Submit a job, show its progress, print its images' addresses.
 
-    PROMPT - reads standard input. With -o the images are saved, too.
+    PROMPT - reads standard input. With -o the images are saved, too. `calotype providers --json` says what each
+    provider supports; what it does not support is refused.
     """
     if output is not None:
+        if no_wait:
+            raise CommandFailed("-o needs the images: leave out --no-wait.", ExitCode.USAGE)
         check_folder(output)
-    fields = {
-        "prompt": sys.stdin.read().strip() if prompt == "-" else prompt,
-        "provider": provider,
-        "model": model,
-        "size": size,
-        "aspect_ratio": aspect_ratio,
-        "n": count,
-        "seed": seed,
-        "input_images": [_input_image(path) for path in images] or None,
-        "on_ambiguous": "retry" if pay_again else None,
-    }
-    body = {name: value for name, value in fields.items() if value is not None}
+    body = {"prompt": sys.stdin.read().strip() if prompt == "-" else prompt} | fields
+    if pay_again:
+        body["on_ambiguous"] = "retry"
     with connection.open() as api:
+        if output is not None and (chosen := output_format(output, body, api.providers)):
+            body["output_format"] = chosen
         # One key per command: a request that is sent again makes no second job.
-        job = api.submit(body, idempotency_key=f"cli-{uuid.uuid4()}")
+        job = api.submit(body, idempotency_key=idempotency_key or f"cli-{uuid.uuid4()}")
         if no_wait:
             click.echo(json.dumps(job) if as_json else job["id"])
             return ExitCode.DONE
@@ -110,8 +89,3 @@ def _deliver(api: GatewayApi, job: dict[str, Any], output: Path | None, *, quiet
             click.echo(artifact["url"])
         if output is not None:
             save(api.download(artifact["url"]), output, artifact, several=len(artifacts) > 1)
-
-
-def _input_image(path: Path) -> dict[str, str]:
-    content_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    return {"data": base64.b64encode(path.read_bytes()).decode(), "content_type": content_type}

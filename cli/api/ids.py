@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-
 from cli.api.client import GatewayApi
 from cli.errors import CommandFailed, ExitCode
 

@@ -78,7 +78,7 @@ def test_several_ids_are_all_named(gateway: FakeGateway) -> None:
 
 def test_no_id_and_too_many_ids_are_told_apart(gateway: FakeGateway) -> None:
     unknown = calotype(gateway, "jobs", "get", "job_ffffffff")
-    gateway.next_page_token = "more"  # noqa: S105 - of a page
+    gateway.next_page_token = "more"
     endless = calotype(gateway, "jobs", "get", "job_01a3")
 
     assert (unknown.exit_code, "No id begins with job_ffffffff" in unknown.stderr) == (4, True)

@@ -21,11 +21,22 @@ def job(status: str, title: str, **fields: Any) -> dict[str, Any]:
     return common | listed | fields
 
 
+def provider(name: str, formats: list[str]) -> dict[str, Any]:
+    """A provider as the REST API has it, in the fields that commands read; `procedural` is the default."""
+    models = [{"name": "plain", "capabilities": {"output_formats": []}}, {"name": "usual", "capabilities": None}]
+    common = {"name": name, "kind": "procedural", "is_default": name == "procedural", "default_model": "usual"}
+    return common | {"models": models, "capabilities": {"output_formats": formats}, "health": {"status": "ok"}}
+
+
 class FakeGateway:
     """The responses of the gateway, and the bodies that it received, by method and path."""
 
     def __init__(self) -> None:
         self.job: dict[str, Any] = job("queued", "In the queue")
+        #: The formats that its provider makes; empty: it has no choice.
+        self.formats: list[str] = []
+        #: Idempotency keys that it received.
+        self.keys: list[str | None] = []
         #: Other jobs of its lists, after the job.
         self.others: list[dict[str, Any]] = []
         #: Token of a next page of each list, which is like the first.
@@ -89,6 +100,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._stream()
         elif path == "/image":
             self._send(PNG, "image/png")
+        elif path == "/v1/providers":
+            self._send_json({"providers": [provider("procedural", self.fake.formats), provider("other", ["webp"])]})
         elif path == "/v1/jobs":
             self._send_json(self._page([self.fake.job, *self.fake.others]))
         elif path == "/v1/admin/jobs":
@@ -99,6 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Responds to a submission or an action."""
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.fake.keys.append(self.headers.get("Idempotency-Key"))
         self.fake.bodies.setdefault(("POST", self.path), []).append(json.loads(body))
         if not self._refuses("POST", self.path):
             self._send_json(self.fake.job)
