@@ -28,6 +28,7 @@ COMMANDS = {
     "trace": "cli.api.trace:trace",
     "dead": "cli.api.dead:dead",
     "keys": "cli.keys:keys",
+    "completion": "cli.completion:completion",
 }
 
 
@@ -45,6 +46,16 @@ class Commands(click.Group):
         module, _, name = COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Finds the command that is named. Raises `NoSuchCommand` that suggests similar names."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as error:
+            # The library looks for similar names among commands that are loaded, of which there are none.
+            raise click.exceptions.NoSuchCommand(error.command_name, possibilities=COMMANDS, ctx=ctx) from error
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Runs a command and ends the process with its exit code (`ExitCode`)."""

@@ -58,7 +58,8 @@ def new(tenant: str, role: str, as_json: bool) -> int:
 @keys.command()
 @click.argument("name", type=click.Choice(["default", "operator"]))
 @data_option
-def replace(name: str, data: Path) -> int:
+@click.option("--json", "as_json", is_flag=True, help="Print tenant and key as JSON.")
+def replace(name: str, data: Path, as_json: bool) -> int:
     """Print a new key of a stack's tenant; the old one is revoked.
 
     A running gateway refuses the old key within two seconds. The rest of the keys file stays as it is.
@@ -82,21 +83,22 @@ def replace(name: str, data: Path) -> int:
         is_operator = name == "operator"
         changed = with_changes(state, operator_key=key) if is_operator else with_changes(state, api_key=key)
         changed.write(data)
-    click.echo(key)
+    click.echo(json.dumps({"tenant": name, "key": key}) if as_json else key)
     return ExitCode.DONE
 
 
 @keys.command()
 @data_option
-def show(data: Path) -> int:
+@click.option("--json", "as_json", is_flag=True, help="Print the variables as JSON.")
+def show(data: Path, as_json: bool) -> int:
     """Print the variables to use a stack: eval "$(calotype keys show)".
 
     They are CALOTYPE_API_KEY, OPENAI_BASE_URL and OPENAI_API_KEY.
     """
     # Here, not above: other commands need none of the stack's libraries.
-    from cli.stack.exports import exports, key_need
+    from cli.stack.exports import exported, exports, key_need
 
     state = require_state(data)
-    click.echo("\n".join(exports(state)))
+    click.echo(json.dumps(exported(state)) if as_json else "\n".join(exports(state)))
     click.echo(key_need(state), err=True)
     return ExitCode.DONE

@@ -10,9 +10,9 @@ from cli.api.admin_bulk import bulk, cancel_jobs, retry_jobs
 from cli.api.admin_job import admin_job
 from cli.api.client import ConnectionOptions, connection_options
 from cli.api.job_filters import filter_options
-from cli.api.table import local_time, print_table
-from cli.api.webhook_options import page_options
+from cli.api.webhook_options import json_option, page_options
 from cli.errors import ExitCode
+from cli.table import local_time, print_table
 
 QUEUE = "queue"
 KINDS = ("provider", "tenant", QUEUE)
@@ -62,14 +62,17 @@ def list_jobs(
 @click.argument("kind", type=click.Choice(KINDS))
 @click.argument("name", default="")
 @click.option("--note", default="", help="Why, for other operators.")
+@json_option
 @connection_options(operator=True)
-def pause(kind: str, name: str, note: str, connection: ConnectionOptions) -> int:
+def pause(kind: str, name: str, note: str, as_json: bool, connection: ConnectionOptions) -> int:
     """Pause a provider, a tenant or the queue.
 
     Waiting jobs of it are not claimed until it is resumed; jobs that a worker holds go on.
     """
     with connection.open() as api:
-        api.send("POST", f"{_path(kind, name)}:pause", json={"note": note})
+        paused = api.send("POST", f"{_path(kind, name)}:pause", json={"note": note})
+    if as_json:
+        click.echo(json.dumps(paused))
     click.echo(f"paused {kind} {name}".rstrip(), err=True)
     return ExitCode.DONE
 
@@ -77,12 +80,15 @@ def pause(kind: str, name: str, note: str, connection: ConnectionOptions) -> int
 @admin.command()
 @click.argument("kind", type=click.Choice(KINDS))
 @click.argument("name", default="")
+@json_option
 @connection_options(operator=True)
-def resume(kind: str, name: str, connection: ConnectionOptions) -> int:
+def resume(kind: str, name: str, as_json: bool, connection: ConnectionOptions) -> int:
     """End a pause."""
     with connection.open() as api:
-        resumed = api.send("POST", f"{_path(kind, name)}:resume")["resumed"]
-    click.echo(f"{'resumed' if resumed else 'was not paused:'} {kind} {name}".rstrip(), err=True)
+        answer = api.send("POST", f"{_path(kind, name)}:resume")
+    if as_json:
+        click.echo(json.dumps(answer))
+    click.echo(f"{'resumed' if answer['resumed'] else 'was not paused:'} {kind} {name}".rstrip(), err=True)
     return ExitCode.DONE
 
 

@@ -12,9 +12,9 @@ import click
 from cli.api.client import ConnectionOptions, GatewayApi, connection_options
 from cli.api.ids import bulk_action_id_of
 from cli.api.job_filters import filter_options
-from cli.api.table import local_time, print_table
 from cli.api.webhook_options import json_option
 from cli.errors import ExitCode
+from cli.table import local_time, print_table
 
 PATH = "/v1/admin/bulk-actions"
 #: Seconds between two looks at a bulk action that is followed.

@@ -5,8 +5,8 @@ import json
 import click
 
 from cli.api.client import ConnectionOptions, connection_options
-from cli.api.table import local_time, print_table
 from cli.errors import ExitCode
+from cli.table import local_time, print_table
 
 
 @click.group()
@@ -43,11 +43,14 @@ def list_letters(page_size: int, page_token: str, parked: bool, as_json: bool, c
 
 @dead.command()
 @click.argument("ids", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the ids as JSON.")
 @connection_options(operator=True)
-def replay(ids: tuple[str, ...], connection: ConnectionOptions) -> int:
+def replay(ids: tuple[str, ...], as_json: bool, connection: ConnectionOptions) -> int:
     """Publish dead letters again, once their cause is mended."""
     with connection.open() as api:
         for letter_id in ids:
             api.replay(letter_id)
             click.echo(f"replayed {letter_id}", err=True)
+    if as_json:
+        click.echo(json.dumps({"replayed": ids}))
     return ExitCode.DONE

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from cli.api.table import printable
+from cli.table import printable
 
 #: Cells of a bar.
 BAR_CELLS = 32

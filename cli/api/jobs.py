@@ -10,8 +10,8 @@ from calotype.job_status import FINAL_STATUSES
 from cli.api.client import ConnectionOptions, Refused, connection_options
 from cli.api.ids import job_id_of
 from cli.api.progress import follow, report_end
-from cli.api.table import local_time, print_table
 from cli.errors import CommandFailed, ExitCode
+from cli.table import local_time, print_table
 
 STATUSES = ("queued", "processing", "generating", "uploading", *FINAL_STATUSES)
 _job_argument = click.argument("job_id", metavar="JOB")

@@ -7,23 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from cli.api.client import ConnectionOptions, connection_options
 from cli.errors import CommandFailed, ExitCode
+from cli.table import print_table
 from common.config import ConfigError
 
 #: Default of `CALOTYPE_MAX_GENERATING_SECONDS`.
 MAX_GENERATING_SECONDS = 600.0
+#: Outcomes of a check of an entry; the last two are those of a live check (`LiveCheck`), which may also be unsure.
+USABLE, UNUSABLE, PASSED, FAILED = "usable", "unusable", "passed", "failed"
 
 
 class ListByDefault(click.Group):
     """A group whose command `list` runs when no command is named."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Puts `list` in front of arguments that name no command."""
-        is_named = bool(args) and (args[0] in self.commands or args[0] in ctx.help_option_names)
+        """Puts `list` in front of options."""
+        is_named = bool(args) and (not args[0].startswith("-") or args[0] in ctx.help_option_names)
         return super().parse_args(ctx, args if is_named else ["list", *args])
 
 
@@ -42,13 +43,17 @@ def list_providers(as_json: bool, connection: ConnectionOptions) -> int:
     if as_json:
         click.echo(json.dumps(catalogue, indent=2))
         return ExitCode.DONE
-    table = Table("provider", "kind", "health", "default model", "models", box=None, pad_edge=False)
-    for provider in catalogue["providers"]:
-        names = ", ".join(model["name"] for model in provider["models"])
-        table.add_row(
-            provider["name"], provider["kind"], provider["health"]["status"], provider["default_model"], names
+    rows = [
+        (
+            provider["name"],
+            provider["kind"],
+            provider["health"]["status"],
+            provider["default_model"],
+            ", ".join(model["name"] for model in provider["models"]),
         )
-    Console().print(table)
+        for provider in catalogue["providers"]
+    ]
+    print_table(("provider", "kind", "health", "default model", "models"), rows)
     return ExitCode.DONE
 
 
@@ -68,47 +73,60 @@ def list_providers(as_json: bool, connection: ConnectionOptions) -> int:
     is_flag=True,
     help="Also make one call to each provider that costs nothing: is the address right, is the key accepted?",
 )
-def check(file: Path, max_generating_seconds: float, live: bool) -> int:
+@click.option("--json", "as_json", is_flag=True, help="Print providers and mistakes as JSON.")
+def check(file: Path, max_generating_seconds: float, live: bool, as_json: bool) -> int:
     """Check a provider file and the keys that it names.
 
-    Fails with exit code 2 for what a service would not start with: errors in the file, each reported with its line and
-    field, a key that is not set, a model or an extra that is not installed. With --live it fails with exit code 1
-    where a provider refuses the key or is not at its address.
+    Fails with exit code 2 for what a service would not start with: errors in the file, each reported with its line,
+    column and field, a key that is not set, a model or an extra that is not installed. With --live it fails with exit
+    code 1 where a provider refuses the key or is not at its address.
     """
     # Here, not above: to list what a service offers needs none of the generator's libraries.
     from services.generator.adapters.providers import provider_file
 
     try:
         checked = provider_file.read(file, max_timeout_seconds=max_generating_seconds)
-    except provider_file.ProviderFileError as error:
-        raise CommandFailed("\n".join(error.mistakes), ExitCode.USAGE) from error
     except ConfigError as error:
-        raise CommandFailed(str(error), ExitCode.USAGE) from error
-    outcomes = []
-    for entry in checked.providers:
-        default = ", the default" if entry.name == checked.default_name else ""
-        click.echo(f"{entry.name}: {entry.kind}, {entry.model}{default}")
-        outcomes.append(_check_entry(entry, live=live))
-    if ExitCode.USAGE in outcomes:
+        mistakes = error.mistakes if isinstance(error, provider_file.ProviderFileError) else (str(error),)
+        if not as_json:
+            raise CommandFailed("\n".join(mistakes), ExitCode.USAGE) from error
+        click.echo(json.dumps({"providers": [], "mistakes": mistakes}, indent=2))
         return ExitCode.USAGE
-    return ExitCode.FAILED if ExitCode.FAILED in outcomes else ExitCode.DONE
+    results = []
+    for entry in checked.providers:
+        is_default = entry.name == checked.default_name
+        if not as_json:
+            click.echo(f"{entry.name}: {entry.kind}, {entry.model}{', the default' if is_default else ''}")
+        outcome, message = _check_entry(entry, live=live)
+        if message and not as_json:
+            click.echo(f"  {message}", err=outcome != PASSED)
+        named = {"name": entry.name, "kind": entry.kind, "model": entry.model, "is_default": is_default}
+        results.append(named | {"outcome": outcome, "message": message or None})
+    if as_json:
+        click.echo(json.dumps({"providers": results, "mistakes": []}, indent=2))
+    outcomes = {result["outcome"] for result in results}
+    if UNUSABLE in outcomes:
+        return ExitCode.USAGE
+    return ExitCode.FAILED if FAILED in outcomes else ExitCode.DONE
 
 
-def _check_entry(entry: Any, *, live: bool) -> ExitCode:
-    """Checks one entry of the file and reports what is wrong with it."""
-    from services.generator.adapters.providers.check import LiveCheck, check_live
+def _check_entry(entry: Any, *, live: bool) -> tuple[str, str]:
+    """Checks one entry of the file; returns the outcome, and what there is to report or "".
+
+    The outcome is `UNUSABLE` for what a service would not start with, that of a live check if one was made, or
+    `USABLE`.
+    """
+    from services.generator.adapters.providers.check import check_live
     from services.generator.adapters.providers.entry import RemoteEntry
 
     try:
         asyncio.run(_build(entry))
         if not live or not isinstance(entry, RemoteEntry):
-            return ExitCode.DONE
+            return USABLE, ""
         outcome, message = asyncio.run(check_live(entry, environ=os.environ))
     except ConfigError as error:
-        click.echo(f"  {error}", err=True)
-        return ExitCode.USAGE
-    click.echo(f"  {message}", err=outcome is not LiveCheck.PASSED)
-    return ExitCode.FAILED if outcome is LiveCheck.FAILED else ExitCode.DONE
+        return UNUSABLE, str(error)
+    return outcome.name.lower(), message
 
 
 async def _build(entry: Any) -> None:

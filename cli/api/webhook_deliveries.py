@@ -6,10 +6,10 @@ from typing import Any
 import click
 
 from cli.api.client import ConnectionOptions, connection_options
-from cli.api.table import local_time, print_table
 from cli.api.webhook_calls import CALLBACKS, WebhookCalls
 from cli.api.webhook_options import EVENT_TYPES, STATES, Moment, json_option, page_options
 from cli.errors import CommandFailed, ExitCode
+from cli.table import local_time, print_table
 
 
 @click.command()

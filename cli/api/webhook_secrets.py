@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import click
 
 from cli.api.client import ConnectionOptions, connection_options
-from cli.api.table import local_time
 from cli.api.webhook_calls import SIGNING_SECRET, WebhookCalls
 from cli.api.webhook_options import json_option
 from cli.errors import ExitCode
+from cli.table import local_time
 
 _KEEP = "No later command shows the secret of a webhook: keep it where the receiver reads it."
 

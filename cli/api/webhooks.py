@@ -9,12 +9,12 @@ import click
 
 from cli.api import webhook_deliveries, webhook_secrets
 from cli.api.client import ConnectionOptions, connection_options
-from cli.api.table import local_time, print_table
 from cli.api.webhook_calls import WebhookCalls
 from cli.api.webhook_deliveries import describe_attempt
 from cli.api.webhook_options import EVENT_TYPES, json_option, page_options
 from cli.api.webhook_secrets import print_secret
 from cli.errors import ExitCode
+from cli.table import local_time, print_table
 
 
 @click.group()

@@ -14,6 +14,8 @@ from services.job import migrations as job_migrations
 from services.notifier import migrations as notifier_migrations
 
 SETTINGS = ("fsync", "full_page_writes", "synchronous_commit", "synchronous_standby_names")
+#: Advice on a database that cannot be reached.
+START = "start it, or check its URL (CALOTYPE_DATABASE_URL)"
 #: Largest difference of the clocks. Leases and deadlines follow the database's; people compare them with their own.
 SKEW = timedelta(seconds=2)
 #: Tell whether a schema is older than this program, by service.
@@ -26,7 +28,7 @@ def examine(url: str) -> Iterator[Finding]:
         settings, skew = _query(url)
     except psycopg2.Error as error:
         reason = str(error).strip().splitlines()[0]
-        yield fail(f"the database cannot be reached: {reason}", "start it, or check CALOTYPE_DATABASE_URL")
+        yield fail(f"the database cannot be reached: {reason}", START)
         return
     yield from durability(settings)
     yield clock(skew)
@@ -70,7 +72,9 @@ def schema(service: str, url: str) -> Finding:
         with transaction(engine) as connection:
             is_behind = IS_BEHIND[service](connection)
     except SQLAlchemyError:
-        return fail(f"the schema of {service} cannot be read with its role", "restart the stack: calotype up")
+        return fail(
+            f"the schema of {service} cannot be read with its role", "use the URL of its role, or restart the stack"
+        )
     finally:
         engine.dispose()
     if is_behind:

@@ -1,13 +1,13 @@
 """The commands `calotype up`, `down`, `status` and `migrate`."""
 
+import json
 import os
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 from alembic.util import CommandError
-from rich.console import Console
-from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from cli.environment import check_names
@@ -19,6 +19,7 @@ from cli.stack.exports import exports, key_need
 from cli.stack.options import Address, Replicas, data_option
 from cli.stack.readiness import Row, check
 from cli.stack.state import StackState, require_state
+from cli.table import print_table
 
 
 @click.command()
@@ -91,18 +92,21 @@ def down(data: Path) -> int:
 
 @click.command()
 @data_option
-def status(data: Path) -> int:
+@click.option("--json", "as_json", is_flag=True, help="Print address and processes as JSON.")
+def status(data: Path, as_json: bool) -> int:
     """Show each process of the stack and whether it is ready."""
     state = require_state(data)
     rows = check(state)
-    table = Table("process", "pid", "state", "address", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(row.name, str(row.pid), _state(row), row.address)
-    Console().print(table)
-    for row in rows:
-        if row.why:
-            click.echo(f"{row.name}: {row.why}")
-    click.echo(f"{state.http}  data in {data}")
+    if as_json:
+        click.echo(json.dumps({"http": state.http, "data": str(data), "processes": [asdict(row) for row in rows]}))
+    else:
+        print_table(
+            ("process", "pid", "state", "address"), [(row.name, str(row.pid), _state(row), row.address) for row in rows]
+        )
+        for row in rows:
+            if row.why:
+                click.echo(f"{row.name}: {row.why}")
+        click.echo(f"{state.http}  data in {data}")
     return ExitCode.DONE if all(row.alive and row.ready is not False for row in rows) else ExitCode.FAILED
 
 
@@ -140,8 +144,8 @@ def _databases(data: Path, service: str | None) -> dict[str, str]:
 
 def _state(row: Row) -> str:
     if not row.alive:
-        return "[red]ended[/]"
-    return {True: "[green]ready[/]", False: "[yellow]not ready[/]", None: "runs"}[row.ready]
+        return "ended"
+    return {True: "ready", False: "not ready", None: "runs"}[row.ready]
 
 
 def _introduce(state: StackState) -> None:

@@ -10,13 +10,18 @@ from cli.stack.state import StackState
 RESPONSE_SECONDS = 5.0
 
 
+def exported(state: StackState) -> dict[str, str]:
+    """Returns variables for programs: the key, and address and key for clients of OpenAI's API."""
+    return {
+        "CALOTYPE_API_KEY": state.api_key,
+        "OPENAI_BASE_URL": f"{state.http}/v1",
+        "OPENAI_API_KEY": state.api_key,
+    }
+
+
 def exports(state: StackState) -> list[str]:
-    """Returns lines for a shell: the key, and address and key for clients of OpenAI's API."""
-    return [
-        f"export CALOTYPE_API_KEY={state.api_key}",
-        f"export OPENAI_BASE_URL={state.http}/v1",
-        f"export OPENAI_API_KEY={state.api_key}",
-    ]
+    """Returns the variables as lines for a shell."""
+    return [f"export {name}={value}" for name, value in exported(state).items()]
 
 
 def key_need(state: StackState) -> str:

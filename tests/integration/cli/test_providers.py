@@ -113,6 +113,27 @@ def test_every_mistake_of_a_file_has_a_line(file: Path, capsys: pytest.CaptureFi
     assert ["providers.0.nmae" in lines[0], "providers.1.kind" in lines[1]] == [True, True]
 
 
+def test_a_mistake_has_line_and_column_and_what_was_meant(file: Path) -> None:
+    file.write_text(GOOD.replace("default_model", "default_modell"), encoding="utf-8")
+
+    result = check(str(file), "--json")
+
+    [mistake] = json.loads(result.stdout)["mistakes"]
+    column = GOOD.splitlines()[4].index("default_model") + 1
+    assert result.exit_code == 2
+    assert mistake.startswith(f"{file}:5:{column}: providers.1.default_modell: ")
+    assert "did you mean default_model?" in mistake
+
+
+def test_a_check_can_be_read_by_programs(file: Path) -> None:
+    result = check(str(file), "--json")
+
+    drawn, gpt = json.loads(result.stdout)["providers"]
+    assert (result.exit_code, drawn["outcome"], drawn["message"]) == (2, "usable", None)
+    assert (gpt["name"], gpt["is_default"], gpt["outcome"]) == ("gpt", True, "unusable")
+    assert "A_KEY_THAT_IS_NOT_SET is not set" in gpt["message"]
+
+
 @pytest.mark.parametrize("live", [(), ("--live",)])
 def test_a_key_in_place_of_its_variable_is_not_shown(file: Path, live: tuple[str, ...]) -> None:
     file.write_text(GOOD.replace("A_KEY_THAT_IS_NOT_SET", "sk-1234567890"), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Reads the provider file (YAML). Each mistake in it becomes one line: file, line, field, what to write instead."""
+"""Reads the provider file (YAML). Each mistake becomes one line: file, line, column, field, what to write instead."""
 
 import re
 from collections.abc import Sequence
@@ -31,8 +31,8 @@ class ProviderFileError(ConfigError):
 def read(path: Path | None, *, max_timeout_seconds: float) -> ProviderFile:
     """Returns the file's providers; without a file (None) the built-in one.
 
-    No entry's timeout is longer than `max_timeout_seconds`. Raises `ConfigError`: one line with file, line and field;
-    for wrong values it is a `ProviderFileError`.
+    No entry's timeout is longer than `max_timeout_seconds`. Raises `ConfigError`: one line with file, line, column
+    and field; for wrong values it is a `ProviderFileError`.
     """
     if path is None:
         root, file = None, BUILT_IN
@@ -42,8 +42,9 @@ def read(path: Path | None, *, max_timeout_seconds: float) -> ProviderFile:
     for number, entry in enumerate(file.providers):
         if "timeout_seconds" in entry.model_fields_set and entry.timeout_seconds > max_timeout_seconds:
             location = ("providers", number, "timeout_seconds")
+            line, column = _position(root, location)
             mistakes.append(
-                f"{path}:{_line(root, location)}: {_dotted(location)}: must be at most {max_timeout_seconds:g}, "
+                f"{path}:{line}:{column}: {_dotted(location)}: must be at most {max_timeout_seconds:g}, "
                 "the value of CALOTYPE_MAX_GENERATING_SECONDS."
             )
         timeout = min(entry.timeout_seconds, max_timeout_seconds)
@@ -99,34 +100,34 @@ def _yaml_problem(error: yaml.YAMLError) -> str:
     return f":{mark.line + 1}:{mark.column + 1}: is not YAML: {cause}{since}"
 
 
-def _schema_problem(path: Path, root: Any, problem: SchemaProblem) -> tuple[int, str]:
-    """Returns the line of a mistake, and what to print."""
+def _schema_problem(path: Path, root: Any, problem: SchemaProblem) -> tuple[tuple[int, int], str]:
+    """Returns the position of a mistake, and what to print."""
     # A check that looked deeper than the class it belongs to says where.
     location = (*problem.location, *problem.error.get("ctx", {}).get("location", ()))
     message = problem.message
     if problem.error["type"] in ("union_tag_invalid", "union_tag_not_found"):
         location, message = (*location, "kind"), f"must be one of {', '.join(KINDS)}"
     end = "" if message.endswith("?") else "."
-    line = _line(root, location)
-    return line, f"{path}:{line}: {_dotted(location)}: {message}{end}"
+    line, column = _position(root, location)
+    return (line, column), f"{path}:{line}:{column}: {_dotted(location)}: {message}{end}"
 
 
 def _dotted(location: Location) -> str:
     return ".".join(str(part) for part in location) or "the file"
 
 
-def _line(node: Any, location: Location) -> int:
-    """Returns the line (from 1) of the deepest part of the location that the file has."""
-    line = node.start_mark.line + 1 if node is not None else 1
+def _position(node: Any, location: Location) -> tuple[int, int]:
+    """Returns line and column (from 1) of the deepest part of the location that the file has."""
+    mark = None if node is None else node.start_mark
     for part in location:
         if isinstance(node, yaml.MappingNode):
             pair = next(((key, value) for key, value in node.value if key.value == part), None)
             if pair is None:
                 break
-            line, node = pair[0].start_mark.line + 1, pair[1]
+            mark, node = pair[0].start_mark, pair[1]
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
             node = node.value[part]
-            line = node.start_mark.line + 1
+            mark = node.start_mark
         else:
             break
-    return int(line)
+    return (1, 1) if mark is None else (mark.line + 1, mark.column + 1)

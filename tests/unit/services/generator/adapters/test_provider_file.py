@@ -1,5 +1,6 @@
 """A mistake in the provider file is one line with the file, the line and the field."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,11 @@ def test_a_good_file_is_what_it_says(tmp_path: Path) -> None:
     assert (procedural.model, procedural.timeout_seconds, procedural.price_of("x")) == ("procedural", 300, None)
 
 
+def without_column(message: str) -> str:
+    """The message with the line of the mistake, and without the column, as the table above has it."""
+    return re.sub(r"(\.yaml:\d+):\d+: ", r"\1: ", message)
+
+
 @pytest.mark.parametrize(("text", "told"), BAD.items(), ids=range(len(BAD)))
 def test_a_mistake_is_named_in_one_line(tmp_path: Path, text: str, told: str) -> None:
     path = tmp_path / "p.yaml"
@@ -126,7 +132,7 @@ def test_a_mistake_is_named_in_one_line(tmp_path: Path, text: str, told: str) ->
     message = str(error.value)
 
     assert str(path) in message
-    assert told in message
+    assert told in message or told in without_column(message)
     assert "\n" not in message
     assert not [words for words in PYDANTIC if words in message]
     assert "sk-1" not in message
@@ -212,7 +218,7 @@ def test_every_mistake_of_a_file_is_named_once(tmp_path: Path) -> None:
 
     places = [line.removeprefix(f"{path}:").split(": ")[:2] for line in error.value.mistakes]
     assert str(error.value) == error.value.mistakes[0]
-    assert [(int(line), place) for line, place in places] == [
+    assert [(int(line.partition(":")[0]), place) for line, place in places] == [
         (2, "defalt"),
         (4, "providers.0.nam"),
         (6, "providers.0.timeout_seconds"),

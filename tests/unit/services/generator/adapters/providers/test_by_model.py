@@ -168,7 +168,7 @@ providers:
     with pytest.raises(ConfigError) as error:
         provider_file.read(path, max_timeout_seconds=600)
 
-    assert str(error.value).startswith(f"{path}:9: providers.0.models.0.settings.colour: ")
+    assert str(error.value).startswith(f"{path}:9:11: providers.0.models.0.settings.colour: ")
 
 
 @pytest.mark.parametrize(
