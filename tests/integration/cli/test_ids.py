@@ -84,3 +84,19 @@ def test_no_id_and_too_many_ids_are_told_apart(gateway: FakeGateway) -> None:
     assert (unknown.exit_code, "No id begins with job_ffffffff" in unknown.stderr) == (4, True)
     assert (endless.exit_code, "write more of it" in endless.stderr) == (2, True)
     assert len(gateway.reads) == 1 + ids.MAX_PAGES
+
+
+def test_webhooks_and_bulk_actions_are_found_too(gateway: FakeGateway) -> None:
+    webhook, bulk = (prefixed(kind, new_uuid7()) for kind in ("wh", "bulk"))
+    gateway.contents = {
+        "/v1/webhooks": {"webhooks": [{"id": webhook}], "next_page_token": None},
+        "/v1/admin/bulk-actions": {"bulk_actions": [{"id": bulk}]},
+    }
+
+    assert calotype(gateway, "webhooks", "remove", webhook[:20]).stdout == f"{webhook}: Deleted.\n"
+    calotype(gateway, "webhooks", "test", webhook[:20])
+    calotype(gateway, "admin", "bulk", "stop", bulk[:20])
+    assert {path for _, path in gateway.bodies} == {
+        f"/v1/webhooks/{webhook}/test",
+        f"/v1/admin/bulk-actions/{bulk}:cancel",
+    }

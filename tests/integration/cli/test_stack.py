@@ -166,6 +166,48 @@ def test_status_and_doctor_find_all_well(stack: StackState, folder: Path) -> Non
     assert [f"the schema of {name} is the newest" in doctor.stdout for name in ("job", "notifier")] == [True, True]
 
 
+def test_programs_read_status_and_doctor(stack: StackState, folder: Path) -> None:
+    status = json.loads(calotype("status", "--data", str(folder), "--json").stdout)
+    variables = json.loads(calotype("keys", "show", "--data", str(folder), "--json").stdout)
+
+    assert (status["http"], status["data"]) == (stack.http, str(folder))
+    assert {process["name"] for process in status["processes"]} == set(stack.pids)
+    assert variables["CALOTYPE_API_KEY"] == stack.api_key
+
+
+def test_doctor_checks_a_database_by_itself(stack: StackState, tmp_path: Path) -> None:
+    found = {
+        service: calotype("doctor", "--database-url", url, "--service", service, "--json", "--data", str(tmp_path))
+        for service, url in stack.database_urls.items()
+    }
+    exchanged = calotype("doctor", "--database-url", stack.notifier_database_url)
+
+    for service, done in found.items():
+        findings = json.loads(done.stdout)["findings"]
+        assert done.returncode == 0, done.stdout
+        assert findings[-1] == {"level": "ok", "fact": f"the schema of {service} is the newest", "advice": None}
+        assert not any("stack" in finding["fact"] or "Python" in finding["fact"] for finding in findings)
+    assert exchanged.returncode == 1
+    assert "the schema of job" in exchanged.stdout
+
+
+def test_an_image_is_made_and_found_again_by_the_beginning_of_its_id(
+    stack: StackState, folder: Path, tmp_path: Path
+) -> None:
+    data = ("--data", str(folder))
+    options = ("--size", "64x64", "--idempotency-key", "lake-1", "--metadata", "order=1042", "--json")
+    made = calotype("generate", "a lake", "-o", str(tmp_path / "lake.jpg"), *options, *data)
+    job = json.loads(made.stdout)
+    again = json.loads(calotype("generate", "a lake", "-o", str(tmp_path / "b.jpg"), *options, *data).stdout)
+    # The time of its creation is in the first 12 digits: enough for one job of this test.
+    found = json.loads(calotype("jobs", "get", job["id"][:20], *data).stdout)
+    reported = json.loads(calotype("admin", "job", job["id"][:20], "--json", *data).stdout)
+
+    assert (made.returncode, again["id"], found["id"], reported["job"]["id"]) == (0, *[job["id"]] * 3)
+    assert (tmp_path / "lake.jpg").read_bytes().startswith(b"\xff\xd8\xff")
+    assert (job["request"]["output_format"], job["metadata"]) == ("jpeg", {"order": "1042"})
+
+
 def test_an_operator_finds_no_dead_letters(stack: StackState, folder: Path) -> None:
     listed = calotype("dead", "list", "--json", "--data", str(folder))
     parked = calotype("dead", "list", "--parked", "--json", "--data", str(folder))

@@ -37,6 +37,8 @@ class FakeGateway:
         self.formats: list[str] = []
         #: Idempotency keys that it received.
         self.keys: list[str | None] = []
+        #: Responses to reads of other paths.
+        self.contents: dict[str, Any] = {}
         #: Other jobs of its lists, after the job.
         self.others: list[dict[str, Any]] = []
         #: Token of a next page of each list, which is like the first.
@@ -100,6 +102,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._stream()
         elif path == "/image":
             self._send(PNG, "image/png")
+        elif path in self.fake.contents:
+            self._send_json(self.fake.contents[path])
         elif path == "/v1/providers":
             self._send_json({"providers": [provider("procedural", self.fake.formats), provider("other", ["webp"])]})
         elif path == "/v1/jobs":
