@@ -15,7 +15,7 @@ MAX_SECONDS = 2**31 - 1
 FORMATS = ("png", "jpeg", "webp")
 
 
-class ImageSource(click.ParamType[dict[str, str]]):
+class InputImageType(click.ParamType[dict[str, str]]):
     """An input image: the path of a file, or an http or https URL; as the API's `InputImage`."""
 
     name = "FILE|URL"
@@ -53,7 +53,7 @@ def _seconds(name: str, text: str) -> Callable[[Any], Any]:
     return click.option(name, type=click.IntRange(1, MAX_SECONDS), metavar="SECONDS", help=text)
 
 
-_image = ImageSource()
+_image = InputImageType()
 #: In the order of the help. The name of each is that of its field, with `_` in place of `-`.
 _OPTIONS = (
     click.option("--provider", help="Provider of the catalogue (calotype providers)."),

@@ -104,7 +104,7 @@ class Renderer:
             next_try_at=optional_time(job.wait, "next_try_at"),
             locale=self.locale,
         )
-        return shown if self.bars is None else self.bars.shown(job, shown)
+        return shown if self.bars is None else self.bars.refine(job, shown)
 
     def error(self, failure: error_pb2.Failure | None) -> ErrorView | None:
         """Returns the view of a failure; None for None."""

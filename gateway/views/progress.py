@@ -82,7 +82,7 @@ class ProgressBars:
             self._last.popitem(last=False)
         return bar
 
-    def shown(self, job: job_pb2.Job, display: DisplayView) -> DisplayView:
+    def refine(self, job: job_pb2.Job, display: DisplayView) -> DisplayView:
         """Returns what to show for a job, with the furthest position of its bar if it was followed here."""
         bar = self._all.get(job.id)
         return display if bar is None else bar.update(job, display)

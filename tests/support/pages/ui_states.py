@@ -16,10 +16,10 @@ Programs read the table at `GET /v1/ui-states`.
 - **Title** and **message** are in the language of `Accept-Language`: English, or `en-XA`, which is English with accents
   and shows which texts of a page are not translated. To add a language, add its texts to
   [gateway/views/locales.py](../gateway/views/locales.py).
-- **Tone** decides colour and icon, **percent** a progress bar. Live `progress` events have the same scale: while the images
-  are made, the bar moves from 40 to 90 as far as the provider reports. It never moves backwards, also when an
-  automatic retry begins with an earlier state; a user's retry begins at 0. A gateway keeps the position in memory: after
-  a restart, or with another gateway, `display.percent` begins at the share of the state.
+- **Tone** decides colour and icon, **percent** a progress bar. Live `progress` events have the same scale: while the
+  images are made, the bar moves from 40 to 90 as far as the provider reports. It never moves backwards, also when an
+  automatic retry begins with an earlier state; a user's retry begins at 0. A gateway keeps the position in memory:
+  after a restart, or with another gateway, `display.percent` begins at the share of the state.
 - **Buttons** are the actions that are possible now. Where a retry may be charged a second time, `retry` becomes
   `retry_may_charge_again`: ask the user first, then send `{"on_ambiguous": "retry"}`.
 
