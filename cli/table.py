@@ -1,7 +1,7 @@
 """Prints rows as columns of plain text, so that ids and times are whole wherever they are read."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import click
@@ -13,13 +13,21 @@ GAP = "  "
 LEAST_CELLS = 8
 
 
-def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a table to standard output; on a terminal the last column is cut at its edge, all others are whole."""
+def print_table(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], *, colors: Mapping[str, str] | None = None
+) -> None:
+    """Prints a table to standard output; on a terminal the last column is cut at its edge, all others are whole.
+
+    `colors` are those of cells, by their text; only a terminal shows them.
+    """
     lines = [[*headers], *([printable(cell) for cell in row] for row in rows)]
     widths = [max(cell_len(line[column]) for line in lines) for column in range(len(headers) - 1)]
     remaining_width = Console().width - sum(widths) - len(GAP) * len(widths) if sys.stdout.isatty() else None
     for line in lines:
-        cells = [set_cell_size(cell, width) for cell, width in zip(line, widths, strict=False)]
+        cells = [
+            click.style(set_cell_size(cell, width), fg=(colors or {}).get(cell))
+            for cell, width in zip(line, widths, strict=False)
+        ]
         last = line[-1] if remaining_width is None else _cut(line[-1], remaining_width)
         click.echo(GAP.join([*cells, last]).rstrip())
 

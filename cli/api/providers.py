@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,40 +79,49 @@ def check(file: Path, max_generating_seconds: float, live: bool, as_json: bool) 
     """Check a provider file and the keys that it names.
 
     Fails with exit code 2 for what a service would not start with: errors in the file, each reported with its line,
-    column and field, a key that is not set, a model or an extra that is not installed. With --live it fails with exit
+    column and field; a key that is not set, a model or an extra that is not installed. With --live it fails with exit
     code 1 where a provider refuses the key or is not at its address.
     """
     # Here, not above: to list what a service offers needs none of the generator's libraries.
     from services.generator.adapters.providers import provider_file
 
+    entries: Sequence[Any] = ()
+    mistakes: Sequence[str] = ()
+    default_name = None
     try:
         checked = provider_file.read(file, max_timeout_seconds=max_generating_seconds)
+        entries, default_name = checked.providers, checked.default_name
+    except provider_file.ProviderFileError as error:
+        # What is wrong with the other entries shows as well.
+        entries, mistakes = error.usable, error.mistakes
     except ConfigError as error:
-        mistakes = error.mistakes if isinstance(error, provider_file.ProviderFileError) else (str(error),)
-        if not as_json:
-            raise CommandFailed("\n".join(mistakes), ExitCode.USAGE) from error
-        click.echo(json.dumps({"providers": [], "mistakes": mistakes}, indent=2))
-        return ExitCode.USAGE
+        mistakes = (str(error),)
     results = []
-    for entry in checked.providers:
-        is_default = entry.name == checked.default_name
+    for entry in entries:
+        named = {"name": entry.name, "kind": entry.kind, "model": entry.model}
+        results.append(named | {"is_default": entry.name == default_name} | _check_entry(entry, live=live))
         if not as_json:
-            click.echo(f"{entry.name}: {entry.kind}, {entry.model}{', the default' if is_default else ''}")
-        outcome, message = _check_entry(entry, live=live)
-        if message and not as_json:
-            click.echo(f"  {message}", err=outcome != PASSED)
-        named = {"name": entry.name, "kind": entry.kind, "model": entry.model, "is_default": is_default}
-        results.append(named | {"outcome": outcome, "message": message or None})
+            _print(results[-1])
     if as_json:
-        click.echo(json.dumps({"providers": results, "mistakes": []}, indent=2))
+        click.echo(json.dumps({"providers": results, "mistakes": mistakes}, indent=2))
+    elif mistakes:
+        raise CommandFailed("\n".join(mistakes), ExitCode.USAGE)
     outcomes = {result["outcome"] for result in results}
-    if UNUSABLE in outcomes:
+    if mistakes or UNUSABLE in outcomes:
         return ExitCode.USAGE
     return ExitCode.FAILED if FAILED in outcomes else ExitCode.DONE
 
 
-def _check_entry(entry: Any, *, live: bool) -> tuple[str, str]:
-    """Checks one entry of the file; returns the outcome, and what there is to report or "".
+def _print(result: dict[str, Any]) -> None:
+    """Prints the result of a check of an entry."""
+    default = ", the default" if result["is_default"] else ""
+    click.echo(f"{result['name']}: {result['kind']}, {result['model']}{default}")
+    if result["message"]:
+        click.echo(f"  {result['message']}", err=result["outcome"] != PASSED)
+
+
+def _check_entry(entry: Any, *, live: bool) -> dict[str, str | None]:
+    """Checks one entry of the file; returns the outcome, and as `message` what there is to report or None.
 
     The outcome is `UNUSABLE` for what a service would not start with, that of a live check if one was made, or
     `USABLE`.
@@ -122,11 +132,11 @@ def _check_entry(entry: Any, *, live: bool) -> tuple[str, str]:
     try:
         asyncio.run(_build(entry))
         if not live or not isinstance(entry, RemoteEntry):
-            return USABLE, ""
+            return {"outcome": USABLE, "message": None}
         outcome, message = asyncio.run(check_live(entry, environ=os.environ))
     except ConfigError as error:
-        return UNUSABLE, str(error)
-    return outcome.name.lower(), message
+        return {"outcome": UNUSABLE, "message": str(error)}
+    return {"outcome": outcome.name.lower(), "message": message}
 
 
 async def _build(entry: Any) -> None:

@@ -33,7 +33,10 @@ COLORS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def doctor(data: Path, database_url: str | None, service: str, as_json: bool) -> int:
-    """Check all that a stack needs, with advice on what is wrong."""
+    """Check all that a stack needs, with advice on what is wrong.
+
+    CALOTYPE_DATABASE_URL and CALOTYPE_BUCKET name a database and a bucket to check besides.
+    """
     findings = examine(data, from_environment()) if database_url is None else examine_database(database_url, service)
     if as_json:
         found = list(findings)

@@ -21,6 +21,8 @@ from cli.stack.readiness import Row, check
 from cli.stack.state import StackState, require_state
 from cli.table import print_table
 
+STATE_COLORS = {"ready": "green", "not ready": "yellow", "ended": "red"}
+
 
 @click.command()
 @click.option(
@@ -101,7 +103,9 @@ def status(data: Path, as_json: bool) -> int:
         click.echo(json.dumps({"http": state.http, "data": str(data), "processes": [asdict(row) for row in rows]}))
     else:
         print_table(
-            ("process", "pid", "state", "address"), [(row.name, str(row.pid), _state(row), row.address) for row in rows]
+            ("process", "pid", "state", "address"),
+            [(row.name, str(row.pid), _state(row), row.address) for row in rows],
+            colors=STATE_COLORS,
         )
         for row in rows:
             if row.why:

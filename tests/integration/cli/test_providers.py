@@ -83,7 +83,7 @@ def test_a_model_that_is_not_there_fails_the_check_as_it_would_the_start(file: P
     ],
 )
 def test_what_is_wrong_is_told_in_one_line_with_its_place(
-    file: Path, wrong: str, told: str, capsys: pytest.CaptureFixture[str]
+    file: Path, wrong: str, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changed = {
         "kind: openai": "kind: opneai",
@@ -92,6 +92,7 @@ def test_what_is_wrong_is_told_in_one_line_with_its_place(
     }
     file.write_text(GOOD.replace(wrong, changed[wrong]), encoding="utf-8")
 
+    monkeypatch.setenv("A_KEY_THAT_IS_NOT_SET", "sk-1234567890")
     with pytest.raises(SystemExit) as ended:
         main(["providers", "check", str(file)])
     [line] = capsys.readouterr().err.splitlines()
@@ -123,6 +124,21 @@ def test_a_mistake_has_line_and_column_and_what_was_meant(file: Path) -> None:
     assert result.exit_code == 2
     assert mistake.startswith(f"{file}:5:{column}: providers.1.default_modell: ")
     assert "did you mean default_model?" in mistake
+
+
+@pytest.mark.parametrize("wrong", [{"name: drawn": "nmae: drawn"}, {"default: gpt": "default: gtp"}])
+def test_a_mistake_in_the_file_hides_no_key_that_is_missing(file: Path, wrong: dict[str, str]) -> None:
+    [(right, mistaken)] = wrong.items()
+    file.write_text(GOOD.replace(right, mistaken), encoding="utf-8")
+
+    result = check(str(file))
+    mistakes = json.loads(check(str(file), "--json").stdout)
+
+    assert result.exit_code == 2
+    assert "gpt: openai, gpt-image-2.6-sunburst\n" in result.stdout
+    assert "A_KEY_THAT_IS_NOT_SET is not set" in result.stderr
+    assert f"{file}:" in result.stderr
+    assert (len(mistakes["mistakes"]), mistakes["providers"][-1]["outcome"]) == (1, "unusable")
 
 
 def test_a_check_can_be_read_by_programs(file: Path) -> None:

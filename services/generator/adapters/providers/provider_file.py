@@ -1,7 +1,8 @@
 """Reads the provider file (YAML). Each mistake becomes one line: file, line, column, field, what to write instead."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from common.config import ConfigError
-from services.generator.adapters.providers.kinds import KINDS, ProviderFile
+from services.generator.adapters.providers.kinds import KINDS, ProviderEntry, ProviderFile
 from services.generator.adapters.providers.procedural.entry import ProceduralEntry
 from services.generator.adapters.providers.schema_messages import Location, SchemaProblem, problems
 
@@ -22,10 +23,12 @@ _NO_MAPPING = "the file must be a mapping with the key providers, a list of entr
 class ProviderFileError(ConfigError):
     """The provider file has wrong values; the message is the first mistake, by line."""
 
-    def __init__(self, mistakes: Sequence[str]) -> None:
+    def __init__(self, mistakes: Sequence[str], *, usable: Sequence[ProviderEntry] = ()) -> None:
         super().__init__(mistakes[0])
         #: Every mistake that was found, one line each. Others may show when these are mended.
         self.mistakes = tuple(mistakes)
+        #: Entries without a mistake.
+        self.usable = tuple(usable)
 
 
 def read(path: Path | None, *, max_timeout_seconds: float) -> ProviderFile:
@@ -47,10 +50,11 @@ def read(path: Path | None, *, max_timeout_seconds: float) -> ProviderFile:
                 f"{path}:{line}:{column}: {_dotted(location)}: must be at most {max_timeout_seconds:g}, "
                 "the value of CALOTYPE_MAX_GENERATING_SECONDS."
             )
+            continue
         timeout = min(entry.timeout_seconds, max_timeout_seconds)
         entries.append(entry.model_copy(update={"timeout_seconds": timeout}))
     if mistakes:
-        raise ProviderFileError(mistakes)
+        raise ProviderFileError(mistakes, usable=entries)
     return file.model_copy(update={"providers": tuple(entries)})
 
 
@@ -73,7 +77,22 @@ def _parse(path: Path) -> tuple[Any, ProviderFile]:
         errors = error.errors(include_input=False, include_url=False)
         found = problems(errors, ProviderFile)
         lines = sorted((_schema_problem(path, root, problem) for problem in found), key=lambda item: item[0])
-        raise ProviderFileError([text for _, text in lines]) from error
+        wrong = {
+            problem.location[1] for problem in found if problem.location[:1] == ("providers",) and problem.location[1:]
+        }
+        raise ProviderFileError([text for _, text in lines], usable=_usable(content, wrong)) from error
+
+
+def _usable(content: Mapping[str, Any], wrong: Collection[str | int]) -> list[ProviderEntry]:
+    """Returns the entries of a file that have no mistake; `wrong` are the positions of those that have one."""
+    entries = content.get("providers")
+    usable: list[ProviderEntry] = []
+    for number, entry in enumerate(entries if isinstance(entries, list) else ()):
+        if number not in wrong:
+            # By itself: a name that another entry has, too, is a mistake of the file.
+            with suppress(ValidationError):
+                usable += ProviderFile.model_validate({"providers": [entry]}).providers
+    return usable
 
 
 def _text_of(path: Path) -> str:
