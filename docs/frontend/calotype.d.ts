@@ -455,7 +455,7 @@ export interface paths {
         put?: never;
         /**
          * Make images from images, as OpenAI's clients call it
-         * @description Same as `generateImages`, with images to start from, as a multipart form.
+         * @description Same as `generateImages`, with images to start from: their bytes in a multipart form, or their addresses in a JSON body.
          */
         post: operations["editImages"];
         delete?: never;
@@ -2573,13 +2573,17 @@ export interface components {
             mask?: string;
             /** @description What to draw; 1 to 32,000 characters. */
             prompt: string;
-            /** @description `<provider>` for its default model, or `<provider>/<model>`; left out: the default provider. */
+            /** @description `<provider>` for its default model, `<provider>/<model>` or an alias; left out: the default provider. */
             model?: string;
             /** @description Number of images; left out: 1. */
             n?: number;
             /** @description Width and height in pixels, such as `1024x768`; left out or `auto`: the provider's own choice. */
             size?: string;
-            /** @description Quality, by the provider's own name for it; left out or `auto`: the provider's own choice. */
+            /**
+             * @description Quality, by the provider's own name for it; left out or `auto`: the provider's own choice.
+             *
+             *     `standard`, an old default of OpenAI's clients, is left out where the provider has no quality of this name.
+             */
             quality?: string;
             /** @description File format of the images; left out: the provider's own choice. */
             output_format?: components["schemas"]["OutputFormat"];
@@ -2601,6 +2605,184 @@ export interface components {
             safety_identifier?: string;
             /** @description Must be 0 or left out: images are sent only when they are finished. */
             partial_images?: number;
+            /**
+             * @description Must be `vivid`, an old default of OpenAI's clients that has no effect, or left out.
+             * @constant
+             */
+            style?: "vivid";
+            /** @description Extension: seed of the first image; image `i` uses `seed + i`. JavaScript reads one above 2^53-1 inexactly. */
+            seed?: number;
+            /** @description Extension: ratio of width to height, such as `16:9`; excludes a `size`. */
+            aspect_ratio?: string;
+            /** @description Extension: what not to draw; 1 to 32,000 characters. */
+            negative_prompt?: string;
+            /** @description Extension: options of the provider (`options` in `GET /v1/providers`), at most 64 KiB; in a form JSON text. */
+            provider_options?: {
+                [key: string]: unknown;
+            };
+        };
+        /**
+         * EditParameters
+         * @description A JSON body of `POST /v1/images/edits`: the parameters of an image call, and the images to start from.
+         */
+        EditParameters: {
+            /**
+             * Prompt
+             * @description What to draw; 1 to 32,000 characters.
+             */
+            prompt: string;
+            /**
+             * Model
+             * @description `<provider>` for its default model, `<provider>/<model>` or an alias; left out: the default provider.
+             * @default null
+             */
+            model?: string | null;
+            /**
+             * N
+             * @description Number of images; left out: 1.
+             * @default null
+             */
+            n?: number | null;
+            /**
+             * Size
+             * @description Width and height in pixels, such as `1024x768`; left out or `auto`: the provider's own choice.
+             * @default null
+             */
+            size?: string | null;
+            /**
+             * Quality
+             * @description Quality, by the provider's own name for it; left out or `auto`: the provider's own choice.
+             *
+             *     `standard`, an old default of OpenAI's clients, is left out where the provider has no quality of this name.
+             * @default null
+             */
+            quality?: string | null;
+            /**
+             * Output Format
+             * @description File format of the images; left out: the provider's own choice.
+             * @default null
+             */
+            output_format?: components["schemas"]["OutputFormat"] | null;
+            /**
+             * Background
+             * @description Background of the images; `transparent` needs png or webp. Left out or `auto`: the provider's own choice.
+             * @default null
+             */
+            background?: components["schemas"]["Background"] | null;
+            /**
+             * Output Compression
+             * @description Quality of jpeg and webp files: 0 is smallest, 100 is least compressed. Left out: the provider's own choice.
+             * @default null
+             */
+            output_compression?: number | null;
+            /**
+             * Moderation
+             * @description How strictly the provider moderates; left out or `auto`: the provider's own choice.
+             * @default null
+             */
+            moderation?: components["schemas"]["Moderation"] | null;
+            /**
+             * Input Fidelity
+             * @description How closely input images are preserved; left out or `low`: the provider's own choice.
+             * @default null
+             */
+            input_fidelity?: components["schemas"]["InputFidelity"] | null;
+            /**
+             * Response Format
+             * @description `url`: public addresses; `b64_json`: the images in base64. Left out: `url`; with `stream` always `b64_json`.
+             * @default null
+             */
+            response_format?: components["schemas"]["ResponseFormat"] | null;
+            /**
+             * Stream
+             * @description True: the response is a stream with one event for each image; left out: false.
+             * @default null
+             */
+            stream?: boolean | null;
+            /**
+             * User
+             * @description Your own user, stored as `end_user` of the job; at most 128 characters.
+             * @default null
+             */
+            user?: string | null;
+            /**
+             * Safety Identifier
+             * @description Newer name of `user`, which it overrides; at most 128 characters.
+             * @default null
+             */
+            safety_identifier?: string | null;
+            /**
+             * Partial Images
+             * @description Must be 0 or left out: images are sent only when they are finished.
+             * @default null
+             */
+            partial_images?: number | null;
+            /**
+             * Style
+             * @description Must be `vivid`, an old default of OpenAI's clients that has no effect, or left out.
+             * @default null
+             */
+            style?: "vivid" | null;
+            /**
+             * Complexity
+             * @description Not supported; must be null or left out.
+             * @default null
+             */
+            complexity?: null;
+            /**
+             * Frame Count
+             * @description Not supported; must be null or left out.
+             * @default null
+             */
+            frame_count?: null;
+            /**
+             * Frame Duration Ms
+             * @description Not supported; must be null or left out.
+             * @default null
+             */
+            frame_duration_ms?: null;
+            /**
+             * Svg
+             * @description Not supported; must be null or left out.
+             * @default null
+             */
+            svg?: null;
+            /**
+             * Seed
+             * @description Extension: seed of the first image; image `i` uses `seed + i`. JavaScript reads one above 2^53-1 inexactly.
+             * @default null
+             */
+            seed?: number | null;
+            /**
+             * Aspect Ratio
+             * @description Extension: ratio of width to height, such as `16:9`; excludes a `size`.
+             * @default null
+             */
+            aspect_ratio?: string | null;
+            /**
+             * Negative Prompt
+             * @description Extension: what not to draw; 1 to 32,000 characters.
+             * @default null
+             */
+            negative_prompt?: string | null;
+            /**
+             * Provider Options
+             * @description Extension: options of the provider (`options` in `GET /v1/providers`), at most 64 KiB; in a form JSON text.
+             * @default null
+             */
+            provider_options?: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Images
+             * @description Images to start from, 1 to 16; at most 20 MiB each, and 40 MiB together with the mask.
+             */
+            images: components["schemas"]["ImageReference"][];
+            /**
+             * @description Mask: its transparent pixels are edited, or its white ones if none is transparent.
+             * @default null
+             */
+            mask?: components["schemas"]["ImageReference"] | null;
         };
         /**
          * ErrorView
@@ -2711,7 +2893,7 @@ export interface components {
             prompt: string;
             /**
              * Model
-             * @description `<provider>` for its default model, or `<provider>/<model>`; left out: the default provider.
+             * @description `<provider>` for its default model, `<provider>/<model>` or an alias; left out: the default provider.
              * @default null
              */
             model?: string | null;
@@ -2730,6 +2912,8 @@ export interface components {
             /**
              * Quality
              * @description Quality, by the provider's own name for it; left out or `auto`: the provider's own choice.
+             *
+             *     `standard`, an old default of OpenAI's clients, is left out where the provider has no quality of this name.
              * @default null
              */
             quality?: string | null;
@@ -2795,10 +2979,10 @@ export interface components {
             partial_images?: number | null;
             /**
              * Style
-             * @description Not supported; must be null or left out.
+             * @description Must be `vivid`, an old default of OpenAI's clients that has no effect, or left out.
              * @default null
              */
-            style?: null;
+            style?: "vivid" | null;
             /**
              * Complexity
              * @description Not supported; must be null or left out.
@@ -2823,6 +3007,46 @@ export interface components {
              * @default null
              */
             svg?: null;
+            /**
+             * Seed
+             * @description Extension: seed of the first image; image `i` uses `seed + i`. JavaScript reads one above 2^53-1 inexactly.
+             * @default null
+             */
+            seed?: number | null;
+            /**
+             * Aspect Ratio
+             * @description Extension: ratio of width to height, such as `16:9`; excludes a `size`.
+             * @default null
+             */
+            aspect_ratio?: string | null;
+            /**
+             * Negative Prompt
+             * @description Extension: what not to draw; 1 to 32,000 characters.
+             * @default null
+             */
+            negative_prompt?: string | null;
+            /**
+             * Provider Options
+             * @description Extension: options of the provider (`options` in `GET /v1/providers`), at most 64 KiB; in a form JSON text.
+             * @default null
+             */
+            provider_options?: {
+                [key: string]: unknown;
+            } | null;
+        };
+        /**
+         * ImageReference
+         * @description An image to start from, as OpenAI's JSON requests name it.
+         */
+        ImageReference: {
+            /** @description Public http or https address of the image, or a data URL, `data:image/png;base64,DATA`. */
+            image_url: string;
+            /**
+             * File Id
+             * @description Not supported; must be null or left out.
+             * @default null
+             */
+            file_id?: null;
         };
         /**
          * ImageView
@@ -3460,7 +3684,7 @@ export interface components {
         OpenAIModelView: {
             /**
              * Id
-             * @description Value of `model` in a request: `<provider>` or `<provider>/<model>`.
+             * @description Value of `model` in a request: `<provider>`, `<provider>/<model>` or an alias.
              */
             id: string;
             /**
@@ -3885,6 +4109,13 @@ export interface components {
              * @description Models that jobs can name; empty: only the default model.
              */
             models: components["schemas"]["ModelView"][];
+            /**
+             * Aliases
+             * @description Other names of its models in OpenAI's calls, with the model of each.
+             */
+            aliases: {
+                [key: string]: string;
+            };
             /** @description What the provider supports. */
             capabilities: components["schemas"]["CapabilitiesView"];
             /**
@@ -4918,6 +5149,7 @@ export type DeliveryWithAttemptsView = components['schemas']['DeliveryWithAttemp
 export type DisabledReason = components['schemas']['DisabledReason'];
 export type DisplayView = components['schemas']['DisplayView'];
 export type EditImages = components['schemas']['EditImages'];
+export type EditParameters = components['schemas']['EditParameters'];
 export type ErrorView = components['schemas']['ErrorView'];
 export type EventType = components['schemas']['EventType'];
 export type FailureCountView = components['schemas']['FailureCountView'];
@@ -4925,6 +5157,7 @@ export type FieldProblem = components['schemas']['FieldProblem'];
 export type HealthStatus = components['schemas']['HealthStatus'];
 export type HealthView = components['schemas']['HealthView'];
 export type ImageParameters = components['schemas']['ImageParameters'];
+export type ImageReference = components['schemas']['ImageReference'];
 export type ImageView = components['schemas']['ImageView'];
 export type ImagesView = components['schemas']['ImagesView'];
 export type InputFidelity = components['schemas']['InputFidelity'];
@@ -8357,6 +8590,7 @@ export interface operations {
         requestBody: {
             content: {
                 "multipart/form-data": components["schemas"]["EditImages"];
+                "application/json": components["schemas"]["EditParameters"];
             };
         };
         responses: {
@@ -8622,7 +8856,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description `<provider>` or `<provider>/<model>`; a model name may contain slashes. */
+                /** @description `<provider>`, `<provider>/<model>` or an alias; a model name may contain slashes. */
                 model: string;
             };
             cookie?: never;

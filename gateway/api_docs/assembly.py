@@ -7,6 +7,7 @@ from typing import Any
 from calotype.size_limits import MAX_INPUT_BYTES, MAX_INPUT_BYTES_TOGETHER, MAX_INPUT_IMAGES, MEBIBYTE
 from pydantic.json_schema import models_json_schema
 
+from gateway.openai_images.image_references import EditParameters
 from gateway.openai_images.schemas import CompletedView, ImageParameters, OpenAIErrorBody
 from gateway.problems.problem import MEDIA_TYPE
 from gateway.schemas.bulk_actions import CreateBulkAction
@@ -61,7 +62,7 @@ _PARAMETERS = {
     "webhook_id": "Id of the endpoint, `wh_...`; at most 80 characters. "
     "In the calls about deliveries, `callbacks` stands for the callback URLs of jobs.",
     "delivery_id": "Id of the delivery, `msg_...`; at most 80 characters.",
-    "model": "`<provider>` or `<provider>/<model>`; a model name may contain slashes.",
+    "model": "`<provider>`, `<provider>/<model>` or an alias; a model name may contain slashes.",
     "page_size": "Entries per page.",
     "page_token": "`next_page_token` of the page before; left out: the first page.",
     "parked": "True: list messages that are tried again by themselves for a day, before they become dead letters.",
@@ -78,6 +79,7 @@ _MODELS: Any = [
     (CreateBulkAction, "validation"),
     (RedeliverRange, "validation"),
     (ImageParameters, "validation"),
+    (EditParameters, "validation"),
     (ProblemView, "serialization"),
     (ProgressView, "serialization"),
     (CompletedView, "serialization"),
@@ -161,8 +163,8 @@ def _complete_operation(operation: dict[str, Any], *, security: list[dict[str, l
         del responses["422"]
     for parameter in operation.get("parameters", ()):
         parameter.setdefault("description", _PARAMETERS.get(parameter["name"], ""))
-    for content in operation.get("requestBody", {}).get("content", {}).values():
-        content["example"] = _bodies()[operation["operationId"]]
+    for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
+        content["example"] = _body_example(operation["operationId"], media_type)
     for status, response in responses.items():
         _add_headers(response, status, needs_key=bool(operation["security"]))
         for media_type, content in response.get("content", {}).items():
@@ -181,10 +183,13 @@ def _add_headers(response: dict[str, Any], status: str, *, needs_key: bool) -> N
     headers.update({name: header(name) for name in names})
 
 
-def _bodies() -> dict[str, Any]:
+def _body_example(operation: str, media_type: str) -> dict[str, Any]:
     from gateway.api_docs import examples
+    from gateway.openai_images import examples as openai_examples
 
-    return examples.BODIES
+    if operation == "editImages" and media_type == "application/json":
+        return openai_examples.EDIT_IMAGES
+    return examples.BODIES[operation]
 
 
 def _example(operation: dict[str, Any], status: str, media_type: str) -> Any:

@@ -159,6 +159,7 @@ PROVIDERS: dict[str, Any] = {
             "is_default": True,
             "default_model": "v1",
             "models": [{"name": "v1", "price_micros_per_image": 0, "capabilities": None}],
+            "aliases": {"dall-e-3": "v1"},
             "capabilities": {
                 "max_images_per_call": 10,
                 "sizes": [],

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from gateway.api_docs import assembly
 from gateway.api_docs.assembly import REF
 from gateway.auth.authenticator import TOKEN_PARAMETER
+from gateway.openai_images.image_references import EditParameters
 from gateway.openai_images.schemas import CompletedView, ImageParameters, OpenAIErrorBody
 from gateway.problems.problem import MEDIA_TYPE
 from gateway.schemas.jobs import JobView, ProgressView
@@ -102,9 +103,12 @@ def openai_responses() -> dict[int | str, dict[str, Any]]:
 
 
 def openai_body(*, form: bool) -> dict[str, Any]:
-    """Returns the request body of the calls that make images: JSON, or a form with files."""
+    """Returns the request body of the calls that make images: JSON; with `form` also a form with files."""
     if form:
-        content = {"multipart/form-data": {"schema": {"$ref": REF.format(model=assembly.EDIT_FORM)}}}
+        content = {
+            "multipart/form-data": {"schema": {"$ref": REF.format(model=assembly.EDIT_FORM)}},
+            "application/json": {"schema": _ref(EditParameters)},
+        }
     else:
         content = {"application/json": {"schema": _ref(ImageParameters)}}
     return {"requestBody": {"required": True, "content": content}}

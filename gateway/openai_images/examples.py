@@ -8,6 +8,11 @@ from gateway.problems.problem import INTERNAL_DETAIL
 _ID = "job_0193a6b0c1d27e6f8a9b0c1d2e3f4a5b"
 
 GENERATE_IMAGES: dict[str, Any] = {"model": "procedural", "prompt": "A harbour at dawn", "size": "512x512"}
+#: A JSON body of `editImages`; its form is in `BODIES`.
+EDIT_IMAGES: dict[str, Any] = {
+    **GENERATE_IMAGES,
+    "images": [{"image_url": "https://shop.example.com/harbour.png"}],
+}
 IMAGES: dict[str, Any] = {
     "created": 1_769_860_802,
     "data": [

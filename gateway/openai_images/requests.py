@@ -9,9 +9,10 @@ from calotype.size_limits import MAX_INPUT_BYTES, MAX_INPUT_BYTES_TOGETHER, MAX_
 
 from gateway.openai_images.forms import File, Form
 from gateway.openai_images.forms import parse as parse_form
+from gateway.openai_images.image_references import EditParameters
 from gateway.openai_images.schemas import FORM_KINDS, ImageParameters
-from gateway.problems.problem import Violation, invalid
-from gateway.requests import strict_json, validation
+from gateway.problems.problem import Problem, Violation, invalid
+from gateway.requests import strict_json, to_protobuf, validation
 
 #: Clients send one image as `image`, several as `image[]`.
 _IMAGES = ("image", "image[]")
@@ -35,7 +36,17 @@ class ImageRequest:
 def generation(raw: bytes, *, path: str) -> ImageRequest:
     """Returns the request in a JSON body. Raises `Problem`."""
     sent = strict_json.parse(raw)
-    return _image_request(sent, {}, path=path, digest=strict_json.fingerprint(sent))
+    body = validation.check(ImageParameters, sent)
+    return _image_request(body, [], None, path=path, digest=strict_json.fingerprint(sent))
+
+
+def json_edit(raw: bytes, *, path: str) -> ImageRequest:
+    """Returns the request in a JSON body with addresses of images. Raises `Problem`."""
+    sent = strict_json.parse(raw)
+    body = validation.check(EditParameters, sent)
+    images = [to_protobuf.input_image(reference.image_url) for reference in body.images]
+    mask = None if body.mask is None else to_protobuf.input_image(body.mask.image_url)
+    return _image_request(body, images, mask, path=path, digest=strict_json.fingerprint(sent))
 
 
 def edit(raw: bytes, *, path: str, content_type: str) -> ImageRequest:
@@ -43,16 +54,25 @@ def edit(raw: bytes, *, path: str, content_type: str) -> ImageRequest:
     form = parse_form(raw, content_type)
     strict_json.reject_unstorable(dict(form.texts))
     _check_files(form.files)
-    return _image_request(_values(form.texts), form.files, path=path, digest=_digest(form))
+    body = validation.check(ImageParameters, _values(form.texts))
+    images = [_input_image(file) for name in _IMAGES for file in form.files.get(name, ())]
+    mask = next(map(_input_image, form.files.get("mask", ())), None)
+    return _image_request(body, images, mask, path=path, digest=_digest(form))
 
 
-def _image_request(sent: dict[str, Any], files: dict[str, list[File]], *, path: str, digest: str) -> ImageRequest:
-    body = validation.check(ImageParameters, sent)
+def _image_request(
+    body: ImageParameters,
+    images: list[job_pb2.InputImage],
+    mask: job_pb2.InputImage | None,
+    *,
+    path: str,
+    digest: str,
+) -> ImageRequest:
     if body.stream and body.response_format == "url":
         message = "A stream sends images as b64_json only. Leave response_format out or send b64_json."
         raise invalid([Violation(field="response_format", message=message)])
     return ImageRequest(
-        job=_job(body, files),
+        job=_job(body, images, mask),
         # The path is included, so that equal bodies on two paths are different requests.
         fingerprint=hashlib.sha256(f"{path}\n{digest}".encode()).hexdigest(),
         as_base64=body.response_format == "b64_json",
@@ -60,15 +80,19 @@ def _image_request(sent: dict[str, Any], files: dict[str, list[File]], *, path: 
     )
 
 
-def _job(body: ImageParameters, files: dict[str, list[File]]) -> job_pb2.JobRequest:
+def _job(
+    body: ImageParameters, images: list[job_pb2.InputImage], mask: job_pb2.InputImage | None
+) -> job_pb2.JobRequest:
     provider, _, model = (body.model or "").partition("/")
-    mask = files.get("mask")
-    return job_pb2.JobRequest(
+    job = job_pb2.JobRequest(
         prompt=body.prompt,
+        negative_prompt=body.negative_prompt,
         provider=provider or None,
         model=model or None,
         n=body.n or 1,
         size=_unless_auto(body.size),
+        aspect_ratio=body.aspect_ratio,
+        seed=body.seed,
         quality=_unless_auto(body.quality),
         output_format=body.output_format,
         background=_unless_auto(body.background),
@@ -76,10 +100,13 @@ def _job(body: ImageParameters, files: dict[str, list[File]]) -> job_pb2.JobRequ
         moderation=_unless_auto(body.moderation),
         # `low` is the default.
         input_fidelity=body.input_fidelity if body.input_fidelity != "low" else None,
-        input_images=[_input_image(file) for name in _IMAGES for file in files.get(name, ())],
-        mask=_input_image(mask[0]) if mask else None,
+        input_images=images,
+        mask=mask,
         end_user=body.safety_identifier or body.user,
     )
+    if body.provider_options:
+        job.provider_options.update(body.provider_options)
+    return job
 
 
 def _unless_auto(value: str | None) -> str | None:
@@ -98,7 +125,7 @@ def _values(texts: dict[str, str]) -> dict[str, Any]:
     for name, text in texts.items():
         try:
             values[name] = FORM_KINDS[name](text) if name in FORM_KINDS else text
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, Problem):
             values[name] = text
     return values
 

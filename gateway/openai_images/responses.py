@@ -46,11 +46,15 @@ def completed(job: job_pb2.Job, artifact: job_pb2.PublicArtifact, content: bytes
 
 
 def models(providers: Sequence[provider_pb2.Provider]) -> ModelList:
-    """Returns every provider (its name selects its default model), and every model that it lists."""
+    """Returns every provider (its name selects its default model), every model that it lists, and every alias."""
     views = [
         _model(name, provider)
         for provider in providers
-        for name in (provider.name, *(f"{provider.name}/{model.name}" for model in provider.models))
+        for name in (
+            provider.name,
+            *(f"{provider.name}/{model.name}" for model in provider.models),
+            *_aliases(provider, providers),
+        )
     ]
     return ModelList(object="list", data=views)
 
@@ -64,7 +68,16 @@ def model(providers: Sequence[provider_pb2.Provider], name: str) -> OpenAIModelV
             return _model(name, provider)
         if provider.name == provider_name and model_name in listed:
             return _model(name, provider)
+        if name in _aliases(provider, providers):
+            return _model(name, provider)
     return None
+
+
+def _aliases(provider: provider_pb2.Provider, providers: Sequence[provider_pb2.Provider]) -> list[str]:
+    """Returns the aliases of models that the tenant may use; the name of a provider is never an alias."""
+    models = {provider.default_model, *(listed.name for listed in provider.models)}
+    names = {other.name for other in providers}
+    return sorted(alias for alias, target in provider.aliases.items() if target in models and alias not in names)
 
 
 def _model(name: str, provider: provider_pb2.Provider) -> OpenAIModelView:

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from calotype.size_limits import MAX_END_USER_CHARACTERS, MAX_IMAGES, MAX_QUALITY_CHARACTERS
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, field_validator
 
+from gateway.requests import strict_json
 from gateway.schemas.requests import (
     SINGLE_LINE,
     WHOLE,
+    AspectRatio,
     Background,
     Body,
     Compression,
@@ -16,6 +18,8 @@ from gateway.schemas.requests import (
     Moderation,
     OutputFormat,
     Prompt,
+    ProviderOptions,
+    Seed,
     refused,
 )
 from gateway.schemas.wire import View
@@ -49,13 +53,16 @@ class ImageParameters(Body):
     model: (
         Annotated[str, StringConstraints(max_length=300, pattern=r"^[^/\s\x00-\x1f\x7f]+(/[^\x00-\x1f\x7f]+)?$")] | None
     ) = None
-    """`<provider>` for its default model, or `<provider>/<model>`; left out: the default provider."""
+    """`<provider>` for its default model, `<provider>/<model>` or an alias; left out: the default provider."""
     n: Annotated[int, Field(ge=1, le=MAX_IMAGES), WHOLE] | None = None
     """Number of images; left out: 1."""
     size: Annotated[str, StringConstraints(pattern=r"^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$")] | None = None
     """Width and height in pixels, such as `1024x768`; left out or `auto`: the provider's own choice."""
     quality: Annotated[str, _single_line(MAX_QUALITY_CHARACTERS)] | None = None
-    """Quality, by the provider's own name for it; left out or `auto`: the provider's own choice."""
+    """Quality, by the provider's own name for it; left out or `auto`: the provider's own choice.
+
+    `standard`, an old default of OpenAI's clients, is left out where the provider has no quality of this name.
+    """
     output_format: OutputFormat | None = None
     """File format of the images; left out: the provider's own choice."""
     background: Background | None = None
@@ -76,8 +83,8 @@ class ImageParameters(Body):
     """Newer name of `user`, which it overrides; at most 128 characters."""
     partial_images: Annotated[Annotated[int, Field(ge=0, le=0)] | None, _default(0)] = None
     """Must be 0 or left out: images are sent only when they are finished."""
-    style: _Nothing = None
-    """Not supported; must be null or left out."""
+    style: Annotated[Literal["vivid"] | None, _default("vivid")] = None
+    """Must be `vivid`, an old default of OpenAI's clients that has no effect, or left out."""
     complexity: _Nothing = None
     """Not supported; must be null or left out."""
     frame_count: _Nothing = None
@@ -86,6 +93,21 @@ class ImageParameters(Body):
     """Not supported; must be null or left out."""
     svg: _Nothing = None
     """Not supported; must be null or left out."""
+    seed: Seed | None = None
+    """Extension: seed of the first image; image `i` uses `seed + i`. JavaScript reads one above 2^53-1 inexactly."""
+    aspect_ratio: AspectRatio | None = None
+    """Extension: ratio of width to height, such as `16:9`; excludes a `size`."""
+    negative_prompt: Prompt | None = None
+    """Extension: what not to draw; 1 to 32,000 characters."""
+    provider_options: ProviderOptions | None = None
+    """Extension: options of the provider (`options` in `GET /v1/providers`), at most 64 KiB; in a form JSON text."""
+
+    @field_validator("aspect_ratio")
+    @classmethod
+    def _excludes_size(cls, ratio: str | None, info: ValidationInfo) -> str | None:
+        if ratio is not None and info.data.get("size") not in (None, "auto"):
+            raise refused("Give either size or aspect_ratio.")
+        return ratio
 
 
 class ImageView(View):
@@ -159,7 +181,7 @@ class OpenAIModelView(View):
     """A provider, or a model of a provider."""
 
     id: str
-    """Value of `model` in a request: `<provider>` or `<provider>/<model>`."""
+    """Value of `model` in a request: `<provider>`, `<provider>/<model>` or an alias."""
     object: Literal["model"]
     """Always `model`."""
     created: int
@@ -199,10 +221,13 @@ class OpenAIErrorBody(View):
     """The error."""
 
 
-#: Converts the text of a form field to the value that JSON has; all other fields stay text.
+#: Converts the text of a form field to the value that JSON has, or raises ValueError, KeyError or `Problem`; all other
+#: fields stay text.
 FORM_KINDS: dict[str, Callable[[str], Any]] = {
     "n": int,
     "output_compression": int,
     "partial_images": int,
+    "provider_options": lambda text: strict_json.parse(text.encode()),
+    "seed": int,
     "stream": {"true": True, "false": False}.__getitem__,
 }

@@ -23,8 +23,8 @@ def job_request(body: CreateJob) -> job_pb2.JobRequest:
         output_compression=body.output_compression,
         moderation=body.moderation,
         input_fidelity=body.input_fidelity,
-        input_images=[_image(image) for image in body.input_images],
-        mask=None if body.mask is None else _image(body.mask),
+        input_images=[input_image(image) for image in body.input_images],
+        mask=None if body.mask is None else input_image(body.mask),
         priority=job_pb2.Priority.Value(f"PRIORITY_{body.priority.upper()}"),
         start_within_seconds=body.start_within_seconds,
         finish_within_seconds=body.finish_within_seconds,
@@ -44,7 +44,8 @@ def on_ambiguous(choice: str) -> job_pb2.OnAmbiguous.ValueType:
     return job_pb2.OnAmbiguous.Value(f"ON_AMBIGUOUS_{choice.upper()}")
 
 
-def _image(image: InputImage) -> job_pb2.InputImage:
+def input_image(image: InputImage) -> job_pb2.InputImage:
+    """Returns an input image; a media type that the client left out is empty."""
     message = job_pb2.InputImage(content_type=image.content_type or "")
     if image.url is not None:
         message.url = image.url

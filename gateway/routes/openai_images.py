@@ -15,7 +15,7 @@ from gateway.auth import audit
 from gateway.auth.keyring import Principal
 from gateway.dependencies import Dependencies, DependenciesOf, SubmitterOf
 from gateway.job_service.submit import submit
-from gateway.openai_images import errors, requests, responses, streaming
+from gateway.openai_images import catalogue_names, errors, requests, responses, streaming
 from gateway.openai_images.requests import ImageRequest
 from gateway.openai_images.schemas import ImagesView
 from gateway.problems.problem import Problem
@@ -29,6 +29,7 @@ router = APIRouter(prefix="/v1/images", tags=["openai"])
 JOIN_SECONDS = 900
 #: Header in which OpenAI's clients count their retries.
 RETRIES = "x-stainless-retry-count"
+_JSON = "application/json"
 _CLIENT_CLOSED_REQUEST = 499
 
 
@@ -63,7 +64,7 @@ async def generate_images(request: Request, deps: DependenciesOf, principal: Sub
     return await _serve(
         _call(request, deps, principal, "image_generation.completed"),
         partial(requests.generation, path=request.url.path),
-        "application/json",
+        _JSON,
     )
 
 
@@ -71,14 +72,18 @@ async def generate_images(request: Request, deps: DependenciesOf, principal: Sub
     "/edits",
     operation_id="editImages",
     summary="Make images from images, as OpenAI's clients call it",
-    description="Same as `generateImages`, with images to start from, as a multipart form.",
+    description="Same as `generateImages`, with images to start from: their bytes in a multipart form, or their "
+    "addresses in a JSON body.",
     response_model=ImagesView,
     responses=openapi.openai_responses(),
     openapi_extra={**openapi.openai_body(form=True), "parameters": [openapi.IDEMPOTENCY_KEY]},
 )
 async def edit_images(request: Request, deps: DependenciesOf, principal: SubmitterOf) -> Response:
-    """Generates images from input images in a multipart form: one `image` or several `image[]`, and a `mask`."""
+    """Generates images from input images: files of a multipart form, or `images` of a JSON body, and a `mask`."""
     content_type = request.headers.get("content-type", "")
+    if content_type.partition(";")[0].strip().lower() == _JSON:
+        call = _call(request, deps, principal, "image_edit.completed")
+        return await _serve(call, partial(requests.json_edit, path=request.url.path), _JSON)
     return await _serve(
         _call(request, deps, principal, "image_edit.completed"),
         partial(requests.edit, path=request.url.path, content_type=content_type),
@@ -124,6 +129,8 @@ async def _submit(
         if image_request.as_stream and (deps.streams.full or deps.draining.is_set()):
             detail = "No further stream can be opened right now. Try again, or leave `stream` out."
             raise Problem(reason=Reason.SERVICE_UNAVAILABLE, detail=detail, retry_after_seconds=2)
+        if catalogue_names.needs_catalogue(image_request.job):
+            catalogue_names.resolve(image_request.job, await deps.jobs.providers(call.principal.tenant))
         created = await submit(
             request,
             deps.jobs,

@@ -125,6 +125,8 @@ class ProviderView(View):
     """Model of jobs that name none."""
     models: list[ModelView]
     """Models that jobs can name; empty: only the default model."""
+    aliases: dict[str, str]
+    """Other names of its models in OpenAI's calls, with the model of each."""
     capabilities: CapabilitiesView
     """What the provider supports."""
     max_concurrency: int | None

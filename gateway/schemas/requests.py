@@ -61,7 +61,8 @@ def _single_line(text: str) -> str:
     return text
 
 
-def _web_address(text: str) -> str:
+def web_address(text: str) -> str:
+    """Returns the text if it is an http or https URL without user name and password; raises `refused` otherwise."""
     try:
         parts = urlsplit(text)
         _ = parts.port
@@ -76,7 +77,8 @@ def _web_address(text: str) -> str:
     return text
 
 
-def _decoded(text: Any) -> bytes:
+def decoded_image(text: Any) -> bytes:
+    """Returns the bytes of base64 text, at least one and not more than an input image may have."""
     if not isinstance(text, str):
         raise refused("Must be base64 text.")
     try:
@@ -131,12 +133,17 @@ Prompt = Annotated[str, StringConstraints(min_length=1, max_length=MAX_PROMPT_CH
 WebAddress = Annotated[
     str,
     StringConstraints(max_length=MAX_URL_CHARACTERS),
-    AfterValidator(_web_address),
+    AfterValidator(web_address),
     documented_pattern(r"^[hH][tT][tT][pP][sS]?://[^\s/?#@]+([/?#]\S*)?$"),
 ]
+AspectRatio = Annotated[str, StringConstraints(pattern=RATIO)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1), WHOLE]
+ProviderOptions = Annotated[dict[str, Any], AfterValidator(_options)]
 _Seconds = Annotated[int, Field(ge=1, le=MAX_INT32), WHOLE]
 _Data = Annotated[
-    bytes, BeforeValidator(_decoded), WithJsonSchema({"type": "string", "contentEncoding": "base64", "minLength": 4})
+    bytes,
+    BeforeValidator(decoded_image),
+    WithJsonSchema({"type": "string", "contentEncoding": "base64", "minLength": 4}),
 ]
 
 
@@ -183,9 +190,9 @@ class CreateJob(Body):
     """Number of images."""
     size: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$")] | None = None
     """Width and height in pixels, such as `1024x768`; excludes `aspect_ratio`. Null: the provider's own choice."""
-    aspect_ratio: Annotated[str, StringConstraints(pattern=RATIO)] | None = None
+    aspect_ratio: AspectRatio | None = None
     """Ratio of width to height, such as `16:9` or `19.5:9`; excludes `size`. Null: the provider's own choice."""
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1), WHOLE] | None = None
+    seed: Seed | None = None
     """Seed of the first image; image `i` uses `seed + i`. Null: chosen by the service or the provider.
 
     JavaScript represents whole numbers exactly only up to 2^53-1 (9007199254740991): `JSON.parse` and `JSON.stringify`
@@ -207,7 +214,7 @@ class CreateJob(Body):
     """Images to start from, at most 16; at most 40 MiB together with the mask, and 50 million pixels each."""
     mask: InputImage | None = None
     """Mask of an edit: its transparent pixels are edited, or its white ones if none is transparent."""
-    provider_options: Annotated[dict[str, Any], AfterValidator(_options)] = {}
+    provider_options: ProviderOptions = {}
     """Options of the provider (`options` in `GET /v1/providers`); at most 64 KiB as JSON.
 
     A whole number beyond 2^53 (9007199254740992) is refused; write it as text.
@@ -247,18 +254,19 @@ class CreateJob(Body):
     @field_validator("input_images")
     @classmethod
     def _bound_inputs(cls, images: list[InputImage]) -> list[InputImage]:
-        _refuse_heavy(images)
+        refuse_heavy(images)
         return images
 
     @field_validator("mask")
     @classmethod
     def _bound_inputs_with_mask(cls, mask: InputImage | None, info: ValidationInfo) -> InputImage | None:
         if mask is not None:
-            _refuse_heavy([mask, *info.data.get("input_images", ())])
+            refuse_heavy([mask, *info.data.get("input_images", ())])
         return mask
 
 
-def _refuse_heavy(images: list[InputImage]) -> None:
+def refuse_heavy(images: list[InputImage]) -> None:
+    """Raises `refused` if the images have more bytes together than a job may."""
     if sum(len(image.data or b"") for image in images) > MAX_INPUT_BYTES_TOGETHER:
         raise refused(f"Must be at most {MAX_INPUT_BYTES_TOGETHER:,} bytes together.")
 

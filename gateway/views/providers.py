@@ -22,6 +22,7 @@ def provider(message: provider_pb2.Provider) -> ProviderView:
             )
             for model in message.models
         ],
+        aliases=dict(sorted(message.aliases.items())),
         capabilities=_capabilities(message.capabilities),
         max_concurrency=message.max_concurrency or None,
         requests_per_minute=message.requests_per_minute or None,

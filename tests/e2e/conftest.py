@@ -20,6 +20,7 @@ default: procedural
 providers:
   - name: procedural
     kind: procedural
+    aliases: {{dall-e-3: procedural}}
   - name: paid
     kind: replicate
     base_url: {url}

@@ -163,6 +163,40 @@ def test_how_a_picture_is_drawn_reaches_the_provider_that_takes_it(
         assert f'name="{name}"\r\n\r\n{value}\r\n'.encode() in sent
 
 
+def test_an_alias_and_extensions_reach_the_provider(guest: openai.OpenAI, client: Client) -> None:
+    extensions = {"seed": 7, "aspect_ratio": "16:9", "negative_prompt": "people", "provider_options": {}}
+    raw = guest.images.with_raw_response.generate(
+        prompt="a mill, wide", model="dall-e-3", quality="standard", style="vivid", extra_body=extensions
+    )
+
+    job = client.get(raw.headers["x-calotype-job-id"])
+    assert (job["status"], job["provider"], job["model"]) == ("completed", "procedural", "procedural")
+    assert (job["request"]["seed"], job["request"]["aspect_ratio"], job["request"]["negative_prompt"]) == (
+        7,
+        "16:9",
+        "people",
+    )
+    assert job["request"]["quality"] is None
+    [image] = job["artifacts"]
+    assert image["seed"] == 7
+    assert image["width"] > image["height"]
+    assert guest.models.retrieve("dall-e-3").id == "dall-e-3"
+
+
+def test_an_edit_as_json_brings_its_picture_to_the_provider(guest: openai.OpenAI, client: Client, books: Books) -> None:
+    prompt = "with a hat, from JSON"
+    image_url = "data:image/png;base64," + base64.b64encode(png()).decode()
+    body = {"prompt": prompt, "model": "edits", "images": [{"image_url": image_url}]}
+    images = guest.post("/images/edits", body=body, cast_to=openai.types.ImagesResponse)
+
+    assert images.data is not None
+    assert str(images.data[0].url).startswith("http")
+    [job] = _jobs(client, prompt)
+    assert [image["size_bytes"] for image in job["request"]["input_images"]] == [len(png())]
+    [sent] = [body for body in books.edits if prompt.encode() in body]
+    assert sent.count(png()) == 1
+
+
 def test_what_a_provider_would_drop_is_refused_with_those_that_take_it(guest: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="These do: edits") as refusal:
         guest.images.generate(prompt="nothing behind it", model="procedural", background="opaque")

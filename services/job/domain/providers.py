@@ -1,6 +1,7 @@
 """Providers as the generators register them: capabilities, models, prices and option rules."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +118,8 @@ class Provider:
     timeout_seconds: int = 300
     #: Options that jobs may set; None when the generator is of a version that does not report rules.
     option_rules: OptionRules | None = None
+    #: Other names of its models in the OpenAI API, with the model of each.
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     def as_model(self, name: str) -> "Provider":
         """Returns the provider with the capabilities of one model."""

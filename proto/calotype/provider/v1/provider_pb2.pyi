@@ -26,6 +26,26 @@ class Provider(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class AliasesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     IS_DEFAULT_FIELD_NUMBER: _builtins.int
@@ -37,6 +57,7 @@ class Provider(_message.Message):
     TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
     OUTAGES_FIELD_NUMBER: _builtins.int
     OPTION_RULES_FIELD_NUMBER: _builtins.int
+    ALIASES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name that jobs use."""
     kind: _builtins.str
@@ -69,6 +90,12 @@ class Provider(_message.Message):
         checks no option.
         """
 
+    @_builtins.property
+    def aliases(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Other names of its models in the OpenAI API, each with the model that it stands for. The name of a provider takes
+        precedence over an alias.
+        """
+
     def __init__(
         self,
         *,
@@ -83,10 +110,11 @@ class Provider(_message.Message):
         timeout_seconds: _builtins.int = ...,
         outages: _abc.Iterable[Global___Outage] | None = ...,
         option_rules: Global___OptionRules | None = ...,
+        aliases: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "option_rules", b"option_rules"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "default_model", b"default_model", "is_default", b"is_default", "kind", b"kind", "max_concurrency", b"max_concurrency", "models", b"models", "name", b"name", "option_rules", b"option_rules", "outages", b"outages", "requests_per_minute", b"requests_per_minute", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "capabilities", b"capabilities", "default_model", b"default_model", "is_default", b"is_default", "kind", b"kind", "max_concurrency", b"max_concurrency", "models", b"models", "name", b"name", "option_rules", b"option_rules", "outages", b"outages", "requests_per_minute", b"requests_per_minute", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from common.config import ConfigError
 from services.generator.adapters.providers import option_rules
 from services.generator.adapters.providers.entry_fields import (
+    Alias,
     Defaults,
     ModelEntry,
     PrivateName,
@@ -55,6 +56,9 @@ class Entry(Strict):
     """Model of jobs that name none; left out, the first of `models`."""
     models: tuple[ModelEntry, ...] = ()
     """Models that a job may name; `default_model` need not be repeated here."""
+    aliases: Mapping[Alias, str] = Field(default_factory=dict, max_length=64)
+    """Other names for models in OpenAI's calls, 64 at most, with the model of each: `dall-e-3: gpt-image-1`. An alias
+    has 1 to 100 letters, digits, `-`, `.`, `_` and `:`, is unique in the file and no provider's name."""
     settings: Strict
     """Settings of the kind: see its table."""
     max_concurrency: int = Field(default=0, ge=0)

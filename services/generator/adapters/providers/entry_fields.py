@@ -18,6 +18,8 @@ def _text_of_number(value: Any) -> Any:
 
 #: Pixels, as WIDTHxHEIGHT.
 Size = Annotated[str, Field(pattern=r"^\d{1,5}x\d{1,5}$")]
+#: Another name of a model, without a slash.
+Alias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$")]
 OutputFormat = Literal["png", "jpeg", "webp"]
 #: WIDTH:HEIGHT in whole numbers, or with decimals such as 19.5:9.
 Ratio = Annotated[str, Field(pattern=r"^\d{1,4}(\.\d{1,2})?:\d{1,4}(\.\d{1,2})?$")]

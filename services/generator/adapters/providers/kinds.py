@@ -77,6 +77,19 @@ class ProviderFile(Strict):
             raise _problem(message, "default")
         return self
 
+    @model_validator(mode="after")
+    def _aliases_fit(self) -> "ProviderFile":
+        taken = {entry.name: "a provider" for entry in self.providers}
+        for number, entry in enumerate(self.providers):
+            for alias, model in entry.aliases.items():
+                place = ("providers", number, "aliases", alias)
+                if alias in taken:
+                    raise _problem(f"{alias} is already the name of {taken[alias]}", *place)
+                if model not in (entry.model, *entry.model_names):
+                    raise _problem(f"names {model!r}; the models are {', '.join(entry.model_names)[:1000]}", *place)
+                taken[alias] = f"a model of {entry.name}"
+        return self
+
     @property
     def default_name(self) -> str:
         """The provider of jobs that name none."""

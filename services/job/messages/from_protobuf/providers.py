@@ -28,6 +28,7 @@ def provider(message: provider_pb2.Provider) -> Provider:
         requests_per_minute=message.requests_per_minute,
         timeout_seconds=message.timeout_seconds,
         option_rules=_option_rules(message.option_rules) if message.HasField("option_rules") else None,
+        aliases=dict(message.aliases),
     )
 
 

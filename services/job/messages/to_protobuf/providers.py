@@ -33,6 +33,7 @@ def provider(value: Provider, breakers: Iterable[Breaker] = ()) -> provider_pb2.
         requests_per_minute=value.requests_per_minute,
         timeout_seconds=value.timeout_seconds,
         option_rules=None if value.option_rules is None else _option_rules(value.option_rules),
+        aliases=value.aliases,
         outages=[_outage(breaker) for breaker in breakers if breaker.provider == value.name and breaker.opened_at],
     )
 

@@ -15,6 +15,7 @@ KNOWN = Provider(
     default_model="a",
     models=(Model(name="a", price_micros_per_image=4), Model(name="b", capabilities=OWN)),
     capabilities=ABLE,
+    aliases={"dall-e-3": "b"},
 )
 
 
@@ -30,5 +31,7 @@ def test_a_generator_of_an_earlier_version_says_nothing_of_models() -> None:
     earlier = rows.to_json(KNOWN)
     for model in earlier["models"]:
         del model["capabilities"]
+    del earlier["aliases"]
 
+    assert rows.from_json(Provider, earlier).aliases == {}
     assert [model.capabilities for model in rows.from_json(Provider, earlier).models] == [None, None]

@@ -89,6 +89,7 @@ class RemoteProvider(ABC):
             requests_per_minute=entry.requests_per_minute,
             timeout_seconds=int(self.timeout_seconds),
             option_rules=option_messages.of_entry(entry),
+            aliases=entry.aliases,
         )
 
     def images_per_call(self, model: str) -> int:

@@ -73,6 +73,7 @@ class ProceduralProvider:
                 resumable=self.traits.resumable,
             ),
             max_concurrency=self._entry.max_concurrency,
+            aliases=self._entry.aliases,
             requests_per_minute=self._entry.requests_per_minute,
             timeout_seconds=int(self.timeout_seconds),
             option_rules=option_messages.of_entry(self._entry),

@@ -22,6 +22,7 @@ providers:
     default_model: a/b
     timeout_seconds: 90
     models: [{name: a/b, price_micros_per_image: 3000}]
+    aliases: {dall-e-3: a/b}
 """
 BAD = {
     "- a\n- b": "1: the file must be a mapping with the key providers",
@@ -37,7 +38,7 @@ BAD = {
     ),
     "default: y\nproviders:\n  - {name: x, kind: procedural}": "1: default: default names 'y'",
     "providers:\n  - name: x\n    kind: procedural\n    colour: red": (
-        "4: providers.0.colour: There is no key colour; the keys here are allow_private_addresses, "
+        "4: providers.0.colour: There is no key colour; the keys here are aliases, "
     ),
     "providers:\n  - name: x\n    kind: procedural\n    api_key_evn: K": (
         "4: providers.0.api_key_evn: There is no key api_key_evn; did you mean api_key_env?"
@@ -96,6 +97,17 @@ BAD = {
         "2: providers.0: flux-dev takes its images in another field: leave settings.inputs out, or write inputs: "
         "{image: image_prompt}"
     ),
+    "providers:\n  - name: x\n    kind: procedural\n    aliases: {a: y}": (
+        "4: providers.0.aliases.a: names 'y'; the models are procedural"
+    ),
+    "providers:\n  - name: x\n    kind: procedural\n    aliases: {x: procedural}": (
+        "4: providers.0.aliases.x: x is already the name of a provider"
+    ),
+    "providers:\n  - {name: x, kind: procedural, aliases: {a: procedural}}\n"
+    "  - {name: y, kind: procedural, aliases: {a: procedural}}": (
+        "3: providers.1.aliases.a: a is already the name of a model of x"
+    ),
+    "providers:\n  - name: x\n    kind: procedural\n    aliases: {a/b: procedural}": "4: providers.0.aliases.a/b",
     "providers: [": "1:13: is not YAML: ",
     "providers:\n  - {name: x, kind: procedural\n": "is not YAML: expected ',' or '}', but got the end of the file",
     "providers:\n\t- name: x": "2:1: is not YAML: a line must be indented with spaces, not with tabs",
@@ -116,6 +128,7 @@ def test_a_good_file_is_what_it_says(tmp_path: Path) -> None:
     procedural, flux = found.providers
 
     assert (found.default_name, flux.model, flux.timeout_seconds, flux.price_of("a/b")) == ("flux", "a/b", 90, 3000)
+    assert flux.aliases == {"dall-e-3": "a/b"}
     assert (procedural.model, procedural.timeout_seconds, procedural.price_of("x")) == ("procedural", 300, None)
 
 
