@@ -1,8 +1,11 @@
-"""HTML pages without scripts and without other files: the API documentation, and the meaning of each reason."""
+"""HTML pages: the API documentation, whose script sends requests, and the meaning of each reason."""
 
+import base64
+import hashlib
 import json
 from collections.abc import Iterable
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from calotype.error_reasons import Reason
@@ -19,13 +22,22 @@ details { border-top: 1px solid #ddd; padding: .5rem 0; } summary { cursor: poin
 table { border-collapse: collapse; width: 100%; } th, td { border: 1px solid #ddd; padding: .25rem .5rem; }
 th, td { text-align: left; vertical-align: top; } td:first-child { white-space: nowrap; }
 td:nth-child(3) { min-width: 9rem; overflow-wrap: anywhere; } td:last-child { min-width: 20rem; }
+.try-it { background: #f4f1ea; padding: .5rem .75rem; } .try-it pre:empty { display: none; }
+.try-it pre { background: #fff; max-height: 30rem; overflow: auto; }
+textarea { width: 100%; box-sizing: border-box; font: 14px/1.4 ui-monospace, monospace; }
 """
+#: What the policy allows as a style sheet: exactly the one of these pages.
+STYLE_SOURCE = f"'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'"
+#: The script of the documentation, and the path that serves it.
+SCRIPT_PATH = "/docs/try-it.js"
+SCRIPT = (Path(__file__).parent / "try_it.js").read_text(encoding="utf-8")
 
 
-def _page(title: str, body: str) -> str:
+def _page(title: str, body: str, *, head: str = "") -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>{body}</body></html>'
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>{head}</head>'
+        f"<body>{body}</body></html>"
     )
 
 
@@ -58,7 +70,7 @@ def documentation(document: dict[str, Any]) -> str:
     headers = "".join(_header(name, header) for name, header in document["components"]["headers"].items())
     types = "".join(_type(name, schema) for name, schema in schemas.items())
     body = f"{head}{operations}<h2>Response headers</h2><dl>{headers}</dl><h2>Types</h2>{types}"
-    return _page(info["title"], body)
+    return _page(info["title"], body, head=f'<script type="module" src="{SCRIPT_PATH}"></script>')
 
 
 def _operations(document: dict[str, Any], tag: str) -> str:

@@ -1,5 +1,7 @@
 """The HTML pages: `/docs` from the OpenAPI document, and one page for each reason."""
 
+import base64
+import hashlib
 import re
 from html import unescape
 from typing import Any
@@ -11,12 +13,21 @@ from calotype.error_reasons import Reason
 from gateway.problems.reasons import REASONS, slug
 
 
-async def test_the_documentation_is_a_page_that_needs_nothing_else(client: httpx.AsyncClient) -> None:
+async def test_the_documentation_is_a_page_that_needs_no_other_host(client: httpx.AsyncClient) -> None:
     answer = await client.get("/docs")
     assert answer.headers["content-type"].startswith("text/html")
-    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    policy = answer.headers["content-security-policy"]
+    for directive in ("default-src 'none'", "script-src 'self'", "connect-src 'self'", "trusted-types 'none'"):
+        assert directive in policy
+    [style] = re.findall(r"<style>(.*?)</style>", answer.text, re.DOTALL)
+    assert f"'sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}'" in policy
+    assert "unsafe" not in policy
+    [script] = re.findall(r'<script type="module" src="([^"]+)"></script>', answer.text)
+    assert (await client.get(script)).headers["content-type"] == "text/javascript; charset=utf-8"
     assert "/v1/jobs/{job_id}/events" in answer.text
-    assert not re.search(r"<script|<link|<img|https?://(?!127\.0\.0\.1|(?:images|shop)\.example)", answer.text)
+    assert not re.search(
+        r"<script[^>]*>[^<]|<link|<img|https?://(?!127\.0\.0\.1|(?:images|shop)\.example)", answer.text
+    )
 
 
 async def test_the_documentation_shows_every_field_of_every_operation(
