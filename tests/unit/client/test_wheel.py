@@ -2,18 +2,15 @@
 
 import re
 import subprocess
-import sys
-import sysconfig
-import venv
 import zipfile
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 
 import pytest
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 from packaging.version import Version
+
+from tests.support.packaging import installed_wheels
 
 PROTO = Path(__file__).parents[3] / "proto"
 NAME = "calotype-client"
@@ -42,53 +39,13 @@ with socket.socket() as deaf:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from what lies here."""
-    folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder]
-    subprocess.run(build, cwd=PROTO, check=True, capture_output=True)
-    [built] = folder.glob("calotype_client-*.whl")
-    return built
+    return installed_wheels.built(PROTO, tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
 def packages(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where packages lie in an environment of the wheel's own."""
-    environment = tmp_path_factory.mktemp("environment")
-    venv.create(environment, symlinks=True)
-    pip = [sys.executable, "-m", "pip", "--isolated", "--disable-pip-version-check", "--python", environment]
-    install = [*pip, "install", "--no-index", "--no-deps", "--no-compile", wheel]
-    subprocess.run(install, check=True, capture_output=True)
-    packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(environment), "platbase": str(environment)}))
-    [installed] = metadata.distributions(name=NAME, path=[str(packages)])
-    for distribution in _needed_by(installed):
-        _link(distribution, packages)
-    return packages
-
-
-def _needed_by(installed: metadata.Distribution) -> Iterator[metadata.Distribution]:
-    """What it requires, and what that requires in turn, as they are installed here."""
-    waiting, seen = [Requirement(NAME)], {canonicalize_name(NAME)}
-    while waiting:
-        wanted = waiting.pop()
-        found = installed if wanted.name == NAME else metadata.distribution(wanted.name)
-        assert wanted.specifier.contains(found.version)
-        for one in map(Requirement, found.requires or ()):
-            extras = wanted.extras or {""}
-            is_needed = one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in extras)
-            if is_needed and canonicalize_name(one.name) not in seen:
-                seen.add(canonicalize_name(one.name))
-                waiting.append(one)
-        if found is not installed:
-            yield found
-
-
-def _link(distribution: metadata.Distribution, packages: Path) -> None:
-    for file in distribution.files or ():
-        # Commands lie elsewhere, and what was compiled here is no part of it.
-        if ".." in file.parts or "__pycache__" in file.parts:
-            continue
-        link = packages / file
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(Path(str(file.locate())))
+    return installed_wheels.installed(wheel, NAME, tmp_path_factory.mktemp("environment"))
 
 
 def _told(packages: Path, script: str) -> list[str]:

@@ -1,0 +1,1 @@
+"""The wheels of this repository, built and installed as other people do."""
