@@ -113,9 +113,9 @@ def test_a_form_has_the_extensions_too() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        *(("seed", value) for value in (-1, 2**63, "7", True)),
-        *(("aspect_ratio", value) for value in ("wide", 1)),
-        *(("provider_options", value) for value in ([], "{}", {"a": 2**60})),
+        *(("seed", seed) for seed in (-1, 2**63, "7", True)),
+        *(("aspect_ratio", ratio) for ratio in ("wide", 1)),
+        *(("provider_options", options) for options in ([], "{}", {"a": 2**60})),
         ("negative_prompt", ""),
     ],
 )
