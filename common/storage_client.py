@@ -6,6 +6,7 @@ the client has built their addresses and headers itself.
 """
 
 import os
+from pathlib import Path
 from typing import Any
 
 from google.api_core.client_options import ClientOptions
@@ -27,14 +28,15 @@ _UNUSED = ("files", "json", "params", "auth", "cookies")
 def storage_client(threads: int) -> Any:
     """Returns a client with a connection for each of `threads` threads.
 
-    Without STORAGE_EMULATOR_HOST it has the credentials of its environment; raises `GoogleAuthError` without any.
+    Without STORAGE_EMULATOR_HOST it has the credentials of its environment; raises `GoogleAuthError` without any, and
+    `OSError` where STORAGE_EMULATOR_TOKEN_FILE cannot be read.
     """
     # Otherwise the library asks for the bucket by itself, for attributes of spans that are never made.
     os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
     emulator = os.environ.get("STORAGE_EMULATOR_HOST")
     if emulator:
         options = ClientOptions(api_endpoint=emulator)
-        token = os.environ.get("STORAGE_EMULATOR_TOKEN")
+        token = _emulator_token()
         credentials = Credentials(token) if token else AnonymousCredentials()
         client = storage.Client(project="calotype", credentials=credentials, client_options=options)
     else:
@@ -45,6 +47,13 @@ def storage_client(threads: int) -> Any:
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return client
+
+
+def _emulator_token() -> str | None:
+    """Returns the token for the server at STORAGE_EMULATOR_HOST, from a variable or a file; None without either."""
+    if path := os.environ.get("STORAGE_EMULATOR_TOKEN_FILE"):
+        return Path(path).read_text(encoding="utf-8").strip()
+    return os.environ.get("STORAGE_EMULATOR_TOKEN")
 
 
 class StorageSession(AuthorizedSession):

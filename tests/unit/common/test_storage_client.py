@@ -1,5 +1,7 @@
 """The storage client's session: it sends what the library would send, and asks the environment once."""
 
+from pathlib import Path
+
 import pytest
 import requests
 from requests import Request
@@ -50,3 +52,17 @@ def test_the_environment_is_read_once_per_host(session: StorageSession, monkeypa
     assert (expected["proxies"]["http"], expected["verify"]) == ("http://proxy.example:3128", "/authority.pem")
     assert session.merge_environment_settings("http://store.example/c", {}, True, None, None)["stream"] is True
     assert "http" not in session.merge_environment_settings("http://other.example/", {}, None, None, None)["proxies"]
+
+
+def test_a_token_is_read_from_a_variable_or_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
+    monkeypatch.setenv("STORAGE_EMULATOR_TOKEN", "of-a-variable")
+    assert storage_client(1)._credentials.token == "of-a-variable"
+
+    (tmp_path / "token").write_text("of-a-file\n", encoding="utf-8")
+    monkeypatch.setenv("STORAGE_EMULATOR_TOKEN_FILE", str(tmp_path / "token"))
+    assert storage_client(1)._credentials.token == "of-a-file"
+
+    monkeypatch.setenv("STORAGE_EMULATOR_TOKEN_FILE", str(tmp_path / "none"))
+    with pytest.raises(FileNotFoundError):
+        storage_client(1)
