@@ -1,5 +1,6 @@
 """Edits with a JSON body: images are named by their addresses, or contained in them as data URLs."""
 
+import re
 from typing import Annotated, Any
 
 from calotype.size_limits import MAX_INPUT_BYTES, MAX_INPUT_IMAGES, MAX_URL_CHARACTERS
@@ -9,7 +10,10 @@ from gateway.openai_images.schemas import ImageParameters
 from gateway.schemas.requests import Body, InputImage, decoded_image, refuse_heavy, refused, web_address
 
 _DATA = "data:"
-_BASE64 = ";base64"
+#: Everything before the comma of a data URL.
+_HEAD = re.compile(r"data:image/[a-z0-9][a-z0-9.+-]{0,62};base64")
+#: An http or https URL without user name and password, or a data URL.
+_ADDRESS = r"^([hH][tT][tT][pP][sS]?://[^\s/?#@]+([/?#]\S*)?|data:image/[a-z0-9][a-z0-9.+-]{0,62};base64,[A-Za-z0-9+/]+={0,2})$"
 #: Characters of the longest data URL: base64 has four for three bytes, and the media type stands before it.
 MAX_CHARACTERS = (MAX_INPUT_BYTES + 2) // 3 * 4 + 100
 
@@ -17,13 +21,12 @@ MAX_CHARACTERS = (MAX_INPUT_BYTES + 2) // 3 * 4 + 100
 def _image(address: Any) -> InputImage:
     if not isinstance(address, str):
         raise refused("Must be a string.")
-    if address[: len(_DATA)].lower() != _DATA:
+    if not address.startswith(_DATA):
         if len(address) > MAX_URL_CHARACTERS:
             raise refused(f"An address must have at most {MAX_URL_CHARACTERS:,} characters.")
         return InputImage.model_construct(url=web_address(address), data=None, content_type=None)
     head, _, data = address.partition(",")
-    media_type = head[len(_DATA) :].lower()
-    if not media_type.startswith("image/") or not media_type.endswith(_BASE64):
+    if not _HEAD.fullmatch(head):
         raise refused("Write a data URL as data:image/png;base64,DATA.")
     # The generator reads the type of the image from its bytes.
     return InputImage.model_construct(url=None, data=decoded_image(data), content_type=None)
@@ -40,7 +43,7 @@ class ImageReference(Body):
     image_url: Annotated[
         InputImage,
         BeforeValidator(_image),
-        WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_CHARACTERS}),
+        WithJsonSchema({"type": "string", "maxLength": MAX_CHARACTERS, "pattern": _ADDRESS}),
     ]
     """Public http or https address of the image, or a data URL, `data:image/png;base64,DATA`."""
     file_id: Annotated[None, BeforeValidator(_no_file)] = None

@@ -70,7 +70,7 @@ GENERATED = settings(
 #: What a schema cannot tell: whether this service gave a token, what a provider can do, how much is too much together.
 BEYOND_SCHEMA = frozenset(
     (
-        *("callback_url", "fallback", "id", "image", "input_images", "mask", "model", "n", "negative_prompt"),
+        *("callback_url", "fallback", "id", "image", "images", "input_images", "mask", "model", "n", "negative_prompt"),
         *("aspect_ratio", "output_format", "page_token", "provider", "provider_options", "quality"),
         *("background", "input_fidelity", "moderation", "output_compression", "response_format", "seed", "size"),
         *("before", "url"),

@@ -168,6 +168,7 @@ def test_a_json_edit_names_images_by_address_or_contains_them() -> None:
         [{"image_url": "https://user:word@shop.example/a.png"}],
         [{"image_url": "https://shop.example/" + "a" * 10_000}],
         [{"image_url": "data:image/png,abc"}],
+        [{"image_url": "DATA:image/png;base64,YWJj"}],
         [{"image_url": "data:text/html;base64,YWJj"}],
         [{"image_url": "data:image/png;base64,"}],
         [{"image_url": "data:image/png;base64,?"}],
