@@ -31,9 +31,9 @@ from gateway.streams.follow import StreamTimeouts
 from gateway.streams.sse import Streams
 from gateway.views import locales
 from gateway.views.job import Renderer
+from gateway.views.progress import ProgressBars
 from gateway.web.policy import page_headers
 from gateway.web.static_files import StaticFiles, own_files
-from gateway.views.progress import ProgressBars
 
 T = TypeVar("T")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
