@@ -6,6 +6,7 @@ from calotype.notifier.v1 import webhook_service_pb2 as notifier
 from fastapi import APIRouter, Path, Request, Response
 
 from gateway.api_docs import openapi
+from gateway.auth.keys_file import TENANT_NAME
 from gateway.dependencies import DeliveryId, DependenciesOf, OperatorOf, WebhookId, json_response
 from gateway.requests import queries
 from gateway.requests.headers import idempotency_key
@@ -15,7 +16,7 @@ from gateway.schemas.webhooks import DeliveryPage, DeliveryView, UnhealthyWebhoo
 from gateway.views import webhooks
 
 router = APIRouter(prefix="/v1/admin", tags=["admin"])
-TenantName = Annotated[str, Path(max_length=100, description="Name of the tenant.")]
+TenantName = Annotated[str, Path(pattern=rf"^{TENANT_NAME.pattern}$", description="Name of the tenant.")]
 
 
 @router.get(
