@@ -41,13 +41,17 @@ def _run(folder: Path) -> int:
     )
     try:
         state = detached.start(options)
-        _report(f"ready at {state.http} after {time.monotonic() - began:.1f} s; one job: {PROMPT}")
+        _report(f"the studio is at {state.http}/ until this ends; ready after {time.monotonic() - began:.1f} s")
+        _report(f"one job: {PROMPT}")
         code = _generate(state)
     finally:
         # A second Ctrl-C must not leave anything running.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         detached.stop(folder)
-    _report(f"the stack is stopped; the image is {IMAGE}" if code == ExitCode.DONE else f"logs: {folder / 'logs'}")
+    if code == ExitCode.DONE:
+        _report(f"the stack is stopped; the image is {IMAGE}; `make up` starts the studio and leaves it running")
+    else:
+        _report(f"logs: {folder / 'logs'}")
     return code
 
 

@@ -153,12 +153,13 @@ def _state(row: Row) -> str:
 
 
 def _introduce(state: StackState) -> None:
-    """Prints what programs need to know, to standard error: scripts read the address from standard output."""
+    """Prints what people and programs need to know to standard error: scripts read the address from standard output."""
     lines = [
+        f"The studio, the page on which people make and find images: {state.http}/",
         key_need(state),
         "In the shell of your programs (`calotype keys show` prints it again):",
         *(f"  {line}" for line in exports(state)),
-        f"The API is described at {state.http}/docs",
+        f"The API is described at {state.http}/docs; the operations page is {state.http}/ops",
     ]
     click.echo("\n".join(lines), err=True)
 

@@ -53,6 +53,7 @@ def up(folder: Path, *more: str) -> StackState:
     assert done.stdout.strip() == state.http
     for line in (*exports(state), f"{state.http}/docs"):
         assert line in done.stderr
+    assert done.stderr.index(f"{state.http}/\n") < done.stderr.index("export ")
     assert ("No key is needed now: " in done.stderr) is ("--require-auth" not in more)
     return state
 

@@ -27,7 +27,7 @@ export function App() {
   return html`
     <header class="top row">
       <h1>Calotype</h1>
-      <nav class="row" aria-label="Pages"><a href="/docs">API</a><${SignOut} /></nav>
+      <nav class="row" aria-label="Pages"><a href="/docs">API</a><a href="/ops">Operations</a><${SignOut} /></nav>
     </header>
     <${Connection} />
     <main class="page">

@@ -16,15 +16,34 @@ const EMPTY = {
   seed: "",
   quality: "",
   output_format: "",
+  background: "",
+  /** A whole number as text, 0 to 100; "" for the provider's own choice. */
+  output_compression: "",
+  moderation: "",
+  input_fidelity: "",
+  /** Providers that are tried in this order when the chosen one fails. */
+  fallback: /** @type {string[]} */ ([]),
+  fallback_on_refusal: false,
+  /** Consent to call again when a paid call has an unknown outcome. */
+  may_charge_again: false,
+  /** JSON as it was typed. */
+  provider_options: "",
 };
 
 /** @typedef {typeof EMPTY} Draft */
-/** @typedef {{name: string, type: string, data: string, preview: string}} InputFile `data` is base64 */
+/**
+ * @typedef {{name: string, type: string, data: string, url: string, preview: string}} InputFile
+ *   `data` is base64; with a `url`, which the service fetches, `data` and `preview` are ""
+ */
 
 /** What the form holds; it survives a reload of this tab. */
 export const draft = signal(stored());
 /** Input images of the form; they do not survive a reload. */
 export const inputFiles = signal(/** @type {InputFile[]} */ ([]));
+/** The mask for the first input image. */
+export const maskFile = signal(/** @type {InputFile | null} */ (null));
+/** Number of uploaded images of the job whose settings are used: the service keeps them to itself. */
+export const imagesToAddAgain = signal(0);
 /** The chosen provider; null until the providers are read. */
 export const provider = computed(() => providerOf(draft.value.provider) ?? providerOf(""));
 /** What the chosen model supports; null until the providers are read. */
@@ -33,44 +52,6 @@ export const capabilities = computed(() => (provider.value ? capabilitiesOf(prov
 /** @param {Partial<Draft>} changes */
 export function change(changes) {
   draft.value = { ...draft.value, ...changes };
-}
-
-/**
- * The request of the form: only what the chosen model supports.
- *
- * @param {Draft} values
- * @param {InputFile[]} files
- * @param {import("./catalogue.js").Capabilities} able
- * @returns {Partial<import("calotype").CreateJob>}
- */
-export function requestOf(values, files, able) {
-  /** @type {Partial<import("calotype").CreateJob>} */
-  const request = { prompt: values.prompt.trim(), n: values.n };
-  if (values.provider) request.provider = values.provider;
-  if (values.model) request.model = values.model;
-  if (able.negative_prompt && values.negative_prompt.trim()) request.negative_prompt = values.negative_prompt.trim();
-  if (able.seed && values.seed) request.seed = Number(values.seed);
-  if (able.qualities.includes(values.quality)) request.quality = values.quality;
-  if (able.output_formats.includes(values.output_format)) {
-    request.output_format = /** @type {import("calotype").OutputFormat} */ (values.output_format);
-  }
-  if (files.length && able.max_input_images) {
-    request.input_images = files.map(({ data, type }) => ({ data, content_type: type }));
-  }
-  return { ...request, ...shapeOf(values, able) };
-}
-
-/**
- * @param {Draft} values
- * @param {import("./catalogue.js").Capabilities} able
- * @returns {{size?: string, aspect_ratio?: string}}
- */
-function shapeOf(values, able) {
-  const [kind, value] = [values.shape.split(":", 1)[0], values.shape.slice(values.shape.indexOf(":") + 1)];
-  if (kind === "size" && able.sizes.includes(value)) return { size: value };
-  if (kind === "ratio" && able.aspect_ratios.includes(value)) return { aspect_ratio: value };
-  const custom = kind === "custom" && able.min_side !== null && values.width && values.height;
-  return custom ? { size: `${values.width}x${values.height}` } : {};
 }
 
 /**
@@ -98,7 +79,33 @@ export function reuse(job, seed) {
     seed: seed === null ? "" : String(seed),
     quality: request.quality ?? "",
     output_format: request.output_format ?? "",
+    background: request.background ?? "",
+    output_compression: request.output_compression === null ? "" : String(request.output_compression),
+    moderation: request.moderation ?? "",
+    input_fidelity: request.input_fidelity ?? "",
+    fallback: request.fallback.filter((name) => providerOf(name)),
+    fallback_on_refusal: request.fallback_on_refusal,
+    may_charge_again: request.on_ambiguous === "retry",
+    provider_options: Object.keys(request.provider_options).length ? JSON.stringify(request.provider_options, null, 2) : "",
   };
+  reuseInputs(request);
+}
+
+/** @param {import("calotype").RequestView} request */
+function reuseInputs(request) {
+  for (const file of [...inputFiles.value, maskFile.value]) if (file?.preview) URL.revokeObjectURL(file.preview);
+  const images = [...request.input_images, ...(request.mask ? [request.mask] : [])];
+  inputFiles.value = request.input_images.flatMap((image) => (image.url === null ? [] : [linked(image.url)]));
+  maskFile.value = request.mask?.url ? linked(request.mask.url) : null;
+  imagesToAddAgain.value = images.filter((image) => image.url === null).length;
+}
+
+/**
+ * @param {string} url
+ * @returns {InputFile}
+ */
+function linked(url) {
+  return { name: url, type: "", data: "", url, preview: "" };
 }
 
 effect(() => {

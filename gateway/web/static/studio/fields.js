@@ -8,7 +8,7 @@ const MOST_IMAGES = 10;
 /**
  * A line of text of the draft.
  *
- * @param {{name: "seed" | "negative_prompt" | "width" | "height", label: string, error: string, placeholder?: string, inputmode?: string, pattern?: RegExp}} props
+ * @param {{name: "seed" | "negative_prompt" | "width" | "height" | "output_compression", label: string, error: string, placeholder?: string, inputmode?: string, pattern?: RegExp}} props
  *   `pattern` matches characters that are not accepted
  */
 export function Field({ name, label, error, placeholder = "", inputmode = "text", pattern }) {
@@ -28,9 +28,9 @@ export function Field({ name, label, error, placeholder = "", inputmode = "text"
 /**
  * A choice of the draft.
  *
- * @param {{name: "provider" | "model" | "quality" | "output_format", label: string, options: {value: string, text: string}[], error: string, value?: string, onChange?: (value: string) => void}} props
+ * @param {{name: string, label: string, options: {value: string, text: string}[], error: string, value?: string, onChange?: (value: string) => void}} props
  */
-export function Choice({ name, label, options, error, value = draft.value[name], onChange = (chosen) => change({ [name]: chosen }) }) {
+export function Choice({ name, label, options, error, value = String(draft.value[/** @type {keyof import("./draft.js").Draft} */ (name)]), onChange = (chosen) => change({ [name]: chosen }) }) {
   return html`<div class="field">
     <label for=${name}>${label}</label>
     <select id=${name} value=${value} onChange=${(/** @type {any} */ event) => onChange(event.target.value)} ...${describedBy(name, error)}>
@@ -81,12 +81,32 @@ function Sides({ able }) {
     <${Field} name="height" label="Height in pixels" inputmode="numeric" placeholder=${range} error="" pattern=${/[^0-9]/g} />`;
 }
 
+/**
+ * A yes or no of the draft.
+ *
+ * @param {{name: "fallback_on_refusal" | "may_charge_again", text: string}} props
+ */
+export function Checkbox({ name, text }) {
+  return html`<label class="check"
+    ><input id=${name} type="checkbox" checked=${draft.value[name]} onChange=${(/** @type {any} */ event) => change({ [name]: event.target.checked })} /> ${text}</label
+  >`;
+}
+
+/**
+ * Options of a choice whose first one leaves it to the provider.
+ *
+ * @param {readonly string[]} values
+ */
+export function ownChoice(values) {
+  return [{ value: "", text: "automatic" }, ...values.map((value) => ({ value, text: value }))];
+}
+
 /** @param {{name: string, error: string}} props */
-function FieldError({ name, error }) {
+export function FieldError({ name, error }) {
   return error ? html`<small id=${`${name}-error`} class="toned tone-error">${error}</small>` : null;
 }
 
 /** @param {string} name @param {string} error */
-function describedBy(name, error) {
+export function describedBy(name, error) {
   return error ? { "aria-invalid": "true", "aria-describedby": `${name}-error` } : {};
 }

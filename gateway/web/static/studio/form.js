@@ -3,10 +3,12 @@ import { html, useEffect, useRef, useState } from "../vendor/vendor.js";
 import { api, messageOf, newKey, ApiError } from "../shared/api.js";
 import { announce } from "./announcements.js";
 import { capabilitiesOf, priceOf, providers } from "./catalogue.js";
-import { capabilities, change, draft, inputFiles, provider, requestOf } from "./draft.js";
-import { Choice, Counter, Field, Shape } from "./fields.js";
+import { capabilities, change, draft, imagesToAddAgain, inputFiles, maskFile, provider } from "./draft.js";
+import { Choice, Counter, Field, Shape, ownChoice } from "./fields.js";
 import { InputImages } from "./input_images.js";
 import { prepend } from "./jobs.js";
+import { MoreOptions } from "./more_options.js";
+import { requestOf } from "./request.js";
 import { tellOtherTabs } from "./updates.js";
 
 /** The form for a new job; it offers what the chosen model supports. */
@@ -18,6 +20,24 @@ export function Form() {
   const prompt = useRef(/** @type {HTMLTextAreaElement | null} */ (null));
   const values = draft.value;
   const able = capabilities.value;
+  const section = useRef(/** @type {HTMLElement | null} */ (null));
+  useEffect(() => {
+    const wrong = /** @type {HTMLElement | null | undefined} */ (section.current?.querySelector('[aria-invalid="true"]'));
+    wrong?.closest("details")?.setAttribute("open", "");
+    wrong?.focus();
+  }, [problem]);
+
+  /** The request; null, and the error is shown at its field, if what was typed is none. */
+  function checkedRequest() {
+    try {
+      const inputs = { images: inputFiles.value, mask: maskFile.value };
+      return requestOf(values, inputs, /** @type {import("./catalogue.js").Provider} */ (provider.value), /** @type {import("./catalogue.js").Capabilities} */ (able));
+    } catch (error) {
+      const errors = [{ field: "provider_options", message: messageOf(error) }];
+      setProblem(new ApiError(0, { title: "Not submitted", detail: messageOf(error), errors }));
+      return null;
+    }
+  }
 
   /** @param {Event} event */
   async function submit(event) {
@@ -28,7 +48,8 @@ export function Form() {
       prompt.current?.focus();
       return;
     }
-    const body = requestOf(values, inputFiles.value, able);
+    const body = checkedRequest();
+    if (!body) return;
     const written = JSON.stringify(body);
     if (sent.current.body !== written) sent.current = { body: written, key: newKey() };
     setBusy(true);
@@ -36,6 +57,7 @@ export function Form() {
     try {
       prepend(await api("POST", "/v1/jobs", { body, idempotencyKey: sent.current.key }));
       sent.current = { body: "", key: "" };
+      imagesToAddAgain.value = 0;
       announce("Submitted.");
       tellOtherTabs();
     } catch (error) {
@@ -48,14 +70,15 @@ export function Form() {
   const errors = problem instanceof ApiError ? problem.errors : [];
   /** @param {string} name */
   const errorOf = (name) => errors.find((error) => error.field.split(".")[0] === name)?.message ?? "";
-  return html`<section aria-labelledby="new" class="form-part">
+  return html`<section aria-labelledby="new" class="form-part" ref=${section}>
     <h2 id="new">New images</h2>
     <form class="stack" onSubmit=${submit} noValidate>
       <${Prompt} input=${prompt} error=${errorOf("prompt")} submit=${submit} />
       ${able?.negative_prompt ? html`<${Field} name="negative_prompt" label="What not to show" error=${errorOf("negative_prompt")} />` : null}
       <${Source} errorOf=${errorOf} />
       ${able ? html`<${Options} errorOf=${errorOf} />` : null}
-      ${able?.max_input_images ? html`<${InputImages} most=${able.max_input_images} error=${errorOf("input_images")} />` : null}
+      ${able?.max_input_images ? html`<${InputImages} able=${able} errorOf=${errorOf} />` : null}
+      ${able ? html`<${MoreOptions} errorOf=${errorOf} />` : null}
       ${problem ? html`<${Problem} problem=${problem} />` : null}
       <div class="row submit">
         <button class="primary" type="submit" disabled=${busy || !able}>${busy ? "Submitting…" : "Make images"}</button>
@@ -109,14 +132,8 @@ function Options({ errorOf }) {
     <${Shape} able=${able} error=${errorOf("size") || errorOf("aspect_ratio")} />
     <${Counter} error=${errorOf("n")} />
     ${able.qualities.length ? html`<${Choice} name="quality" label="Quality" options=${ownChoice(able.qualities)} error=${errorOf("quality")} />` : null}
-    ${able.output_formats.length > 1 ? html`<${Choice} name="output_format" label="File format" options=${ownChoice(able.output_formats)} error=${errorOf("output_format")} />` : null}
     ${able.seed ? html`<${Field} name="seed" label="Seed" inputmode="numeric" placeholder="random" error=${errorOf("seed")} pattern=${/[^0-9]/g} />` : null}
   </div>`;
-}
-
-/** @param {string[]} values */
-function ownChoice(values) {
-  return [{ value: "", text: "automatic" }, ...values.map((value) => ({ value, text: value }))];
 }
 
 /** @param {{problem: Error}} props */
