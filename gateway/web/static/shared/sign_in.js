@@ -21,12 +21,13 @@ export function SignIn({ why }) {
   return html`<main class="sign-in">
     <form class="stack" onSubmit=${submit}>
       <h1>Sign in</h1>
-      <p class="notice tone-warning" role="alert">${why}</p>
+      <p class="notice tone-warning" role="alert">${why.split(". ")[0].replace(/\.$/, "")}.</p>
       <label for="key">API key</label>
       <input id="key" type="password" autocomplete="off" spellcheck="false" required ref=${input} />
       <label class="check"
         ><input type="checkbox" checked=${remember} onChange=${() => setRemember(!remember)} /> Keep it in this tab over reloads</label
       >
+      <p class="hint">Whoever runs this service gives you a key. With <code>calotype up</code>, the command <code>calotype keys show</code> prints it: <code>CALOTYPE_API_KEY</code>.</p>
       <p class="hint">The key stays in this tab and is forgotten when the tab is closed.</p>
       <button class="primary" type="submit">Sign in</button>
     </form>

@@ -59,6 +59,8 @@ export function Form() {
       sent.current = { body: "", key: "" };
       imagesToAddAgain.value = 0;
       announce("Submitted.");
+      // On a phone the gallery is below the form.
+      setTimeout(() => document.querySelector(".card")?.scrollIntoView({ block: "nearest" }));
       tellOtherTabs();
     } catch (error) {
       setProblem(error instanceof Error ? error : new Error(messageOf(error)));
@@ -81,7 +83,7 @@ export function Form() {
       ${able ? html`<${MoreOptions} errorOf=${errorOf} />` : null}
       ${problem ? html`<${Problem} problem=${problem} />` : null}
       <div class="row submit">
-        <button class="primary" type="submit" disabled=${busy || !able}>${busy ? "Submitting…" : "Make images"}</button>
+        <button class="primary" type="submit" aria-busy=${busy} disabled=${!able}>${busy ? "Submitting…" : "Make images"}</button>
         <span class="price">${provider.value ? priceOf(provider.value, values.model, values.n) : ""}</span>
       </div>
     </form>
@@ -100,7 +102,7 @@ function Prompt({ input, error, submit }) {
       aria-invalid=${error ? "true" : "false"} aria-describedby="prompt-hint"
       onInput=${(/** @type {any} */ event) => change({ prompt: event.target.value })}
       onKeyDown=${(/** @type {KeyboardEvent} */ event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && submit(event)}></textarea>
-    <small id="prompt-hint">${error || "Ctrl+Enter submits."}</small>
+    <small id="prompt-hint">${error || html`<span class="with-keyboard">Ctrl+Enter submits.</span>`}</small>
   </div>`;
 }
 

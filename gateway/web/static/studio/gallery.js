@@ -6,14 +6,14 @@ import { change } from "./draft.js";
 import { filterBy, filters, galleryError, jobOf, loadMore, nextPage, open, opened, order, percents } from "./jobs.js";
 import { Picture } from "./picture.js";
 
-const STATUS_NAMES = { "": "All", active: "In progress", completed: "Done", failed: "Failed", canceled: "Canceled" };
+const STATUS_NAMES = { "": "All states", active: "In progress", completed: "Done", failed: "Failed", canceled: "Canceled" };
 const EXAMPLES = ["A lighthouse at dusk, gouache", "A fox in the snow, paper cut", "An old town by the sea, pen and ink"];
 
 /** All jobs of the tenant, newest first. */
 export function Gallery() {
   const ids = order.value;
   return html`<section aria-labelledby="gallery" class="gallery-part">
-    <div class="row gallery-head"><h2 id="gallery">Your images</h2><${Filters} /></div>
+    <div class="row gallery-head"><h2 id="gallery" tabindex="-1">Your images</h2><${Filters} /></div>
     ${galleryError.value ? html`<p class="notice tone-error" role="alert">The list could not be read: ${galleryError.value}</p>` : null}
     ${nextPage.value === undefined && !galleryError.value ? html`<p class="hint" role="status">Reading the list…</p>` : null}
     ${nextPage.value === null && !ids.length ? html`<${Empty} />` : null}
@@ -83,7 +83,7 @@ function Card({ id }) {
     </span>
     <${Bar} id=${id} label=${display.title} />
     <span class="card-prompt">${prompt}</span>
-    <span class="card-foot"><span class=${`toned tone-${display.tone}`}>${display.title}</span> <time datetime=${job.created_at} title=${absolute(job.created_at)}>${relative(job.created_at)}</time></span>
+    <span class="card-foot">${job.artifacts[0] ? html`<span class=${`toned tone-${display.tone}`}>${display.title}</span>` : html`<span>${job.provider}</span>`} <time datetime=${job.created_at} title=${absolute(job.created_at)}>${relative(job.created_at)}</time></span>
   </button>`;
 }
 

@@ -32,6 +32,7 @@ export function Actions({ job }) {
       setProblem(messageOf(error));
     } finally {
       setBusy(false);
+      setTimeout(restoreFocus);
     }
   }
   const cancel = () => run(async () => keep(await api("POST", `${path}/cancel`, { idempotencyKey: newKey() })));
@@ -82,6 +83,15 @@ export function toForm(job, seed) {
   document.querySelector("dialog")?.close();
   open("");
   document.getElementById("prompt")?.focus();
+}
+
+/** A button that is gone, or whose job is, leaves the focus to the heading above it. */
+function restoreFocus() {
+  const dialog = document.querySelector("dialog[open]");
+  const place = dialog ?? document;
+  if (!dialog?.contains(document.activeElement) && (dialog || document.activeElement === document.body)) {
+    /** @type {HTMLElement | null} */ (place.querySelector(dialog ? "#job-title" : "#gallery"))?.focus();
+  }
 }
 
 /** @param {{text: string, yes: string, onYes: () => void, onNo: () => void}} props */

@@ -5,7 +5,7 @@ import { capabilitiesOf, dollars, providerOf } from "./catalogue.js";
 import { copy, saveImage } from "./clipboard.js";
 import { Bar } from "./gallery.js";
 import { Actions, toForm } from "./job_actions.js";
-import { jobOf, open, opened, order } from "./jobs.js";
+import { isActive, jobOf, open, opened, order } from "./jobs.js";
 import { Picture } from "./picture.js";
 import { Snippets } from "./snippets.js";
 import { readJob } from "./updates.js";
@@ -26,7 +26,7 @@ export function JobDialog() {
   }, [id]);
   return html`<dialog ref=${dialog} aria-labelledby="job-title" class="job" onClose=${() => opened.value && open("")}>
     <form method="dialog" class="row job-head">
-      <h2 id="job-title">${job ? job.display.title : "Job"}</h2>
+      <h2 id="job-title" tabindex="-1">${job ? job.display.title : "Job"}</h2>
       <button type="button" onClick=${() => open("")}>Close</button>
     </form>
     ${job ? html`<${Job} job=${job} />` : html`<p>${missing === id ? "There is no such job." : "Reading the job…"}</p>`}
@@ -42,10 +42,11 @@ function Job({ job }) {
       ${job.queue_position ? html`<span>Position ${job.queue_position}${job.queue_position_is_exact ? "" : " or later"} in the queue.</span>` : null}
     </p>
     <${Bar} id=${job.id} label=${display.title} />
-    ${job.error && job.error.message !== display.message ? html`<p><strong>What the provider says:</strong> ${job.error.message} <code>${job.error.reason}</code></p>` : null}
+    ${job.error && job.error.message !== display.message ? html`<p><strong>Details:</strong> ${job.error.message} <code>${job.error.reason}</code></p>` : null}
     ${job.warnings.length ? html`<ul class="warnings">${job.warnings.map((warning) => html`<li>${warning.message}</li>`)}</ul>` : null}
-    <${Actions} job=${job} />
+    ${job.artifacts.length ? null : html`<${Actions} job=${job} />`}
     <div class="pictures">${job.artifacts.map((artifact) => html`<${Artifact} key=${artifact.id} job=${job} artifact=${artifact} />`)}</div>
+    ${job.artifacts.length ? html`<${Actions} job=${job} />` : null}
     <${Facts} job=${job} />
     ${job.request ? html`<${Snippets} request=${job.request} />` : null}
   </div>`;
@@ -70,11 +71,16 @@ function Artifact({ job, artifact }) {
 /** @param {{job: import("./jobs.js").Job}} props */
 function Facts({ job }) {
   const cost = job.cost.amount_micros;
-  const known = cost === null ? "unknown" : `${dollars(cost)}${job.cost.complete ? "" : " so far"}`;
+  const none = isActive(job) ? "not known yet" : "unknown";
+  const known = cost === null ? none : `${dollars(cost)}${job.cost.complete ? "" : " so far"}`;
   const facts = [
     ["Prompt", job.request?.prompt],
     ["Not to show", job.request?.negative_prompt],
-    ["Provider", `${job.provider} (${job.model})`],
+    ["Provider", job.model === job.provider ? job.provider : `${job.provider} (${job.model})`],
+    ["Quality", job.request?.quality],
+    ["Input images", inputsOf(job.request)],
+    ["Fallbacks", job.request?.fallback.join(", ")],
+    ["Options", optionsOf(job.request)],
     ["Size", job.artifacts[0] ? `${job.artifacts[0].width} × ${job.artifacts[0].height}` : (job.request?.size ?? job.request?.aspect_ratio)],
     ["Seeds", job.artifacts.flatMap((artifact) => artifact.seed ?? []).join(", ")],
     ["Cost", known],
@@ -84,4 +90,23 @@ function Facts({ job }) {
   return html`<dl class="facts">
     ${facts.map(([name, value]) => (value ? html`<dt>${name}</dt><dd>${value}</dd>` : null))}
   </dl>`;
+}
+
+/** @param {import("calotype").RequestView | null} request */
+function inputsOf(request) {
+  const count = request?.input_images.length;
+  return count ? `${count}${request?.mask ? ", with a mask" : ""}` : "";
+}
+
+/**
+ * The options of the request that have no line of their own.
+ *
+ * @param {import("calotype").RequestView | null} request
+ */
+function optionsOf(request) {
+  if (!request) return "";
+  const { output_format, background, output_compression, moderation, input_fidelity } = request;
+  const declared = Object.entries({ output_format, background, output_compression, moderation, input_fidelity });
+  const given = [...declared, ...Object.entries(request.provider_options)].filter(([, value]) => value !== null);
+  return given.map(([name, value]) => `${name}: ${typeof value === "string" ? value : JSON.stringify(value)}`).join("\n");
 }
