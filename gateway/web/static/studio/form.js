@@ -24,7 +24,8 @@ export function Form() {
   useEffect(() => {
     const wrong = /** @type {HTMLElement | null | undefined} */ (section.current?.querySelector('[aria-invalid="true"]'));
     wrong?.closest("details")?.setAttribute("open", "");
-    wrong?.focus();
+    if (wrong) wrong.focus();
+    else section.current?.querySelector(".problem")?.scrollIntoView({ block: "nearest" });
   }, [problem]);
 
   /** The request; null, and the error is shown at its field, if what was typed is none. */
@@ -141,7 +142,7 @@ function Options({ errorOf }) {
 /** @param {{problem: Error}} props */
 function Problem({ problem }) {
   const errors = problem instanceof ApiError ? problem.errors : [];
-  return html`<div class="notice tone-error" role="alert">
+  return html`<div class="notice tone-error problem" role="alert">
     ${problem instanceof ApiError ? html`<strong>${problem.title}</strong>` : null}
     ${errors.length
       ? html`<ul>${errors.map((error) => html`<li><code>${error.field}</code>: ${error.message}</li>`)}</ul>`

@@ -1,6 +1,6 @@
 // @ts-check
 import { html, useState } from "../vendor/vendor.js";
-import { absolute, relative } from "../shared/time.js";
+import { Age } from "./age.js";
 import { providers } from "./catalogue.js";
 import { change } from "./draft.js";
 import { filterBy, filters, galleryError, jobOf, loadMore, nextPage, open, opened, order, percents } from "./jobs.js";
@@ -83,7 +83,7 @@ function Card({ id }) {
     </span>
     <${Bar} id=${id} label=${display.title} />
     <span class="card-prompt">${prompt}</span>
-    <span class="card-foot">${job.artifacts[0] ? html`<span class=${`toned tone-${display.tone}`}>${display.title}</span>` : html`<span>${job.provider}</span>`} <time datetime=${job.created_at} title=${absolute(job.created_at)}>${relative(job.created_at)}</time></span>
+    <span class="card-foot">${job.artifacts[0] ? html`<span class=${`toned tone-${display.tone}`}>${display.title}</span>` : html`<span>${job.provider}</span>`} <${Age} moment=${job.created_at} /></span>
   </button>`;
 }
 

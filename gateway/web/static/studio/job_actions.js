@@ -45,6 +45,8 @@ export function Actions({ job }) {
   const erase = () =>
     run(async () => {
       await api("DELETE", path);
+      closeDialog();
+      document.getElementById("gallery")?.focus();
       forgetJob(job.id);
       announce("Deleted.");
     });
@@ -79,19 +81,20 @@ export function Actions({ job }) {
  */
 export function toForm(job, seed) {
   reuse(job, seed);
-  // Closed at once: a dialog that closes later takes the focus away again.
-  document.querySelector("dialog")?.close();
+  closeDialog();
   open("");
   document.getElementById("prompt")?.focus();
 }
 
-/** A button that is gone, or whose job is, leaves the focus to the heading above it. */
+/** Closes the dialog at once: one that closes later takes the focus away again. */
+function closeDialog() {
+  document.querySelector("dialog")?.close();
+}
+
+/** A button that is gone leaves the focus to the heading above it. */
 function restoreFocus() {
   const dialog = document.querySelector("dialog[open]");
-  const place = dialog ?? document;
-  if (!dialog?.contains(document.activeElement) && (dialog || document.activeElement === document.body)) {
-    /** @type {HTMLElement | null} */ (place.querySelector(dialog ? "#job-title" : "#gallery"))?.focus();
-  }
+  if (!dialog?.contains(document.activeElement)) document.getElementById("job-title")?.focus();
 }
 
 /** @param {{text: string, yes: string, onYes: () => void, onNo: () => void}} props */

@@ -22,14 +22,15 @@ export function JobDialog() {
   useEffect(() => {
     if (id && !dialog.current?.open) dialog.current?.showModal();
     if (!id) dialog.current?.close();
-    if (id && !jobOf(id)) void readJob(id).then(() => setMissing(jobOf(id) ? "" : id));
+    setMissing("");
+    if (id && !jobOf(id)) void readJob(id).then(setMissing);
   }, [id]);
   return html`<dialog ref=${dialog} aria-labelledby="job-title" class="job" onClose=${() => opened.value && open("")}>
     <form method="dialog" class="row job-head">
       <h2 id="job-title" tabindex="-1">${job ? job.display.title : "Job"}</h2>
       <button type="button" onClick=${() => open("")}>Close</button>
     </form>
-    ${job ? html`<${Job} job=${job} />` : html`<p>${missing === id ? "There is no such job." : "Reading the job…"}</p>`}
+    ${job ? html`<${Job} job=${job} />` : html`<p role="status">${missing || "Reading the job…"}</p>`}
   </dialog>`;
 }
 
@@ -84,6 +85,7 @@ function Facts({ job }) {
     ["Size", job.artifacts[0] ? `${job.artifacts[0].width} × ${job.artifacts[0].height}` : (job.request?.size ?? job.request?.aspect_ratio)],
     ["Seeds", job.artifacts.flatMap((artifact) => artifact.seed ?? []).join(", ")],
     ["Cost", known],
+    ["Tried again", job.retry_count ? `${job.retry_count} ${job.retry_count === 1 ? "time" : "times"}` : ""],
     ["Submitted", absolute(job.created_at)],
     ["Job", job.id],
   ];

@@ -1,6 +1,6 @@
 // @ts-check
 import { effect } from "../vendor/vendor.js";
-import { api, unreachable } from "../shared/api.js";
+import { api, messageOf, unreachable } from "../shared/api.js";
 import { follow } from "../shared/events.js";
 import { activeJobs, forgetJob, isActive, jobOf, keep, keepProgress, opened, order, refresh } from "./jobs.js";
 
@@ -132,12 +132,16 @@ async function readOthers(updated) {
  * Reads one job; forgets it if it is deleted.
  *
  * @param {string} id
+ * @returns {Promise<string>} why there is nothing to show; "" if it was read
  */
 export async function readJob(id) {
   try {
     keep(await api("GET", `/v1/jobs/${encodeURIComponent(id)}`));
+    return "";
   } catch (error) {
     const status = error instanceof Error && "status" in error ? error.status : 0;
-    if (status === 404 || status === 410) forgetJob(id);
+    if (status !== 404 && status !== 410) return `The job could not be read: ${messageOf(error)}`;
+    if (jobOf(id)) forgetJob(id);
+    return "There is no such job. It may have been deleted.";
   }
 }
