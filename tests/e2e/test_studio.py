@@ -244,7 +244,7 @@ def test_another_provider_makes_what_one_refuses(tabs: Tabs, stack: StackState) 
     _submit(page, "refused, studio fallback", provider="paid")
     expect(_card(page, "refused, studio fallback")).to_contain_text("Done")
     _card(page, "refused, studio fallback").click()
-    expect(page.get_by_role("dialog").locator("dl")).to_contain_text("Fallbacks" + "procedural")
+    expect(page.get_by_role("dialog").locator("dl")).to_contain_text("Fallbacksprocedural")
     page.get_by_label("If it fails, make the images with").evaluate("select => select.value = ''")
     page.get_by_role("dialog").get_by_role("button", name="Use these settings").click()
     expect(page.get_by_label("If it fails, make the images with")).to_have_value("procedural")
@@ -381,13 +381,14 @@ def test_a_gallery_of_500_jobs_is_read_page_by_page(tabs: Tabs, stack: StackStat
 
 _COUNT_CHANGED_CARDS = """() => {
   window.changedCards = new Set();
+  const every = { subtree: true, childList: true, attributes: true, characterData: true };
   new MutationObserver((changes) => {
     for (const { target } of changes) {
       const element = target.closest ? target : target.parentElement;
       // "2 minutes ago" may become "3 minutes ago" meanwhile.
       if (!element.closest("time")) changedCards.add(element.closest(".card"));
     }
-  }).observe(document.querySelector(".gallery"), { subtree: true, childList: true, attributes: true, characterData: true });
+  }).observe(document.querySelector(".gallery"), every);
 }"""
 
 

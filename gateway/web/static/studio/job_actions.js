@@ -50,6 +50,10 @@ export function Actions({ job }) {
       forgetJob(job.id);
       announce("Deleted.");
     });
+  const keepAsItIs = () => {
+    setQuestion("");
+    setTimeout(restoreFocus);
+  };
   const actions = new Set(job.display.actions);
   return html`<div class="stack">
     <div class="row">
@@ -63,11 +67,11 @@ export function Actions({ job }) {
     </div>
     ${question === "retry_may_charge_again"
       ? html`<${Consent} text="The provider may already have made these images, and charged for them. Trying again may charge a second time."
-          yes="Try again and accept a second charge" onYes=${() => retry(true)} onNo=${() => setQuestion("")} />`
+          yes="Try again and accept a second charge" onYes=${() => retry(true)} onNo=${keepAsItIs} />`
       : null}
     ${question === "delete"
       ? html`<${Consent} text="The images, the prompt and all input images are deleted for good, and links to them stop working."
-          yes="Delete for good" onYes=${erase} onNo=${() => setQuestion("")} />`
+          yes="Delete for good" onYes=${erase} onNo=${keepAsItIs} />`
       : null}
     ${problem ? html`<p class="notice tone-error" role="alert">${problem}</p>` : null}
   </div>`;
