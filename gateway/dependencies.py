@@ -72,7 +72,7 @@ class Dependencies:
     streams: Streams = field(default_factory=Streams)
     """Counts open streams."""
     bars: ProgressBars = field(default_factory=ProgressBars)
-    """Positions of the progress bars of jobs that are followed."""
+    """Positions of the progress bars of running jobs."""
     images: PublicImageReader = field(default_factory=PublicImageReader)
     """Downloads images for base64 responses."""
     static_files: StaticFiles = field(default_factory=own_files)

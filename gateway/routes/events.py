@@ -58,6 +58,7 @@ async def watch_job(job_id: JobId, request: Request, deps: DependenciesOf, princ
     locales.locale_of(request)  # Stores the language before the response headers are sent.
     changes = follow(deps.jobs, seen, after=after, timeouts=deps.timeouts)
     bar = deps.bars.follow(job_id)
+    bar.note(seen)
     seconds_left = partial(deps.authenticator.seconds_left, principal)
     chunks = events(
         changes,

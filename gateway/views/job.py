@@ -53,7 +53,7 @@ class Renderer:
     trace_url: str | None = None
     """Address of a trace with `{trace_id}` for its id; None: there is no such link."""
     bars: ProgressBars | None = None
-    """Positions of the progress bars of jobs that are followed; None: a bar has the position of the job's state."""
+    """Positions of the progress bars of running jobs; None: a bar has the position of the job's state."""
 
     def job(self, job: job_pb2.Job) -> JobView:
         """Returns the view of a job; all keys are present, with null for missing values."""

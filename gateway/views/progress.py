@@ -14,7 +14,7 @@ FINAL = frozenset(job_pb2.Status.Value(f"STATUS_{name.upper()}") for name in FIN
 _PERCENT = {state.key: state.percent or 0 for state in STATES}
 #: Positions, from 0 to 100, between which live progress moves: those of the states `generating` and `uploading`.
 GENERATING_BEGINS, GENERATING_ENDS = _PERCENT["generating"], _PERCENT["uploading"]
-#: Jobs whose positions are kept without an open stream. A job that is forgotten begins at the share of its state.
+#: Jobs whose positions are kept without an open stream. A job that is forgotten begins at what job-service says.
 MAX_JOBS = 10_000
 
 
@@ -31,29 +31,29 @@ class ProgressBar:
 
     def update(self, job: job_pb2.Job, display: DisplayView) -> DisplayView:
         """Returns what to show for a state of the job, with the furthest position; without a bar it stays without."""
-        if job.retry_count < self._retry_count:
-            # A change of an earlier run, which a stream repeats.
-            return display
-        if job.retry_count > self._retry_count:
-            self._retry_count, self._furthest = job.retry_count, 0.0
-        self._is_over = job.status in FINAL
-        if self._is_over:
-            # Whoever reads the changes from the beginning sees the bar begin there, too.
-            self._furthest = 0.0
-            return display
-        if display.percent is None:
+        if not self.note(job) or display.percent is None:
             return display
         # Rounded up, since the position of a state is a whole number and the next one may not be less.
         self._furthest = max(float(display.percent), math.ceil(self._furthest))
         return display.model_copy(update={"percent": int(self._furthest)})
 
+    def note(self, job: job_pb2.Job) -> bool:
+        """Notes how far a job is; returns False for one without a position: it is final, or of an earlier run."""
+        if job.retry_count < self._retry_count:
+            # A change of an earlier run, which a stream repeats.
+            return False
+        if job.retry_count > self._retry_count:
+            self._retry_count, self._furthest = job.retry_count, 0.0
+        self._is_over = job.status in FINAL
+        # Whoever reads the changes from the beginning sees the bar begin there, too.
+        self._furthest = 0.0 if self._is_over else max(self._furthest, _position_of(job))
+        return not self._is_over
+
     def advance(self, progress: job_service_pb2.Progress) -> ProgressView | None:
-        """Returns the position after live progress; None for progress that arrives after the job's end."""
-        if self._is_over:
+        """Returns the position after live progress; None for that of an earlier run, or after the job's end."""
+        if self._is_over or (progress.HasField("retry_count") and progress.retry_count != self._retry_count):
             return None
-        share = max(0.0, min(progress.percent, 100.0)) / 100
-        position = GENERATING_BEGINS + share * (GENERATING_ENDS - GENERATING_BEGINS)
-        self._furthest = max(self._furthest, round(position, 1))
+        self._furthest = max(self._furthest, _position_at(progress.percent))
         return ProgressView(
             percent=self._furthest,
             step=progress.step or None,
@@ -62,10 +62,32 @@ class ProgressBar:
         )
 
 
-class ProgressBars:
-    """The bars of all jobs that were followed here: those of open streams, and the last `limit` ones.
+def _position_at(generated_percent: float) -> float:
+    """Returns the position at which the generating stage has progressed so far; what is out of bounds is cut."""
+    share = max(0.0, min(generated_percent, 100.0)) / 100
+    return round(GENERATING_BEGINS + share * (GENERATING_ENDS - GENERATING_BEGINS), 1)
 
-    Kept in memory only: after a restart, and in another gateway, a bar begins at the share of the job's state.
+
+def _position_of(job: job_pb2.Job) -> float:
+    """Returns the position that every gateway finds for a job that is not final, beside that of its state.
+
+    A job that a worker held before in this run, and that is back before the generating stage, was there already.
+    """
+    if job.HasField("generated_percent"):
+        return _position_at(job.generated_percent)
+    return GENERATING_BEGINS if _was_held_before(job) else 0.0
+
+
+def _was_held_before(job: job_pb2.Job) -> bool:
+    # The first claim of a run is the change that makes the job PROCESSING, at the time `started_at`.
+    is_early = job.status in (job_pb2.STATUS_QUEUED, job_pb2.STATUS_PROCESSING)
+    return is_early and job.HasField("started_at") and job.started_at != job.updated_at
+
+
+class ProgressBars:
+    """The bars of jobs that were shown here while they ran: those of open streams, and the last `limit` ones.
+
+    Kept in memory only. After a restart, and in another gateway, a bar begins at what job-service says of the job.
     """
 
     def __init__(self, *, limit: int = MAX_JOBS) -> None:
@@ -83,6 +105,7 @@ class ProgressBars:
         return bar
 
     def refine(self, job: job_pb2.Job, display: DisplayView) -> DisplayView:
-        """Returns what to show for a job, with the furthest position of its bar if it was followed here."""
-        bar = self._all.get(job.id)
-        return display if bar is None else bar.update(job, display)
+        """Returns what to show for a job, with the furthest position of its bar."""
+        if job.status in FINAL and job.id not in self._all:
+            return display
+        return self.follow(job.id).update(job, display)

@@ -201,6 +201,7 @@ def claimed_job(claimed: worker.ClaimedJob) -> Job:
     return Job(
         id=claimed.lease.job_id,
         claim_number=claimed.lease.claim_number,
+        retry_count=claimed.job.retry_count,
         lease_token=claimed.lease.lease_token,
         lease_seconds=claimed.lease_seconds,
         tenant=claimed.job.tenant,

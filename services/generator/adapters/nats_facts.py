@@ -128,7 +128,7 @@ class NatsFacts:
     async def progress(self, job: Job, *, percent: float) -> None:
         """Publishes live progress."""
         subject = streams.progress_subject(tenant=job.tenant, job_id=job.id)
-        body = job_service_pb2.Progress(percent=percent).SerializeToString()
+        body = job_service_pb2.Progress(percent=percent, retry_count=job.retry_count).SerializeToString()
         try:
             await self._broker.publish_core(subject, body)
         except FAILURES as error:

@@ -170,6 +170,8 @@ class Job:
     id: str
     #: Counts the claims of the job, from 1.
     claim_number: int
+    #: Counts the retries that a user requested.
+    retry_count: int = 0
     #: Token of the lease.
     lease_token: str
     #: Seconds that the lease lasts from each renewal.

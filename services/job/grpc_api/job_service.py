@@ -262,7 +262,11 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         return await translate_errors(lambda: self._database.run(work, pool=Pool.WRITES))
 
     def _job(self, snapshot: Snapshot) -> job_pb2.Job:
-        return to_protobuf.job(snapshot, public_base_url=self._public_base_url)
+        return to_protobuf.job(
+            snapshot,
+            public_base_url=self._public_base_url,
+            generated_percent=self._watchers.live_progress.of(snapshot.job),
+        )
 
 
 def _state(status: int) -> State:

@@ -15,6 +15,7 @@ from common.postgres import Database
 from common.sql import Connection
 from common.telemetry import metrics, registry
 from services.job.domain.jobs import Snapshot
+from services.job.loops.live_progress import LiveProgress
 from services.job.store import events
 from services.job.store.committed_changes import CommittedChange
 
@@ -73,6 +74,8 @@ class Watchers:
     ) -> None:
         self._database = database
         self._broker = broker
+        #: Live progress of all jobs, watched or not.
+        self.live_progress = LiveProgress()
         self._max_read = max_read
         self._max_waiting = max_waiting
         self._by_job: dict[str, set[_Watcher]] = defaultdict(set)
@@ -190,8 +193,7 @@ class Watchers:
                 self._wake(job_id)
 
     async def _on_progress(self, subject: str, body: bytes) -> None:
-        watchers = self._by_job.get(subject.rpartition(".")[2])
-        if watchers:
-            progress = job_service_pb2.Progress.FromString(body)
-            for watcher in tuple(watchers):
-                watcher.offer(progress)
+        job_id, progress = subject.rpartition(".")[2], job_service_pb2.Progress.FromString(body)
+        self.live_progress.update(job_id, progress)
+        for watcher in tuple(self._by_job.get(job_id, ())):
+            watcher.offer(progress)

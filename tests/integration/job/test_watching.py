@@ -1,8 +1,10 @@
 """Following a job: what a watcher is told, in order and once, whatever it knows already."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from calotype import streams
@@ -11,6 +13,7 @@ from calotype.job.v1 import job_pb2, job_service_pb2
 from common.postgres import Database
 from services.job.domain.jobs import Snapshot
 from services.job.loops.job_watchers import MAX_WAITING_CHANGES, Watchers
+from services.job.loops.live_progress import LiveProgress
 from tests.support.job_service.api import Api, refusal_of
 from tests.support.job_service.counted_statements import counted_statements
 from tests.support.job_service.use_cases import JobUseCases, failed, stored
@@ -78,6 +81,48 @@ async def test_a_watcher_hears_progress_that_is_stored_nowhere(api: Api, desk: J
 
     assert update.progress == told
     assert desk.job(job.id).sequence == 2
+
+
+async def test_each_replica_answers_with_the_furthest_progress_of_the_run(api: Api, desk: JobUseCases) -> None:
+    job = desk.create().job
+    subject = streams.progress_subject(tenant="acme", job_id=job.id)
+
+    async def report(percent: float, **fields: int) -> None:
+        told = job_service_pb2.Progress(percent=percent, **fields)
+        await api.broker.publish_core(subject, told.SerializeToString())
+
+    # Progress of an older worker that does not name its run, and of runs that are over, is not kept.
+    for percent, fields in ((90, {}), (42, {"retry_count": 0}), (30, {"retry_count": 0})):
+        await report(percent, **fields)
+    async with asyncio.timeout(PATIENCE):
+        while not (seen := await api.get(job.id)).HasField("generated_percent"):
+            pass
+
+    assert seen.generated_percent == 42
+    assert [one.generated_percent for one in (await api.page()).jobs] == [42]
+    held = (await api.claim())[0]
+    await asyncio.to_thread(desk.begin, desk.job(job.id))
+    await asyncio.to_thread(desk.apply, failed(desk.job(job.id), retryable=False))
+    assert not (await api.get(held.job.id)).HasField("generated_percent")
+    await asyncio.to_thread(desk.retry, job.id)
+    assert not (await api.get(job.id)).HasField("generated_percent")
+
+
+def test_progress_is_kept_of_a_bounded_number_of_jobs() -> None:
+    progress = LiveProgress(limit=2)
+    for number in range(100):
+        progress.update(f"job_{number}", job_service_pb2.Progress(percent=1, retry_count=0))
+
+    assert list(progress._by_job) == ["job_98", "job_99"]
+
+
+def test_progress_of_an_earlier_run_is_ignored(desk: JobUseCases) -> None:
+    progress, job = LiveProgress(), replace(desk.create().job, retry_count=1)
+    for retry_count, percent in ((1, 20), (0, 90), (1, 10), (1, math.nan)):
+        progress.update(job.id, job_service_pb2.Progress(percent=percent, retry_count=retry_count))
+
+    assert progress.of(job) == 20
+    assert progress.of(replace(job, retry_count=2)) is None
 
 
 async def test_word_of_progress_behind_the_last_change_keeps_nobody(api: Api, desk: JobUseCases) -> None:

@@ -18,8 +18,11 @@ Programs read the table at `GET /v1/ui-states`.
   [gateway/views/locales.py](../gateway/views/locales.py).
 - **Tone** decides colour and icon, **percent** a progress bar. Live `progress` events have the same scale: while the
   images are made, the bar moves from 40 to 90 as far as the provider reports. It never moves backwards, also when an
-  automatic retry begins with an earlier state; a user's retry begins at 0. A gateway keeps the position in memory:
-  after a restart, or with another gateway, `display.percent` begins at the share of the state.
+  automatic retry begins with an earlier state; a user's retry begins at 0. Every gateway
+  shows the same position, also after its restart: job-service sends the furthest progress with the job, and a job that
+  is back in the queue after a try stands at 40 at least. Each process of job-service keeps the progress in memory.
+  After its restart, a gateway that has not shown the job before shows the share of the state until the provider's
+  progress arrives again, within five seconds of the next report.
 - **Buttons** are the actions that are possible now. Where a retry may be charged a second time, `retry` becomes
   `retry_may_charge_again`: ask the user first, then send `{"on_ambiguous": "retry"}`.
 

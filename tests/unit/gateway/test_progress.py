@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from itertools import pairwise
 
 import pytest
@@ -54,6 +55,52 @@ def test_a_bar_never_runs_backwards(seed: int) -> None:
     assert all(before <= after for before, after in pairwise(shown))
     assert all(position <= GENERATING_ENDS for position in shown[:-1])
     assert shown[-1] == 100
+
+
+def readings(chance: random.Random) -> Iterator[float]:
+    """What a poller sees of a random run, whichever of two gateways answers; each may be restarted at any time."""
+    gateways = [replace(RENDER, bars=ProgressBars()) for _ in range(2)]
+    current = job(job_pb2.STATUS_QUEUED)
+    for second in range(1, 100):
+        yield chance.choice(gateways).job(current).display.percent or 0
+        if chance.random() < 0.3:
+            gateways[chance.randrange(2)] = replace(RENDER, bars=ProgressBars())
+        if current.status == job_pb2.STATUS_GENERATING and chance.random() < 0.5:
+            # job-service keeps the furthest of what workers report.
+            reported = chance.uniform(0, 100)
+            current.generated_percent = max(current.generated_percent, reported)
+        if chance.random() < 0.5:
+            current.status = chance.choice(STEPS[current.status])
+            current.updated_at.FromDatetime(NOON + timedelta(seconds=second))
+            if current.status == job_pb2.STATUS_PROCESSING and not current.HasField("started_at"):
+                current.started_at.CopyFrom(current.updated_at)
+        if current.status == job_pb2.STATUS_UPLOADING:
+            return
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_no_gateway_shows_less_than_another_did_before(seed: int) -> None:
+    shown = list(readings(random.Random(seed)))
+
+    assert all(before <= after for before, after in pairwise(shown))
+
+
+def test_a_poller_alone_sees_the_furthest_position_while_job_service_has_forgotten_it() -> None:
+    render = replace(RENDER, bars=ProgressBars())
+    known = job(job_pb2.STATUS_GENERATING)
+    known.generated_percent = 50
+
+    assert render.job(known).display.percent == 65
+    assert render.job(job(job_pb2.STATUS_GENERATING)).display.percent == 65
+    assert render.job(job(job_pb2.STATUS_QUEUED, retry_count=1)).display.percent == 0
+
+
+def test_progress_of_an_earlier_run_moves_no_bar() -> None:
+    bar = ProgressBar()
+    bar.note(job(job_pb2.STATUS_GENERATING, retry_count=1))
+
+    assert bar.advance(job_service_pb2.Progress(percent=50, retry_count=0)) is None
+    assert bar.advance(job_service_pb2.Progress(percent=50, retry_count=1)) is not None
 
 
 def test_live_progress_moves_within_the_share_of_generating() -> None:

@@ -751,6 +751,7 @@ class Job(_message.Message):
     RUN_AT_FIELD_NUMBER: _builtins.int
     WAIT_FIELD_NUMBER: _builtins.int
     QUEUE_POSITION_IS_EXACT_FIELD_NUMBER: _builtins.int
+    GENERATED_PERCENT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """`job_...`; opaque."""
     tenant: _builtins.str
@@ -784,6 +785,11 @@ class Job(_message.Message):
     queue_position_is_exact: _builtins.bool
     """Whether `queue_position` is exact. False: counting stopped, and more jobs may be before this one. Set exactly when
     `queue_position` is, by versions of job-service that know it.
+    """
+    generated_percent: _builtins.float
+    """Furthest live progress of the generating stage since creation or the last user retry, in percent, 0 to 100. Set by
+    JobService for a job that is not final, except in the changes of WatchJob; absent when unknown. It is in the memory
+    of the process that answers, which receives the progress of all jobs while it runs.
     """
     @_builtins.property
     def failure(self) -> _error_pb2.Failure:
@@ -867,19 +873,24 @@ class Job(_message.Message):
         run_at: _timestamp_pb2.Timestamp | None = ...,
         wait: Global___Wait | None = ...,
         queue_position_is_exact: _builtins.bool | None = ...,
+        generated_percent: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_user", b"_end_user", "_queue_position", b"_queue_position", "_queue_position_is_exact", b"_queue_position_is_exact", "completed_at", b"completed_at", "cost", b"cost", "created_at", b"created_at", "end_user", b"end_user", "failure", b"failure", "queue_position", b"queue_position", "queue_position_is_exact", b"queue_position_is_exact", "request", b"request", "run_at", b"run_at", "started_at", b"started_at", "updated_at", b"updated_at", "wait", b"wait"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_user", b"_end_user", "_generated_percent", b"_generated_percent", "_queue_position", b"_queue_position", "_queue_position_is_exact", b"_queue_position_is_exact", "completed_at", b"completed_at", "cost", b"cost", "created_at", b"created_at", "end_user", b"end_user", "failure", b"failure", "generated_percent", b"generated_percent", "queue_position", b"queue_position", "queue_position_is_exact", b"queue_position_is_exact", "request", b"request", "run_at", b"run_at", "started_at", b"started_at", "updated_at", b"updated_at", "wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_user", b"_end_user", "_queue_position", b"_queue_position", "_queue_position_is_exact", b"_queue_position_is_exact", "artifacts", b"artifacts", "attempt_count", b"attempt_count", "completed_at", b"completed_at", "cost", b"cost", "created_at", b"created_at", "end_user", b"end_user", "failure", b"failure", "id", b"id", "image_count", b"image_count", "metadata", b"metadata", "model", b"model", "provider", b"provider", "provider_cancel", b"provider_cancel", "queue_position", b"queue_position", "queue_position_is_exact", b"queue_position_is_exact", "request", b"request", "retry_count", b"retry_count", "retry_needs_consent", b"retry_needs_consent", "run_at", b"run_at", "sequence", b"sequence", "started_at", b"started_at", "status", b"status", "tenant", b"tenant", "trace_id", b"trace_id", "updated_at", b"updated_at", "wait", b"wait", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_user", b"_end_user", "_generated_percent", b"_generated_percent", "_queue_position", b"_queue_position", "_queue_position_is_exact", b"_queue_position_is_exact", "artifacts", b"artifacts", "attempt_count", b"attempt_count", "completed_at", b"completed_at", "cost", b"cost", "created_at", b"created_at", "end_user", b"end_user", "failure", b"failure", "generated_percent", b"generated_percent", "id", b"id", "image_count", b"image_count", "metadata", b"metadata", "model", b"model", "provider", b"provider", "provider_cancel", b"provider_cancel", "queue_position", b"queue_position", "queue_position_is_exact", b"queue_position_is_exact", "request", b"request", "retry_count", b"retry_count", "retry_needs_consent", b"retry_needs_consent", "run_at", b"run_at", "sequence", b"sequence", "started_at", b"started_at", "status", b"status", "tenant", b"tenant", "trace_id", b"trace_id", "updated_at", b"updated_at", "wait", b"wait", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__end_user: _TypeAlias = _typing.Literal["end_user"]  # noqa: Y015
     _WhichOneofArgType__end_user: _TypeAlias = _typing.Literal["_end_user", b"_end_user"]  # noqa: Y015
+    _WhichOneofReturnType__generated_percent: _TypeAlias = _typing.Literal["generated_percent"]  # noqa: Y015
+    _WhichOneofArgType__generated_percent: _TypeAlias = _typing.Literal["_generated_percent", b"_generated_percent"]  # noqa: Y015
     _WhichOneofReturnType__queue_position: _TypeAlias = _typing.Literal["queue_position"]  # noqa: Y015
     _WhichOneofArgType__queue_position: _TypeAlias = _typing.Literal["_queue_position", b"_queue_position"]  # noqa: Y015
     _WhichOneofReturnType__queue_position_is_exact: _TypeAlias = _typing.Literal["queue_position_is_exact"]  # noqa: Y015
     _WhichOneofArgType__queue_position_is_exact: _TypeAlias = _typing.Literal["_queue_position_is_exact", b"_queue_position_is_exact"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__end_user) -> _WhichOneofReturnType__end_user | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__generated_percent) -> _WhichOneofReturnType__generated_percent | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__queue_position) -> _WhichOneofReturnType__queue_position | None: ...
     @_typing.overload

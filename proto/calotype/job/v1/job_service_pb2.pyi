@@ -1216,6 +1216,7 @@ class Progress(_message.Message):
     STEP_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    RETRY_COUNT_FIELD_NUMBER: _builtins.int
     percent: _builtins.float
     """Progress of the generating stage in percent, 0 to 100."""
     step: _builtins.int
@@ -1224,6 +1225,8 @@ class Progress(_message.Message):
     """Steps in all; 0 when unknown. Not available yet: always 0."""
     message: _builtins.str
     """For people. Not available yet: always empty."""
+    retry_count: _builtins.int
+    """`Job.retry_count` at the claim of the worker that reports; absent from older workers."""
     def __init__(
         self,
         *,
@@ -1231,11 +1234,14 @@ class Progress(_message.Message):
         step: _builtins.int = ...,
         steps: _builtins.int = ...,
         message: _builtins.str = ...,
+        retry_count: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_retry_count", b"_retry_count", "retry_count", b"retry_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "percent", b"percent", "step", b"step", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retry_count", b"_retry_count", "message", b"message", "percent", b"percent", "retry_count", b"retry_count", "step", b"step", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__retry_count: _TypeAlias = _typing.Literal["retry_count"]  # noqa: Y015
+    _WhichOneofArgType__retry_count: _TypeAlias = _typing.Literal["_retry_count", b"_retry_count"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retry_count) -> _WhichOneofReturnType__retry_count | None: ...
 
 Global___Progress: _TypeAlias = Progress  # noqa: Y015

@@ -23,8 +23,11 @@ from services.job.messages.to_protobuf.values import failure, timestamp, warning
 _CODE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
-def job(snapshot: Snapshot, *, public_base_url: str) -> job_pb2.Job:
-    """Returns a job as clients see it; its images' URLs begin with `public_base_url`."""
+def job(snapshot: Snapshot, *, public_base_url: str, generated_percent: float | None = None) -> job_pb2.Job:
+    """Returns a job as clients see it; its images' URLs begin with `public_base_url`.
+
+    `generated_percent` is its live progress, 0 to 100; None when unknown.
+    """
     row, cost, queued = snapshot.job, snapshot.cost, snapshot.queue_position
     return job_pb2.Job(
         id=row.id,
@@ -54,6 +57,7 @@ def job(snapshot: Snapshot, *, public_base_url: str) -> job_pb2.Job:
         retry_needs_consent=snapshot.retry_needs_consent,
         run_at=timestamp(row.run_at) if row.state is State.QUEUED else None,
         wait=None if snapshot.wait is None else wait(snapshot.wait),
+        generated_percent=generated_percent,
     )
 
 
