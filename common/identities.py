@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from common import audit
+from common import audit, strict_yaml
 from common.config import ConfigError
 from common.errors import DependencyUnavailable
 
@@ -121,7 +121,9 @@ def _content(path: Path) -> bytes:
 
 def _parse(path: Path, content: bytes, roles: Collection[str]) -> list[_Entry]:
     try:
-        entries = _IdentitiesFile.model_validate(yaml.safe_load(content)).identities
+        entries = _IdentitiesFile.model_validate(strict_yaml.load(content)).identities
+    except strict_yaml.DuplicateKey as error:
+        raise ConfigError(f"{SETTING}: {path}:{error.place}: {error.problem}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{SETTING}: {path} is not YAML.") from error
     except ValidationError as error:

@@ -65,6 +65,13 @@ def bulk_action_id_of(api: GatewayApi, written: str) -> str:
     return _only(written, "bulk", (action["id"] for action in listed))
 
 
+def check_delivery_id(written: str) -> None:
+    """Raises `CommandFailed` for the beginning of a delivery's id: deliveries are listed by webhook alone."""
+    if _digits(written, "msg") is not None:
+        advice = "Write the whole id of the delivery; `calotype webhooks deliveries WEBHOOK_ID` prints whole ids."
+        raise CommandFailed(advice, ExitCode.USAGE)
+
+
 def _job_id(written: str, jobs: Callable[[dict[str, str]], Iterator[str]]) -> str:
     digits = _digits(written, "job")
     return written if digits is None else _only(written, "job", jobs(_between(digits)))

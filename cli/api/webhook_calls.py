@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 from cli.api.client import GatewayApi
-from cli.api.ids import webhook_id_of
+from cli.api.ids import check_delivery_id, webhook_id_of
 
 #: In place of an endpoint's id: the callback URLs of jobs.
 CALLBACKS = "callbacks"
@@ -65,7 +65,8 @@ class WebhookCalls:
         return self._api.send("GET", f"{self._path(webhook_id)}/deliveries", params=_without_none(params))
 
     def redeliver(self, delivery_id: str) -> dict[str, Any]:
-        """Sends a delivery again; returns it."""
+        """Sends a delivery again; returns it. The id must be whole."""
+        check_delivery_id(delivery_id)
         return self._api.send("POST", f"/v1/webhooks/deliveries/{quote(delivery_id, safe='')}/redeliver")
 
     def redeliver_range(self, webhook_id: str, *, after: str, before: str | None) -> dict[str, Any]:

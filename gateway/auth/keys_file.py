@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from common import audit
+from common import audit, strict_yaml
 from common.config import ConfigError
 from common.logs import event
 from gateway.auth.keyring import ANY_ORIGIN, Keyring, Principal, TenantQuota
@@ -167,7 +167,9 @@ class KeysFile:
         if content is None:
             raise ConfigError(f"{_SETTING} names {self._path}, but that file cannot be read.")
         try:
-            document = yaml.safe_load(content)
+            document = strict_yaml.load(content)
+        except strict_yaml.DuplicateKey as error:
+            raise ConfigError(f"{_SETTING}: {self._path}:{error.place}: {error.problem}.") from error
         # A date that does not exist raises ValueError and deep nesting RecursionError, not YAMLError.
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise ConfigError(f"{_SETTING}: {self._path} is not valid YAML.") from error

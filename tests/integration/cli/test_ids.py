@@ -100,3 +100,12 @@ def test_webhooks_and_bulk_actions_are_found_too(gateway: FakeGateway) -> None:
         f"/v1/webhooks/{webhook}/test",
         f"/v1/admin/bulk-actions/{bulk}:cancel",
     }
+
+
+def test_the_beginning_of_a_deliverys_id_is_refused_with_where_whole_ids_are(gateway: FakeGateway) -> None:
+    delivery = prefixed("msg", new_uuid7())
+    refused = calotype(gateway, "webhooks", "redeliver", delivery[:20])
+
+    assert (refused.exit_code, "calotype webhooks deliveries" in refused.stderr, gateway.bodies) == (2, True, {})
+    calotype(gateway, "webhooks", "redeliver", delivery)
+    assert set(gateway.bodies) == {("POST", f"/v1/webhooks/deliveries/{delivery}/redeliver")}

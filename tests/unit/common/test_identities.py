@@ -57,6 +57,10 @@ def test_digests_are_read_in_either_case(tmp_path: Path) -> None:
         ("identities: [{name: a, roles: [client], token_sha256: [secret]}]", "identities.0.token_sha256.0"),
         ("identities: [{name: a, roles: []}, {name: a, roles: []}]", "two entries have the same name"),
         (
+            "identities:\n- name: a\n  roles: []\n  roles: [client]",
+            ":4:3: the key 'roles' occurs twice in one mapping; the first is in line 3",
+        ),
+        (
             "identities: [{name: a, roles: [], certificate: [x]}, {name: b, roles: [], certificate: [x]}]",
             "two entries have the same certificate",
         ),

@@ -102,6 +102,10 @@ def test_a_tenant_may_have_several_keys_and_none(path: Path) -> None:
             "two entries have the same key",
         ),
         ("tenants: [{name: a, key_sha256: []}, {name: a, key_sha256: []}]", "tenant a occurs more than once"),
+        (
+            "tenants:\n- name: a\n  key_sha256: []\n  max_queued: 5\n  'max_queued': 50",
+            ":5:3: the key 'max_queued' occurs twice in one mapping; the first is in line 4",
+        ),
     ],
 )
 def test_a_bad_file_stops_the_start_with_one_line(path: Path, text: str, word: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from common import strict_yaml
 from common.config import ConfigError
 from services.generator.adapters.providers.kinds import KINDS, ProviderEntry, ProviderFile
 from services.generator.adapters.providers.procedural.entry import ProceduralEntry
@@ -62,8 +63,8 @@ def _parse(path: Path) -> tuple[Any, ProviderFile]:
     """Returns YAML's node tree, which knows the lines, and the validated file."""
     text = _text_of(path)
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
+        root = yaml.compose(text, Loader=strict_yaml.StrictLoader)
+        content = strict_yaml.load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}{_yaml_problem(error)}.") from error
     except (ValueError, RecursionError) as error:
@@ -105,7 +106,9 @@ def _text_of(path: Path) -> str:
 
 
 def _yaml_problem(error: yaml.YAMLError) -> str:
-    """Returns `:LINE:COLUMN: is not YAML: CAUSE`."""
+    """Returns `:LINE:COLUMN: is not YAML: CAUSE`, and `:LINE:COLUMN: CAUSE` for a key that occurs twice."""
+    if isinstance(error, strict_yaml.DuplicateKey):
+        return f":{error.place}: {error.problem}"
     if isinstance(error, yaml.reader.ReaderError):
         return f": is not YAML: character number {error.position + 1} is a control character, which YAML forbids"
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:

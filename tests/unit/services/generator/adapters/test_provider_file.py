@@ -109,6 +109,9 @@ BAD = {
     ),
     "providers:\n  - name: x\n    kind: procedural\n    aliases: {a/b: procedural}": "4: providers.0.aliases.a/b",
     "providers: [": "1:13: is not YAML: ",
+    "providers: []\nproviders: [{name: x, kind: procedural}]": (
+        "2:1: the key 'providers' occurs twice in one mapping; the first is in line 1"
+    ),
     "providers:\n  - {name: x, kind: procedural\n": "is not YAML: expected ',' or '}', but got the end of the file",
     "providers:\n\t- name: x": "2:1: is not YAML: a line must be indented with spaces, not with tabs",
     "providers: 2026-13-45": "is not YAML that can be read: month must be in 1..12",
