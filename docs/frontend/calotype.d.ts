@@ -4078,6 +4078,22 @@ export interface components {
              * @description When the provider was registered last.
              */
             registered_at: string;
+            /**
+             * Spent Micros
+             * @description Sum of the known costs of the calls that began since `spent_since`, in millionths of a US dollar.
+             */
+            spent_micros: number;
+            /**
+             * Calls Without Cost
+             * @description Of these calls, those of unknown cost: in progress, of unknown outcome, or without a price.
+             */
+            calls_without_cost: number;
+            /**
+             * Spent Since
+             * @description Begin of the day in UTC; later for a provider with more than 1,000 calls today, of which the last ones count.
+             *     Null from a job-service that does not know it.
+             */
+            spent_since: string | null;
         };
         /**
          * ProviderView

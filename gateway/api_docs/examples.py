@@ -414,6 +414,9 @@ PROVIDER_USE: dict[str, Any] = {
             "calls_in_last_minute": 37,
             "registered_by": "generator/host-1/42",
             "registered_at": "2026-01-31T11:00:00.000000Z",
+            "spent_micros": 12480000,
+            "calls_without_cost": 4,
+            "spent_since": "2026-01-31T00:00:00.000000Z",
         }
     ]
 }

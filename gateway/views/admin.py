@@ -59,6 +59,9 @@ def provider_use(message: queue_service_pb2.ProviderUse) -> ProviderUseView:
         calls_in_last_minute=message.calls_in_last_minute,
         registered_by=message.registered_by,
         registered_at=required_time(message, "registered_at"),
+        spent_micros=message.spent_micros,
+        calls_without_cost=message.calls_without_cost,
+        spent_since=optional_time(message, "spent_since"),
     )
 
 

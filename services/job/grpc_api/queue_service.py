@@ -13,7 +13,7 @@ from services.job.domain.jobs import Lease
 from services.job.grpc_api.status_codes import translate_errors
 from services.job.messages import to_protobuf
 from services.job.messages.enums import number
-from services.job.store import breakers, provider_usage, providers, queue, throughput
+from services.job.store import breakers, provider_spend, provider_usage, providers, queue, throughput
 from services.job.store.events import RecordedEvent
 from services.job.store.pools import Pool
 
@@ -143,6 +143,7 @@ def _throughput(found: throughput.Throughput) -> queue_service_pb2.GetThroughput
 def _use(connection: Connection) -> list[queue_service_pb2.ProviderUse]:
     known, failing = providers.catalogue(connection), [*breakers.all_breakers(connection).values()]
     registered, used = providers.registrations(connection), provider_usage.of_providers(connection, known)
+    spent = provider_spend.today(connection, known)
     return [
         queue_service_pb2.ProviderUse(
             provider=to_protobuf.provider(provider, failing),
@@ -150,6 +151,9 @@ def _use(connection: Connection) -> list[queue_service_pb2.ProviderUse]:
             calls_in_last_minute=used.begun.get(name, 0),
             registered_by=registered[name].by,
             registered_at=to_protobuf.timestamp(registered[name].at),
+            spent_micros=spent[name].spent_micros,
+            calls_without_cost=spent[name].calls_without_cost,
+            spent_since=to_protobuf.timestamp(spent[name].since),
         )
         for name, provider in known.items()
     ]

@@ -11,7 +11,7 @@ from calotype.error_reasons import Code, Reason
 from services.job.application import queries
 from services.job.domain.jobs import Job, QueuePosition
 from services.job.domain.timeouts import StageTimeouts
-from services.job.store import listing, queue, stale, throughput
+from services.job.store import listing, provider_spend, queue, stale, throughput
 from services.job.store.job_walk import MAX_EXAMINED
 from services.job.store.listing import Filters
 from tests.support.job_service.counted_statements import counted_statements
@@ -152,6 +152,25 @@ def test_throughput_reads_the_jobs_that_ended_last(full: tuple[JobUseCases, Job]
     read, found = rows_read(desk, throughput.read)
     assert sum(minute.failed + minute.canceled + minute.completed for minute in found.minutes) == throughput.MAX_COUNTED
     assert read < throughput.MAX_COUNTED + 20
+
+
+def test_spend_of_a_provider_reads_its_last_calls_of_today(full: tuple[JobUseCases, Job]) -> None:
+    desk, _ = full
+    for age in ("0 s", "1 day"):
+        desk.sql(
+            """INSERT INTO provider_calls SELECT copied.* FROM provider_calls AS original
+            CROSS JOIN generate_series(1, 1500) AS number
+            CROSS JOIN LATERAL jsonb_populate_record(original, jsonb_build_object(
+                'id', original.id || :age || number, 'idempotency_key', original.id || :age || number,
+                'created_at', clock_timestamp() - CAST(:age AS interval), 'billed_to', NULL, 'billed_on', NULL
+            )) AS copied WHERE original.provider = 'paid' AND length(original.id) = 37""",
+            age=age,
+        )
+    desk.sql("ANALYZE provider_calls")
+    read, spent = rows_read(desk, partial(provider_spend.today, providers=["paid", "procedural"]))
+
+    assert spent["paid"].calls_without_cost == provider_spend.MAX_COUNTED
+    assert read == provider_spend.MAX_COUNTED
 
 
 def test_the_monitor_reads_late_jobs_only(full: tuple[JobUseCases, Job]) -> None:

@@ -15,8 +15,8 @@ from common.grpc_server import serve
 from common.health import Readiness
 from common.postgres import Database
 from services.job.grpc_api.queue_service import QueueService
+from services.job.store import provider_spend, throughput
 from services.job.store import queue as store
-from services.job.store import throughput
 from tests.support.job_service.use_cases import JobUseCases, failed
 from tests.support.patience import PATIENCE
 
@@ -111,6 +111,26 @@ async def test_providers_are_told_with_what_is_in_use_of_them(desk: JobUseCases,
     assert (by_name["procedural"].in_use, by_name["procedural"].calls_in_last_minute) == (0, 0)
     assert by_name["paid"].registered_by == "worker"
     assert by_name["paid"].registered_at.seconds > 0
+
+
+def test_spend_of_a_provider_is_that_of_its_last_calls_today(
+    desk: JobUseCases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        desk.generate(provider="paid")
+    one, _, old = desk.sql("SELECT id FROM provider_calls ORDER BY created_at DESC")
+    today = desk.run(lambda connection: provider_spend.today(connection, ["paid", "procedural"]))
+    desk.sql("UPDATE provider_calls SET cost_micros = 40000 WHERE id = ANY(:ids)", ids=[one.id, old.id])
+    desk.sql("UPDATE provider_calls SET created_at = created_at - interval '1 day' WHERE id = :id", id=old.id)
+    spent = desk.run(lambda connection: provider_spend.today(connection, ["paid", "procedural"]))
+    monkeypatch.setattr(provider_spend, "MAX_COUNTED", 1)
+    last = desk.run(lambda connection: provider_spend.today(connection, ["paid"]))["paid"]
+
+    assert (today["paid"].spent_micros, today["paid"].calls_without_cost) == (0, 3)
+    assert (spent["paid"].spent_micros, spent["paid"].calls_without_cost) == (40_000, 1)
+    assert (spent["procedural"].spent_micros, spent["procedural"].calls_without_cost) == (0, 0)
+    assert spent["paid"].since == spent["procedural"].since < last.since
+    assert (last.spent_micros, last.calls_without_cost) == (40_000, 0)
 
 
 async def test_a_job_of_any_tenant_has_its_changes_its_lease_and_its_wait(desk: JobUseCases, service: Any) -> None:

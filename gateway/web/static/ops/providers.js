@@ -20,8 +20,8 @@ export function Providers() {
   const { data, reload } = live;
   if (!data) return html`<${Problem} ...${live} />`;
   return html`<${Problem} ...${live} />
-    <p class="hint">What tenants with a budget spend is at <a href=${address("spend")}>Spend</a>.</p>
-    <${Table} caption="Providers" heads=${["Provider", "Health", "Breakers", "In use", "Calls per minute", "Price of an image", "Registered", ""]}
+    <p class="hint">Today is the day in UTC. What tenants with a budget spend is at <a href=${address("spend")}>Spend</a>.</p>
+    <${Table} caption="Providers" heads=${["Provider", "Health", "Breakers", "In use", "Calls per minute", "Price of an image", "Spent today", "Registered", ""]}
       empty="No generator has registered a provider."
       rows=${data.providers.map((use) => ({ id: use.provider.name, cells: cells(use, data.pauses, reload) }))} />`;
 }
@@ -41,9 +41,19 @@ function cells(use, pauses, reload) {
     `${integer(use.in_use)} of ${provider.max_concurrency === null ? "any number" : integer(provider.max_concurrency)}`,
     `${integer(use.calls_in_last_minute)} of ${provider.requests_per_minute === null ? "any number" : integer(provider.requests_per_minute)}`,
     price(provider),
+    html`<${Spent} ...${use} />`,
     html`<${Time} at=${use.registered_at} /> <span class="hint">by ${use.registered_by}</span>`,
     html`<${PauseButton} kind="provider" name=${provider.name} pause=${pause} reload=${reload} />`,
   ];
+}
+
+/** @param {Schemas["ProviderUseView"]} use */
+function Spent({ spent_micros, calls_without_cost, spent_since }) {
+  if (!spent_since) return html`<span class="hint">not known</span>`;
+  const isPart = !spent_since.includes("T00:00:00");
+  return html`${dollars(spent_micros)}
+    ${isPart && html` <span class="hint">since <${Time} at=${spent_since} /></span>`}
+    ${!!Number(calls_without_cost) && html` <span class="hint">and ${integer(calls_without_cost)} calls of unknown cost</span>`}`;
 }
 
 /** @param {Schemas["ProviderView"]} provider */

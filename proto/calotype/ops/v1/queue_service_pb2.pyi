@@ -342,12 +342,19 @@ class ProviderUse(_message.Message):
     CALLS_IN_LAST_MINUTE_FIELD_NUMBER: _builtins.int
     REGISTERED_BY_FIELD_NUMBER: _builtins.int
     REGISTERED_AT_FIELD_NUMBER: _builtins.int
+    SPENT_MICROS_FIELD_NUMBER: _builtins.int
+    CALLS_WITHOUT_COST_FIELD_NUMBER: _builtins.int
+    SPENT_SINCE_FIELD_NUMBER: _builtins.int
     in_use: _builtins.int
     """Slots in use, of `max_concurrency`."""
     calls_in_last_minute: _builtins.int
     """Calls of the last 60 seconds, of `requests_per_minute`."""
     registered_by: _builtins.str
     """Name of the generator that registered the provider last."""
+    spent_micros: _builtins.int
+    """Sum of the known costs of the calls that began since `spent_since`, in millionths of a US dollar."""
+    calls_without_cost: _builtins.int
+    """Of these calls, those of unknown cost: in progress, of unknown outcome, or without a price."""
     @_builtins.property
     def provider(self) -> _provider_pb2.Provider:
         """The catalogue's entry."""
@@ -355,6 +362,10 @@ class ProviderUse(_message.Message):
     @_builtins.property
     def registered_at(self) -> _timestamp_pb2.Timestamp:
         """Time of the last registration."""
+
+    @_builtins.property
+    def spent_since(self) -> _timestamp_pb2.Timestamp:
+        """Begin of the day in UTC; later for a provider with more than 1,000 calls today, of which the last ones count."""
 
     def __init__(
         self,
@@ -364,10 +375,13 @@ class ProviderUse(_message.Message):
         calls_in_last_minute: _builtins.int = ...,
         registered_by: _builtins.str = ...,
         registered_at: _timestamp_pb2.Timestamp | None = ...,
+        spent_micros: _builtins.int = ...,
+        calls_without_cost: _builtins.int = ...,
+        spent_since: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["provider", b"provider", "registered_at", b"registered_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["provider", b"provider", "registered_at", b"registered_at", "spent_since", b"spent_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls_in_last_minute", b"calls_in_last_minute", "in_use", b"in_use", "provider", b"provider", "registered_at", b"registered_at", "registered_by", b"registered_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls_in_last_minute", b"calls_in_last_minute", "calls_without_cost", b"calls_without_cost", "in_use", b"in_use", "provider", b"provider", "registered_at", b"registered_at", "registered_by", b"registered_by", "spent_micros", b"spent_micros", "spent_since", b"spent_since"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
