@@ -123,7 +123,7 @@ def _parse(path: Path, content: bytes, roles: Collection[str]) -> list[_Entry]:
     try:
         entries = _IdentitiesFile.model_validate(strict_yaml.load(content)).identities
     except strict_yaml.DuplicateKey as error:
-        raise ConfigError(f"{SETTING}: {path}:{error.place}: {error.problem}.") from error
+        raise ConfigError(f"{SETTING}: {path}:{error.position}: {error.problem}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{SETTING}: {path} is not YAML.") from error
     except ValidationError as error:

@@ -10,7 +10,7 @@ _MERGE = "tag:yaml.org,2002:merge"
 
 
 class DuplicateKey(yaml.composer.ComposerError):
-    """A mapping has a key twice; `problem_mark` is the place of the second one."""
+    """A mapping has a key twice; `problem_mark` is where the second one is."""
 
     def __init__(self, key: yaml.ScalarNode, first: yaml.ScalarNode) -> None:
         shown = str(key.value)[:MAX_SHOWN]
@@ -18,7 +18,7 @@ class DuplicateKey(yaml.composer.ComposerError):
         super().__init__(None, None, problem, key.start_mark)
 
     @property
-    def place(self) -> str:
+    def position(self) -> str:
         """Line and column of the second key, from 1, as `LINE:COLUMN`."""
         assert self.problem_mark is not None
         return f"{self.problem_mark.line + 1}:{self.problem_mark.column + 1}"

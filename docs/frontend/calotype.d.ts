@@ -4085,7 +4085,8 @@ export interface components {
             spent_micros: number;
             /**
              * Calls Without Cost
-             * @description Of these calls, those of unknown cost: in progress, of unknown outcome, or without a price.
+             * @description Of these calls, those that may have been charged, and whose cost is not known: in progress, of unknown outcome,
+             *     or without a price.
              */
             calls_without_cost: number;
             /**

@@ -169,7 +169,7 @@ class KeysFile:
         try:
             document = strict_yaml.load(content)
         except strict_yaml.DuplicateKey as error:
-            raise ConfigError(f"{_SETTING}: {self._path}:{error.place}: {error.problem}.") from error
+            raise ConfigError(f"{_SETTING}: {self._path}:{error.position}: {error.problem}.") from error
         # A date that does not exist raises ValueError and deep nesting RecursionError, not YAMLError.
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise ConfigError(f"{_SETTING}: {self._path} is not valid YAML.") from error

@@ -99,7 +99,8 @@ class ProviderUseView(View):
     spent_micros: int
     """Sum of the known costs of the calls that began since `spent_since`, in millionths of a US dollar."""
     calls_without_cost: int
-    """Of these calls, those of unknown cost: in progress, of unknown outcome, or without a price."""
+    """Of these calls, those that may have been charged, and whose cost is not known: in progress, of unknown outcome,
+    or without a price."""
     spent_since: Moment | None
     """Begin of the day in UTC; later for a provider with more than 1,000 calls today, of which the last ones count.
     Null from a job-service that does not know it."""

@@ -19,9 +19,11 @@ CROSS JOIN (
 ) AS day
 CROSS JOIN LATERAL (
     SELECT count(*) AS calls, coalesce(sum(cost_micros), 0)::bigint AS spent_micros,
-        count(*) FILTER (WHERE cost_micros IS NULL) AS calls_without_cost, min(created_at) AS oldest
+        count(*) FILTER (WHERE cost_micros IS NULL AND phase IN ('intended', 'accepted', 'succeeded', 'unknown'))
+            AS calls_without_cost,
+        min(created_at) AS oldest
     FROM (
-        SELECT cost_micros, created_at FROM provider_calls
+        SELECT cost_micros, phase, created_at FROM provider_calls
         WHERE provider = names.provider AND created_at >= day.starts_at
         ORDER BY created_at DESC LIMIT :counted
     ) AS call
@@ -35,7 +37,7 @@ class ProviderSpend:
 
     #: Sum of the known costs, in millionths of a US dollar.
     spent_micros: int
-    #: Calls whose cost is not known: those in progress, and those whose outcome or price is not known.
+    #: Calls that may have been charged, and whose cost is not known: in progress, of unknown outcome, without a price.
     calls_without_cost: int
     #: Time from which on all calls are counted: the begin of the day in UTC; later for more than `MAX_COUNTED` calls.
     since: datetime

@@ -19,7 +19,7 @@ PANELS = {
     "#/queue": "PROVIDER_AUTH",
     "#/jobs?status=canceled": "job_0193a6b0c1d27e6f8a9b0c1d2e3f4a5b",
     "#/jobs/job_0193a6b0c1d27e6f8a9b0c1d2e3f4a5b": "Rate limit reached",
-    "#/providers": "37 of any number",
+    "#/providers": "$12.48",
     "#/webhooks": "https://shop.example/hooks/calotype",
     "#/webhooks/wh_1?tenant=acme": "msg_",
     "#/dead": "The body cannot be decoded.",
@@ -92,7 +92,7 @@ async def test_a_pause_of_updates_outlives_focus_another_panel_and_a_reload() ->
         assert len(page.asked("getQueue")) == 2
         # A panel that is opened loads once.
         await page.show("#/providers")
-        await expect(page.page.get_by_text("37 of any number")).to_be_visible()
+        await expect(page.page.get_by_text("$12.48")).to_be_visible()
         await page.page.clock.run_for(60_000)
         assert len(page.asked("listProviderUse")) == 1
         await page.page.reload()

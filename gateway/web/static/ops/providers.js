@@ -38,8 +38,8 @@ function cells(use, pauses, reload) {
     html`<a href=${address("jobs", "", { provider: provider.name })}>${provider.name}</a> <span class="hint">${provider.kind}</span>`,
     html`<span class="toned ${TONES[provider.health.status]}">${provider.health.status}</span>${pause && html` <span class="toned tone-warning">paused</span>`}`,
     html`<${Outages} outages=${provider.health.outages} />`,
-    `${integer(use.in_use)} of ${provider.max_concurrency === null ? "any number" : integer(provider.max_concurrency)}`,
-    `${integer(use.calls_in_last_minute)} of ${provider.requests_per_minute === null ? "any number" : integer(provider.requests_per_minute)}`,
+    limited(use.in_use, provider.max_concurrency),
+    limited(use.calls_in_last_minute, provider.requests_per_minute),
     price(provider),
     html`<${Spent} ...${use} />`,
     html`<${Time} at=${use.registered_at} /> <span class="hint">by ${use.registered_by}</span>`,
@@ -53,7 +53,15 @@ function Spent({ spent_micros, calls_without_cost, spent_since }) {
   const isPart = !spent_since.includes("T00:00:00");
   return html`${dollars(spent_micros)}
     ${isPart && html` <span class="hint">since <${Time} at=${spent_since} /></span>`}
-    ${!!Number(calls_without_cost) && html` <span class="hint">and ${integer(calls_without_cost)} calls of unknown cost</span>`}`;
+    ${!!Number(calls_without_cost) && html` <span class="hint">calls of unknown cost: ${integer(calls_without_cost)}</span>`}`;
+}
+
+/**
+ * @param {number} used
+ * @param {number | null} limit
+ */
+function limited(used, limit) {
+  return limit === null ? html`${integer(used)} <span class="hint">no limit</span>` : `${integer(used)} of ${integer(limit)}`;
 }
 
 /** @param {Schemas["ProviderView"]} provider */

@@ -41,8 +41,9 @@ function Stages({ queue, throughput }) {
   const ages = new Map(throughput.stages.map((stage) => [/** @type {string} */ (stage.status), stage.oldest_seconds]));
   const number = (/** @type {number} */ jobs) => `${queue.jobs.is_exact ? "" : "≥ "}${integer(jobs)}`;
   const age = (/** @type {string} */ stage) => {
-    if (stage === "waiting") return html`<span class="hint">–</span>`;
-    if (stage === "queued") return html`<${Time} at=${queue.oldest_queued_at} />`;
+    // One age for jobs that are due and those that wait: it stands beside the first of them that there is any of.
+    if (stage === (queue.jobs.queued ? "queued" : "waiting")) return html`<${Time} at=${queue.oldest_queued_at} />`;
+    if (stage === "queued" || stage === "waiting") return html`<span class="hint">–</span>`;
     return ages.get(stage) ? duration(ages.get(stage) ?? 0) : html`<span class="hint">–</span>`;
   };
   return html`<${Table} caption="Jobs by stage" heads=${["Stage", "Jobs", "Oldest"]} empty=""

@@ -354,7 +354,9 @@ class ProviderUse(_message.Message):
     spent_micros: _builtins.int
     """Sum of the known costs of the calls that began since `spent_since`, in millionths of a US dollar."""
     calls_without_cost: _builtins.int
-    """Of these calls, those of unknown cost: in progress, of unknown outcome, or without a price."""
+    """Of these calls, those that may have been charged, and whose cost is not known: in progress, of unknown outcome, or
+    without a price.
+    """
     @_builtins.property
     def provider(self) -> _provider_pb2.Provider:
         """The catalogue's entry."""

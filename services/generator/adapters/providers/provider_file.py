@@ -108,7 +108,7 @@ def _text_of(path: Path) -> str:
 def _yaml_problem(error: yaml.YAMLError) -> str:
     """Returns `:LINE:COLUMN: is not YAML: CAUSE`, and `:LINE:COLUMN: CAUSE` for a key that occurs twice."""
     if isinstance(error, strict_yaml.DuplicateKey):
-        return f":{error.place}: {error.problem}"
+        return f":{error.position}: {error.problem}"
     if isinstance(error, yaml.reader.ReaderError):
         return f": is not YAML: character number {error.position + 1} is a control character, which YAML forbids"
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
