@@ -222,8 +222,7 @@ def claimed_job(claimed: worker.ClaimedJob) -> Job:
 
 
 def _input(index: int, image: job_pb2.InputImage) -> InputImage:
-    url = image.url if image.WhichOneof("source") == "url" else None
-    return InputImage(index=index, url=url, content_type=image.content_type)
+    return InputImage(index=index, url=image.url or None, content_type=image.content_type)
 
 
 def _request(message: job_pb2.JobRequest) -> Request:
