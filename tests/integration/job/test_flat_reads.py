@@ -154,25 +154,6 @@ def test_throughput_reads_the_jobs_that_ended_last(full: tuple[JobUseCases, Job]
     assert read < throughput.MAX_COUNTED + 20
 
 
-def test_spend_of_a_provider_reads_its_last_calls_of_today(full: tuple[JobUseCases, Job]) -> None:
-    desk, _ = full
-    for age in ("0 s", "1 day"):
-        desk.sql(
-            """INSERT INTO provider_calls SELECT copied.* FROM provider_calls AS original
-            CROSS JOIN generate_series(1, 1500) AS number
-            CROSS JOIN LATERAL jsonb_populate_record(original, jsonb_build_object(
-                'id', original.id || :age || number, 'idempotency_key', original.id || :age || number,
-                'created_at', clock_timestamp() - CAST(:age AS interval), 'billed_to', NULL, 'billed_on', NULL
-            )) AS copied WHERE original.provider = 'paid' AND length(original.id) = 37""",
-            age=age,
-        )
-    desk.sql("ANALYZE provider_calls")
-    read, spent = rows_read(desk, partial(provider_spend.today, providers=["paid", "procedural"]))
-
-    assert spent["paid"].calls_without_cost == provider_spend.MAX_COUNTED
-    assert read == provider_spend.MAX_COUNTED
-
-
 def test_the_monitor_reads_late_jobs_only(full: tuple[JobUseCases, Job]) -> None:
     desk, _ = full
     limits = StageTimeouts()
@@ -188,3 +169,23 @@ def test_the_monitor_reads_late_jobs_only(full: tuple[JobUseCases, Job]) -> None
     read, found = rows_read(desk, partial(stale.find, limits=limits, limit=50))
     assert {job_id for job_id, _ in found} == {row.id for row in late}
     assert read < 20
+
+
+def test_spend_of_a_provider_reads_its_last_calls_of_today(full: tuple[JobUseCases, Job]) -> None:
+    desk, _ = full
+    # Last in this module: whoever reads calls later reads these, too.
+    for age in ("0 s", "1 day"):
+        desk.sql(
+            """INSERT INTO provider_calls SELECT copied.* FROM provider_calls AS original
+            CROSS JOIN generate_series(1, 1500) AS number
+            CROSS JOIN LATERAL jsonb_populate_record(original, jsonb_build_object(
+                'id', original.id || :age || number, 'idempotency_key', original.id || :age || number,
+                'created_at', clock_timestamp() - CAST(:age AS interval), 'billed_to', NULL, 'billed_on', NULL
+            )) AS copied WHERE original.provider = 'paid' AND length(original.id) = 37""",
+            age=age,
+        )
+    desk.sql("ANALYZE provider_calls")
+    read, spent = rows_read(desk, partial(provider_spend.today, providers=["paid", "procedural"]))
+
+    assert spent["paid"].calls_without_cost == provider_spend.MAX_COUNTED
+    assert read == provider_spend.MAX_COUNTED
