@@ -185,6 +185,11 @@ def test_wrong_values_are_explained_at_their_field(tabs: Tabs, stack: StackState
     page.get_by_role("button", name="Make images").click()
     expect(page.get_by_role("alert")).to_contain_text("size")
     expect(page.get_by_label("Size or ratio")).to_have_attribute("aria-invalid", "true")
+    # JavaScript would send another number.
+    page.get_by_label("Seed").fill("9007199254740993")
+    page.get_by_role("button", name="Make images").click()
+    expect(page.get_by_label("Seed")).to_be_focused()
+    expect(page.get_by_label("Seed")).to_have_accessible_description(re.compile("at most 9007199254740991"))
 
 
 def test_what_a_model_declares_is_offered_sent_and_used_again(tabs: Tabs, stack: StackState, books: Books) -> None:

@@ -8,7 +8,7 @@ import { Choice, Counter, Field, Shape, ownChoice } from "./fields.js";
 import { InputImages } from "./input_images.js";
 import { prepend } from "./jobs.js";
 import { MoreOptions } from "./more_options.js";
-import { requestOf } from "./request.js";
+import { WrongValue, requestOf } from "./request.js";
 import { tellOtherTabs } from "./updates.js";
 
 /** The form for a new job; it offers what the chosen model supports. */
@@ -34,8 +34,9 @@ export function Form() {
       const inputs = { images: inputFiles.value, mask: maskFile.value };
       return requestOf(values, inputs, /** @type {import("./catalogue.js").Provider} */ (provider.value), /** @type {import("./catalogue.js").Capabilities} */ (able));
     } catch (error) {
-      const errors = [{ field: "provider_options", message: messageOf(error) }];
-      setProblem(new ApiError(0, { title: "Not submitted", detail: messageOf(error), errors }));
+      if (!(error instanceof WrongValue)) throw error;
+      const { field, message } = error;
+      setProblem(new ApiError(0, { title: "Not submitted", detail: message, errors: [{ field, message }] }));
       return null;
     }
   }

@@ -4,6 +4,18 @@
 /** @typedef {import("./catalogue.js").Capabilities} Capabilities */
 /** @typedef {Partial<import("calotype").CreateJob>} Request */
 
+/** What was typed into a field is no value of it. */
+export class WrongValue extends Error {
+  /**
+   * @param {string} field field of the request
+   * @param {string} message
+   */
+  constructor(field, message) {
+    super(message);
+    this.field = field;
+  }
+}
+
 /**
  * The request of the form: only what the chosen model supports.
  *
@@ -12,7 +24,7 @@
  * @param {import("./catalogue.js").Provider} provider
  * @param {Capabilities} able capabilities of the chosen model
  * @returns {Request}
- * @throws {Error} if the options of the provider are not a JSON object
+ * @throws {WrongValue}
  */
 export function requestOf(values, inputs, provider, able) {
   /** @type {Request} */
@@ -20,7 +32,7 @@ export function requestOf(values, inputs, provider, able) {
   if (values.provider) request.provider = values.provider;
   if (values.model) request.model = values.model;
   if (able.negative_prompt && values.negative_prompt.trim()) request.negative_prompt = values.negative_prompt.trim();
-  if (able.seed && values.seed) request.seed = Number(values.seed);
+  if (able.seed && values.seed) request.seed = parsedSeed(values.seed);
   if (able.qualities.includes(values.quality)) request.quality = values.quality;
   return { ...request, ...shapeOf(values, able), ...outputOf(values, able), ...inputsOf(values, inputs, able), ...routeOf(values, provider) };
 }
@@ -103,10 +115,26 @@ export function takesOptions(provider) {
 /**
  * @param {string} text JSON
  * @returns {Record<string, never>}
- * @throws {Error} if it is not a JSON object
+ * @throws {WrongValue} if it is not a JSON object
  */
-export function parsedOptions(text) {
-  const options = JSON.parse(text);
-  if (options === null || typeof options !== "object" || Array.isArray(options)) throw new Error("Write an object, such as {\"steps\": 20}.");
+function parsedOptions(text) {
+  let options;
+  try {
+    options = JSON.parse(text);
+  } catch (error) {
+    throw new WrongValue("provider_options", /** @type {Error} */ (error).message);
+  }
+  const isObject = options !== null && typeof options === "object" && !Array.isArray(options);
+  if (!isObject) throw new WrongValue("provider_options", 'Write an object, such as {"steps": 20}.');
   return options;
+}
+
+/**
+ * @param {string} text digits
+ * @throws {WrongValue} for a seed that JavaScript would round, which would make another image
+ */
+function parsedSeed(text) {
+  const seed = Number(text);
+  if (!Number.isSafeInteger(seed)) throw new WrongValue("seed", `Must be at most ${Number.MAX_SAFE_INTEGER} on this page.`);
+  return seed;
 }
