@@ -37,9 +37,9 @@ ON CONFLICT (bucket, prefix) DO NOTHING
 # Without a report from the worker the folder becomes due again: deleting twice is harmless. A check is the last one
 # only if it begins after every claim of the job has surely ended and none of its calls is open. The store itself copies
 # public images from staging, so once staging is empty not even a worker that was frozen for hours can restore one.
-# The first check of a completed job's folder deletes its images by their names; what else there may be, such as an
-# image of a worker that died, a later check finds by a list. Other jobs' folders are listed at once: their users want
-# them gone.
+# The first check of a completed job's folder deletes its images by their names, if each was requested once, so that
+# nothing else was staged; a later check lists the folder. Other folders are listed at once: those of jobs of which a
+# call failed may have its responses, and users want those of deleted and canceled jobs gone.
 CLAIM_DELETIONS = """
 WITH due AS (
     SELECT id FROM deletions WHERE bucket = :bucket AND due_at <= clock_timestamp()
@@ -64,7 +64,8 @@ RETURNING held.id, held.prefix, held.lease_token, CASE
     WHEN held.bucket = 'staging' AND held.look_again_at IS NOT NULL AND held.seen_empty_at IS NULL THEN ARRAY(
         SELECT artifact.staged_name FROM artifacts AS artifact
         JOIN jobs AS job ON job.id = artifact.job_id AND job.state = 'completed' AND job.deleted_at IS NULL
-        WHERE artifact.job_id = held.job_id)
+        WHERE artifact.job_id = held.job_id AND job.image_count = (
+            SELECT sum(cardinality(call.image_indexes)) FROM provider_calls AS call WHERE call.job_id = held.job_id))
     ELSE '{}'
 END AS names
 """

@@ -13,7 +13,7 @@ from services.job.domain.facts import CallSettled
 from services.job.domain.timeouts import StageTimeouts
 from services.job.store import deletions
 from services.job.store.deletions import RECHECK_SECONDS, Deletion
-from tests.support.job_service.use_cases import JobUseCases, stored
+from tests.support.job_service.use_cases import JobUseCases, failed, generated, stored
 
 LIMITS = StageTimeouts()
 COPIES_END, STAGING_ENDS = LIMITS.copies_end_seconds, LIMITS.staging_ends_seconds
@@ -90,6 +90,18 @@ def test_only_the_first_look_at_a_completed_job_has_the_names_of_its_images(desk
     assert len(staged) == 1
     assert [list(one.names) for one in (first, unreported, later, last)] == [staged, staged, [], []]
     assert say_empty(desk, last) == 1
+
+
+def test_a_folder_that_may_have_a_response_of_another_call_is_listed_at_once(desk: JobUseCases) -> None:
+    job, call = desk.generate()
+    desk.apply(failed(job, calls=(CallOutcome(call_id=call.id, phase=CallPhase.FAILED),)))
+    desk.sql("UPDATE jobs SET run_at = clock_timestamp()")
+    [claimed] = desk.claim()
+    desk.apply(generated(claimed.job, desk.begin(claimed.job)))
+    [upload] = desk.claim_uploads()
+    desk.apply(stored(upload.job))
+
+    assert [list(one.names) for one in claim(desk)] == [[]]
 
 
 def test_the_last_look_at_a_folder_is_a_list_though_it_is_the_first(desk: JobUseCases) -> None:
