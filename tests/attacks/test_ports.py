@@ -143,7 +143,8 @@ def status_of(channel: grpc.Channel, method: str) -> grpc.StatusCode:
 
 
 #: What the gateway answers to anybody: whether it lives, and pages that are the same for everybody.
-PUBLIC = {"/healthz", "/readyz", "/openapi.json", "/docs", "/problems/malformed"}
+#: The pages hold no data: they ask for a key.
+PUBLIC = {"/", "/ops", "/healthz", "/readyz", "/openapi.json", "/docs", "/docs/try-it.js", "/problems/malformed"}
 FOREIGN: tuple[dict[str, str], ...] = (
     {"Host": "evil.example"},
     {"Origin": ORIGIN},
@@ -164,7 +165,7 @@ def refused_by_http(stack: Stack, name: str) -> None:
                 answer = client.request(method, path, headers=headers, **more)
                 assert answer.status_code == (200 if path in PUBLIC else 401), (path, headers, answer.text)
                 assert not [one for one in answer.headers if one.startswith("access-control-")]
-        for path in ("/", "/metrics", "/v1", "/ops"):
+        for path in ("/metrics", "/v1", "/assets", "/ops/"):
             assert client.get(path).status_code == 404
 
 

@@ -44,6 +44,7 @@ ALLOWED = {
     "calotype.ops.v1.TenantService": frozenset({"operator"}),
     "calotype.notifier.v1.WebhookService": CLIENTS,
     "calotype.notifier.v1.WebhookService.DeleteTenant": frozenset({"operator"}),
+    "calotype.notifier.v1.WebhookService.ListUnhealthyWebhooks": frozenset({"operator"}),
     "calotype.job.v1.JobService.ListFinalEvents": frozenset({"gateway", "notifier"}),
     "calotype.job.v1.JobService.GetFinalEvents": frozenset({"notifier"}),
     "calotype.ops.v1.OperationsService.GetStatus": KNOWN,

@@ -28,6 +28,8 @@ class ProgressReporter:
     def __call__(self, fraction: float) -> None:
         """Publishes the furthest fraction, unless a message was sent just before, or says the same a short time ago."""
         now, is_advance = self._clock(), fraction > self._furthest
+        if not is_advance and not self._furthest:
+            return
         if now - self._last < (MIN_INTERVAL_SECONDS if is_advance else REPEAT_SECONDS):
             return
         self._last, self._furthest = now, max(fraction, self._furthest)

@@ -19,7 +19,7 @@ class Published:
 async def test_the_furthest_position_is_repeated_for_a_job_service_that_lost_it() -> None:
     facts, now = Published(), 100.0
     report = ProgressReporter(cast("Any", facts), cast("Any", None), clock=lambda: now)
-    for seconds, fraction in ((0.0, 0.3), (MIN_INTERVAL_SECONDS, 0.3), (REPEAT_SECONDS, 0.2), (0.1, 0.9)):
+    for seconds, fraction in ((0.0, 0.0), (0.0, 0.3), (MIN_INTERVAL_SECONDS, 0.3), (REPEAT_SECONDS, 0.2), (0.1, 0.9)):
         now += seconds
         report(fraction)
     for _ in range(3):
