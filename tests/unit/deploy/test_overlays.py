@@ -1,5 +1,6 @@
 """What kubectl makes of the overlays."""
 
+import functools
 import subprocess
 from typing import Any
 
@@ -7,10 +8,11 @@ import calotype
 import pytest
 import yaml
 
-from tests.support.deploy.manifests import ALL, K8S, pod
+from tests.support.deploy.manifests import ALL, K8S, pod, settings
 from tests.support.required_tools import need
 
 
+@functools.cache
 def rendered(overlay: str) -> list[dict[str, Any]]:
     """Every object of an overlay."""
     kubectl = need("kubectl", install="run make test, which installs it")
@@ -26,32 +28,84 @@ def one(made: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
     return next(each for each in made if (each["kind"], each["metadata"]["name"]) == (kind, name))
 
 
-@pytest.mark.parametrize(("overlay", "namespace"), [("dev", "calotype-dev"), ("production", "calotype")])
+OVERLAYS = {"local": "calotype-local", "staging": "calotype-staging", "production": "calotype"}
+
+
+@pytest.mark.parametrize(("overlay", "namespace"), OVERLAYS.items())
 def test_an_overlay_can_be_rendered(overlay: str, namespace: str) -> None:
     made = rendered(overlay)
     pods = [each for each in made if each["kind"] in ("Deployment", "Job")]
-    [image] = {pod(each)["containers"][0]["image"] for each in pods}
 
     assert len(made) == len(ALL)
-    assert {each["metadata"]["namespace"] for each in made} == {namespace}
+    assert {each["metadata"]["namespace"] for each in made if each["kind"] != "Namespace"} == {namespace}
     assert {each["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/part-of"] for each in pods} == {
         "calotype"
     }
-    assert image.endswith(f"calotype:{calotype.__version__}")
 
 
-def test_brokers_keep_to_machines_of_their_own_in_production_and_share_one_in_dev() -> None:
-    in_production, in_dev = (pod(one(rendered(overlay), "StatefulSet", "nats")) for overlay in ("production", "dev"))
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_what_is_filled_in_is_where_it_belongs_and_nothing_else_is(overlay: str) -> None:
+    filled, made = settings(overlay), rendered(overlay)
+    pods = [pod(each) for each in made if each["kind"] in ("Deployment", "Job")]
+    told = [variable for each in pods for variable in each["containers"][0].get("env", ())]
+    sources = [variable["valueFrom"]["configMapKeyRef"] for variable in told if "valueFrom" in variable]
+    used = {source["key"] for source in sources}
+    # The rest is replaced, in an image, an account or a policy.
+    replaced = {key for key, value in filled.items() if not key.startswith("CALOTYPE_") and value in written(made)}
+
+    assert {each["containers"][0]["image"] for each in pods} == {filled["IMAGE"]}
+    assert used | replaced == filled.keys()
+    assert {source["name"] for source in sources} == {
+        each["metadata"]["name"] for each in made if each["metadata"]["name"].startswith("calotype-settings-")
+    }
+
+
+def written(made: list[dict[str, Any]]) -> str:
+    """Every object but the ConfigMap of what is filled in."""
+    return yaml.safe_dump([each for each in made if not each["metadata"]["name"].startswith("calotype-settings-")])
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_what_is_filled_in_agrees_with_itself(overlay: str) -> None:
+    filled = settings(overlay)
+
+    assert filled["IMAGE"].endswith(f"calotype:{calotype.__version__}")
+    assert filled["CALOTYPE_PUBLIC_BASE_URL"].endswith(f"/{filled['CALOTYPE_BUCKET']}/")
+    assert filled["CALOTYPE_BUCKET"] != filled["CALOTYPE_STAGING_BUCKET"]
+
+
+def test_installations_share_no_bucket_and_no_address() -> None:
+    keys = ("CALOTYPE_BUCKET", "CALOTYPE_STAGING_BUCKET", "CALOTYPE_API_BASE_URL")
+    values = [settings(overlay)[key] for overlay in OVERLAYS for key in keys]
+
+    assert len(set(values)) == len(values)
+
+
+def test_a_changed_setting_restarts_the_pods_that_read_it() -> None:
+    names = {each["metadata"]["name"] for each in rendered("production") if each["kind"] == "ConfigMap"}
+
+    assert sum(name.startswith(("calotype-settings-", "calotype-provider-file-")) for name in names) == 2
+
+
+def test_an_overlay_says_names_sizes_and_files_and_nothing_else() -> None:
+    keys = {"apiVersion", "kind", "namespace", "resources", "components", "configMapGenerator", "replicas"}
+    for overlay in ("staging", "production"):
+        file = yaml.safe_load((K8S / "overlays" / overlay / "kustomization.yaml").read_text(encoding="utf-8"))
+        assert file.keys() == keys
+
+
+def test_brokers_keep_to_machines_of_their_own_in_production_and_share_one_locally() -> None:
+    in_production, locally = (pod(one(rendered(overlay), "StatefulSet", "nats")) for overlay in ("production", "local"))
 
     assert "requiredDuringSchedulingIgnoredDuringExecution" in in_production["affinity"]["podAntiAffinity"]
-    assert "affinity" not in in_dev
+    assert "affinity" not in locally
 
 
 def test_only_where_workers_have_an_identity_of_the_cloud_may_they_ask_for_its_tokens() -> None:
-    rules = {
-        overlay: one(rendered(overlay), "NetworkPolicy", "workers")["spec"]["egress"]
-        for overlay in ("production", "dev")
-    }
+    rules = {overlay: one(rendered(overlay), "NetworkPolicy", "workers")["spec"]["egress"] for overlay in OVERLAYS}
     asks = {overlay: "169.254.169.254/32" in str(found) for overlay, found in rules.items()}
 
-    assert asks == {"production": True, "dev": False}
+    assert asks == {"production": True, "staging": True, "local": False}
+    for name in ("generator", "uploader"):
+        account = one(rendered("production"), "ServiceAccount", name)["metadata"]["annotations"]
+        assert account == {"iam.gke.io/gcp-service-account": settings("production")[f"{name.upper()}_ACCOUNT"]}
