@@ -28,6 +28,7 @@ COMMANDS = {
     "trace": "cli.api.trace:trace",
     "dead": "cli.api.dead:dead",
     "keys": "cli.keys:keys",
+    "k8s": "cli.kubernetes.commands:k8s",
     "completion": "cli.completion:completion",
 }
 

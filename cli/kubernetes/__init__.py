@@ -1,0 +1,1 @@
+"""`calotype k8s`: prepares an installation on Kubernetes."""
