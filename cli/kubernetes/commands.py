@@ -94,6 +94,6 @@ Next:
      kubectl apply -k {folder}
   4. Fill in settings.env and providers.yaml of the overlay, then:
      kubectl apply -k deploy/k8s/overlays/production
-The API keys are api_key and operator_key in {folder}/keys.json. Keep the folder where your other secrets are: with it, a
-repeated command adds what a later version needs. To replace a certificate before it ends, delete its tls.crt and tls.key,
-repeat the command, and apply the folder again."""
+The API keys are api_key and operator_key in {folder}/keys.json. Keep the folder where your other secrets are: with it,
+a repeated command adds what a later version needs. To replace a certificate before it ends, delete its tls.crt and
+tls.key, repeat the command, and apply the folder again."""

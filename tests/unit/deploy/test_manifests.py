@@ -10,7 +10,6 @@ from typing import Any
 
 import calotype
 import pytest
-import yaml
 from calotype.broker_users import USERS
 from calotype.environment import SETTINGS
 from calotype.size_limits import MAX_IMAGES
@@ -24,7 +23,7 @@ from cli.stack import nats_accounts
 from common import config, grpc_server
 from services.generator.__main__ import MAX_BYTES_IN_MEMORY
 from services.generator.adapters.providers.http import responses
-from tests.support.deploy.manifests import ALL, K8S, NAME, ROOT, containers, environment, named, of_kind, pod
+from tests.support.deploy.manifests import ALL, NAME, ROOT, containers, environment, named, of_kind, pod
 
 SERVICES: dict[str, Any] = {
     "job": services.job.settings.Settings,
@@ -119,6 +118,26 @@ def test_a_pod_has_no_right_that_it_does_not_need(workload: dict[str, Any]) -> N
         assert "memory" in container["resources"]["limits"]
     assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
     assert not [volume for volume in spec.get("volumes", ()) if "hostPath" in volume]
+
+
+def test_what_clients_wait_for_keeps_its_machine_when_there_are_too_few() -> None:
+    values = {one["metadata"]["name"]: one["value"] for one in of_kind("PriorityClass")}
+    classes = {name: pod(named("Deployment", name))["priorityClassName"] for name in SERVICES}
+    serving = {name for name, priority in classes.items() if priority == "calotype-serving"}
+
+    assert set(classes.values()) == values.keys()
+    assert serving == {"gateway", "job"}
+    assert values["calotype-serving"] > values["calotype-workers"] > 0
+    assert not [one for one in of_kind("PriorityClass") if one.get("globalDefault")]
+
+
+def test_the_autoscaler_follows_what_pods_request() -> None:
+    [scaler] = of_kind("HorizontalPodAutoscaler")
+    [container] = containers(named("Deployment", scaler["spec"]["scaleTargetRef"]["name"]))
+    [metric] = scaler["spec"]["metrics"]
+
+    assert metric["resource"]["name"] in container["resources"]["requests"]
+    assert scaler["spec"]["minReplicas"] >= 2
 
 
 def projected(volume: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -9,6 +9,9 @@ import pytest
 from tests.support.deploy.manifests import NAME, containers, environment, named, of_kind
 
 INTERNET = "0.0.0.0/0"
+#: In place of the database's addresses, which settings.env has.
+DATABASE = "192.0.2.0/24"
+DNS = {"kube-dns", "node-local-dns", "169.254.20.10/32"}
 
 
 def chosen(selector: Mapping[str, Any]) -> set[str]:
@@ -70,15 +73,15 @@ def test_only_the_arrows_of_the_architecture_are_open() -> None:
         ("notifier", "nats", 4222),
         ("nats", "nats", 6222),
         # PostgreSQL is outside; so are providers, the object store and receivers of webhooks.
-        ("job", "anywhere", 5432),
-        ("migrate", "anywhere", 5432),
-        ("notifier", "anywhere", 5432),
+        ("job", DATABASE, 5432),
+        ("migrate", DATABASE, 5432),
+        ("notifier", DATABASE, 5432),
         ("generator", INTERNET, 443),
         ("uploader", INTERNET, 443),
         ("notifier", INTERNET, 80),
         ("notifier", INTERNET, 443),
         # Names.
-        ("*", "anywhere", 53),
+        *(("*", server, 53) for server in DNS),
         ("nats", "anywhere", 53),
     }
     nothing = named("NetworkPolicy", "calotype-nothing")["spec"]
@@ -89,7 +92,7 @@ def test_only_the_arrows_of_the_architecture_are_open() -> None:
 @pytest.mark.parametrize("policy", ["workers", "notifier"])
 def test_those_who_reach_the_internet_reach_no_private_address(policy: str) -> None:
     rules = named("NetworkPolicy", policy)["spec"]["egress"]
-    [block] = [peer["ipBlock"] for rule in rules for peer in rule.get("to", ()) if "ipBlock" in peer]
+    [block] = [peer["ipBlock"] for rule in rules for peer in rule["to"] if "except" in peer.get("ipBlock", ())]
     private = ("10.1.2.3", "172.20.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254")
 
     assert [one for one in private if not any(ip_address(one) in ip_network(net) for net in block["except"])] == []
@@ -98,6 +101,6 @@ def test_those_who_reach_the_internet_reach_no_private_address(policy: str) -> N
 def test_receivers_may_have_the_ports_that_the_notifier_reaches() -> None:
     told = environment(containers(named("Deployment", "notifier"))[0])["CALOTYPE_WEBHOOK_PORTS"]
     rules = named("NetworkPolicy", "notifier")["spec"]["egress"]
-    [ports] = [rule["ports"] for rule in rules if any("ipBlock" in peer for peer in rule.get("to", ()))]
+    [ports] = [rule["ports"] for rule in rules if any("except" in peer.get("ipBlock", ()) for peer in rule["to"])]
 
     assert [str(port["port"]) for port in ports] == told.split(",")

@@ -8,7 +8,7 @@ import calotype
 import pytest
 import yaml
 
-from tests.support.deploy.manifests import ALL, K8S, pod, settings
+from tests.support.deploy.manifests import ALL, K8S, ROOT, pod, settings
 from tests.support.required_tools import need
 
 
@@ -28,6 +28,7 @@ def one(made: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
     return next(each for each in made if (each["kind"], each["metadata"]["name"]) == (kind, name))
 
 
+OF_THE_CLUSTER = ("Namespace", "PriorityClass")
 OVERLAYS = {"local": "calotype-local", "staging": "calotype-staging", "production": "calotype"}
 
 
@@ -37,7 +38,8 @@ def test_an_overlay_can_be_rendered(overlay: str, namespace: str) -> None:
     pods = [each for each in made if each["kind"] in ("Deployment", "Job")]
 
     assert len(made) == len(ALL)
-    assert {each["metadata"]["namespace"] for each in made if each["kind"] != "Namespace"} == {namespace}
+    assert {each["metadata"]["namespace"] for each in made if each["kind"] not in OF_THE_CLUSTER} == {namespace}
+    assert one(made, "Namespace", namespace)["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     assert {each["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/part-of"] for each in pods} == {
         "calotype"
     }
@@ -88,10 +90,49 @@ def test_a_changed_setting_restarts_the_pods_that_read_it() -> None:
 
 
 def test_an_overlay_says_names_sizes_and_files_and_nothing_else() -> None:
-    keys = {"apiVersion", "kind", "namespace", "resources", "components", "configMapGenerator", "replicas"}
+    keys = {"apiVersion", "kind", "namespace", "resources", "components", "configMapGenerator", "replicas", "patches"}
     for overlay in ("staging", "production"):
         file = yaml.safe_load((K8S / "overlays" / overlay / "kustomization.yaml").read_text(encoding="utf-8"))
         assert file.keys() == keys
+        assert [patch["target"] for patch in file["patches"]] == [
+            {"kind": "HorizontalPodAutoscaler", "name": "gateway"}
+        ]
+        assert "Replicas" in file["patches"][0]["patch"]
+
+
+def test_sizes_are_said_once() -> None:
+    for overlay in OVERLAYS:
+        made = rendered(overlay)
+        scaled = {each["spec"]["scaleTargetRef"]["name"] for each in made if each["kind"] == "HorizontalPodAutoscaler"}
+        counted = {each["metadata"]["name"] for each in made if "replicas" in each.get("spec", ())}
+        deployments = {each["metadata"]["name"] for each in made if each["kind"] == "Deployment"}
+
+        # A number of replicas in the manifest would undo that of the autoscaler at each apply.
+        assert not scaled & counted
+        assert deployments <= scaled | counted
+
+
+def test_services_connect_to_no_other_database() -> None:
+    for overlay in OVERLAYS:
+        rules = [
+            rule["to"]
+            for each in rendered(overlay)
+            if each["kind"] == "NetworkPolicy"
+            for rule in each["spec"].get("egress", ())
+            if {"port": 5432} in rule["ports"]
+        ]
+        assert rules == [[{"ipBlock": {"cidr": settings(overlay)["DATABASE_CIDR"]}}]] * 3
+
+
+INSTALL = ROOT / "deploy" / "install.yaml"
+
+
+def test_the_rendered_file_is_that_of_the_production_overlay() -> None:
+    # After a change: .venv/bin/kubectl kustomize deploy/k8s/overlays/production > deploy/install.yaml
+    committed = list(yaml.safe_load_all(INSTALL.read_text(encoding="utf-8")))
+
+    assert committed == rendered("production")
+    assert not [each for each in committed if each["kind"] == "Secret"]
 
 
 def test_brokers_keep_to_machines_of_their_own_in_production_and_share_one_locally() -> None:

@@ -54,7 +54,7 @@ def mounted(secret: dict[str, Any] | None) -> set[tuple[str, str]]:
     """Name and key of what a volume has; the key of a whole secret is empty."""
     if secret is None or secret.get("optional"):
         return set()
-    name = secret.get("name", secret.get("secretName"))
+    name = str(secret.get("name", secret.get("secretName")))
     return {(name, item["key"]) for item in secret.get("items", ())} or {(name, "")}
 
 
@@ -105,7 +105,7 @@ def test_services_accept_the_files(folder: Path, monkeypatch: pytest.MonkeyPatch
         "/run/secrets/tls", str(folder / "nats-tls")
     )
     (folder / "nats.conf").write_text(configuration, encoding="utf-8")
-    command = [nats.binary(), "-t", "--config", folder / "nats.conf"]
+    command = [str(nats.binary()), "-t", "--config", str(folder / "nats.conf")]
     checked = subprocess.run(
         command, env=os.environ | passwords | {"SERVER_NAME": "nats-0"}, capture_output=True, text=True, check=False
     )
