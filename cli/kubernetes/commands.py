@@ -34,7 +34,7 @@ def init(
 ) -> int:
     """Make the secrets of an installation as files in FOLDER.
 
-    They are API keys, identities for gRPC, passwords of the database and of NATS, and certificates. kubectl makes
+    They are API keys, identities for gRPC, passwords of the database and of NATS, and its certificate. kubectl makes
     Kubernetes secrets of them: kubectl apply -k FOLDER. A file that is there is never overwritten, so that the command
     can be repeated; delete a file to replace it.
     """
@@ -61,7 +61,7 @@ def init(
     except (OSError, ValueError) as error:
         raise CommandFailed(f"The secrets in {folder} could not be made: {error}.") from error
     if as_json:
-        shown = {"folder": str(folder), "made": files.made, "kept": files.kept, "certificates_end": end.isoformat()}
+        shown = {"folder": str(folder), "made": files.made, "kept": files.kept, "certificate_ends": end.isoformat()}
         click.echo(json.dumps(shown))
         return ExitCode.DONE
     _report(files.made, files.kept, folder, end)
@@ -82,7 +82,7 @@ def _report(made: list[str], kept: list[str], folder: Path, end: datetime) -> No
         click.echo(f"made {folder / name}")
     if kept:
         click.echo(f"kept {len(kept)} files that were there")
-    click.echo(f"certificates end on {end:%Y-%m-%d}")
+    click.echo(f"certificate of NATS ends on {end:%Y-%m-%d}")
 
 
 def _next_steps(folder: Path, namespace: str) -> str:
@@ -95,5 +95,5 @@ Next:
   4. Fill in settings.env and providers.yaml of the overlay, then:
      kubectl apply -k deploy/k8s/overlays/production
 The API keys are api_key and operator_key in {folder}/keys.json. Keep the folder where your other secrets are: with it,
-a repeated command adds what a later version needs. To replace a certificate before it ends, delete its tls.crt and
-tls.key, repeat the command, and apply the folder again."""
+a repeated command adds what a later version needs. To replace the certificate before it ends, delete
+nats-tls/tls.crt and nats-tls/tls.key, repeat the command, and apply the folder again."""

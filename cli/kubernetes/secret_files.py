@@ -12,14 +12,7 @@ from cli.kubernetes.certificates import SignedCertificate
 from cli.stack import database
 from cli.stack.keys import Keys, load_or_create, write_identities, write_private
 
-#: Services, and the names of the Kubernetes Services through which others call them by gRPC.
-SERVICES = {
-    "gateway": (),
-    "job": ("job", "job-workers"),
-    "generator": (),
-    "uploader": (),
-    "notifier": ("notifier",),
-}
+#: Names through which services and the other servers of the cluster reach a NATS server.
 BROKER_NAMES = ("nats", "nats-0.nats-peers", "nats-1.nats-peers", "nats-2.nats-peers")
 #: Where pods find the authorities of the database's certificate.
 DATABASE_CA = "/run/secrets/database/ca.crt"
@@ -112,7 +105,7 @@ class SecretFiles:
 
 
 def write_secrets(files: SecretFiles, *, namespace: str, server: DatabaseServer) -> datetime:
-    """Makes every file that is missing, and returns when the first certificate ends.
+    """Makes every file that is missing, and returns when the certificate ends.
 
     Raises `OSError`, and `ValueError` for a file of an authority that cannot be read.
     """
@@ -150,19 +143,10 @@ def _write_database(files: SecretFiles, keys: Keys, server: DatabaseServer) -> N
 
 
 def _write_certificates(files: SecretFiles, namespace: str) -> datetime:
-    """Returns when the first certificate ends."""
-    # The broker's authority signs nothing else, because every certificate that it signs may join the cluster.
-    services, broker = _authority(files, "services"), _authority(files, "broker")
-    ends = [
-        _write_certificate(files, services, service, (service, *_reached(names, namespace)))
-        for service, names in SERVICES.items()
-    ]
-    ends.append(_write_certificate(files, broker, "nats-tls", _reached(BROKER_NAMES, namespace)))
-    return min(ends)
-
-
-def _reached(names: tuple[str, ...], namespace: str) -> tuple[str, ...]:
-    return (*names, *(f"{name}.{namespace}.svc" for name in names), *_FORWARDED)
+    """Returns when the broker's certificate ends."""
+    names = (*BROKER_NAMES, *(f"{name}.{namespace}.svc" for name in BROKER_NAMES), *_FORWARDED)
+    # The authority signs nothing else, because every certificate that it signs may join the cluster.
+    return _write_certificate(files, _authority(files, "broker"), "nats-tls", names)
 
 
 def _authority(files: SecretFiles, name: str) -> SignedCertificate:
@@ -179,7 +163,7 @@ def _write_certificate(
 ) -> datetime:
     certificate, key = f"{folder}/tls.crt", f"{folder}/tls.key"
     if not files.has_pair(certificate, key):
-        made = certificates.issue(authority, names[0], list(dict.fromkeys(names)))
+        made = certificates.issue(authority, names[0], names)
         files.put(key, made.key)
         files.put(certificate, made.certificate)
     files.put(f"{folder}/ca.crt", authority.certificate)

@@ -84,7 +84,7 @@ def test_it_makes_every_secret_with_every_key_that_pods_read(folder: Path) -> No
     for name, key in wanted():
         assert name in made
         assert not key or made[name][key]
-    assert made.keys() - {name for name, _ in wanted()} <= {"calotype-job"}
+    assert made.keys() == {name for name, _ in wanted()}
 
 
 def test_files_are_private_and_kept_out_of_repositories(folder: Path) -> None:
@@ -119,31 +119,15 @@ def test_services_accept_the_files(folder: Path, monkeypatch: pytest.MonkeyPatch
     assert checked.returncode == 0, checked.stderr
 
 
-@pytest.mark.parametrize(
-    ("secret", "names"),
-    [
-        ("calotype-job", ("job", "job-workers", "job.calotype.svc", "localhost")),
-        ("calotype-notifier", ("notifier", "notifier.calotype.svc")),
-        ("calotype-generator", ("generator",)),
-        ("calotype-nats-tls", ("nats", "nats-0.nats-peers", "nats-2.nats-peers")),
-    ],
-)
-def test_certificates_are_valid_for_the_names_that_clients_call(
-    folder: Path, secret: str, names: tuple[str, ...]
-) -> None:
-    made = secrets(folder)[secret]
+@pytest.mark.parametrize("name", ["nats", "nats-0.nats-peers", "nats-2.nats-peers", "nats.calotype.svc", "localhost"])
+def test_the_certificate_is_valid_for_the_names_that_clients_call(folder: Path, name: str) -> None:
+    made = secrets(folder)["calotype-nats-tls"]
     store = Store([x509.load_pem_x509_certificate(made["ca.crt"].encode())])
     certificate = x509.load_pem_x509_certificate(made["tls.crt"].encode())
 
-    for name in names:
-        PolicyBuilder().store(store).build_server_verifier(x509.DNSName(name)).verify(certificate, [])
+    PolicyBuilder().store(store).build_server_verifier(x509.DNSName(name)).verify(certificate, [])
+    # Servers of the cluster are clients of each other.
     PolicyBuilder().store(store).build_client_verifier().verify(certificate, [])
-
-
-def test_the_authority_of_the_broker_signs_no_service(folder: Path) -> None:
-    made = secrets(folder)
-
-    assert made["calotype-nats-tls"]["ca.crt"] != made["calotype-job"]["ca.crt"]
 
 
 def test_the_statements_are_those_that_prepare_the_database_of_a_stack(folder: Path) -> None:
@@ -164,13 +148,13 @@ def test_the_statements_are_those_that_prepare_the_database_of_a_stack(folder: P
 def test_a_second_run_keeps_every_file_and_adds_what_is_missing(tmp_path: Path) -> None:
     assert init(tmp_path / "secrets").exit_code == ExitCode.DONE
     before = {path: path.read_bytes() for path in (tmp_path / "secrets").rglob("*") if path.is_file()}
-    removed = {tmp_path / "secrets" / "job" / name for name in ("tls.crt", "tls.key")}
+    removed = {tmp_path / "secrets" / "nats-tls" / name for name in ("tls.crt", "tls.key")}
     for path in removed:
         path.unlink()
     shown = init(tmp_path / "secrets", "--json")
     after = {path: path.read_bytes() for path in before}
 
-    assert set(json.loads(shown.stdout)["made"]) == {"job/tls.crt", "job/tls.key"}
+    assert set(json.loads(shown.stdout)["made"]) == {"nats-tls/tls.crt", "nats-tls/tls.key"}
     assert {path for path in before if before[path] != after[path]} == removed
     shown = init(tmp_path / "secrets")
     assert "made " not in shown.stdout
@@ -178,7 +162,7 @@ def test_a_second_run_keeps_every_file_and_adds_what_is_missing(tmp_path: Path) 
 
 
 def test_a_database_whose_certificate_is_checked(tmp_path: Path, folder: Path) -> None:
-    authorities = folder / "authorities" / "services.crt"
+    authorities = folder / "authorities" / "broker.crt"
     options = ("--database", "db.example:6432", "--database-ca", str(authorities), "--namespace", "images")
     shown = init(tmp_path / "secrets", *options)
     url = make_url((tmp_path / "secrets" / "notifier-database" / "url").read_text(encoding="utf-8"))
@@ -212,11 +196,11 @@ def test_what_cannot_be_written_is_refused_and_nothing_is_made(
 
 def test_a_certificate_without_its_key_and_secrets_without_their_source_are_refused(tmp_path: Path) -> None:
     assert init(tmp_path / "secrets").exit_code == ExitCode.DONE
-    (tmp_path / "secrets" / "job" / "tls.key").unlink()
+    (tmp_path / "secrets" / "nats-tls" / "tls.key").unlink()
     half = init(tmp_path / "secrets")
     (tmp_path / "secrets" / "keys.json").unlink()
     without = init(tmp_path / "secrets")
 
-    assert (half.exit_code, "job/tls.crt is there without" in half.stderr) == (ExitCode.FAILED, True)
+    assert (half.exit_code, "nats-tls/tls.crt is there without" in half.stderr) == (ExitCode.FAILED, True)
     assert (without.exit_code, "not keys.json" in without.stderr) == (ExitCode.USAGE, True)
     assert not (tmp_path / "secrets" / "keys.json").exists()
