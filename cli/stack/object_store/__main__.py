@@ -24,6 +24,7 @@ def main() -> int:
     """Serves until a signal ends the process; returns the exit code."""
     parser = argparse.ArgumentParser(prog="cli.stack.object_store", description=__doc__)
     parser.add_argument("--listen", required=True, help="host:port")
+    parser.add_argument("--name", help="host name by which others reach it; without it, the host of --listen")
     parser.add_argument("--data", required=True, type=Path, help="folder of all data")
     parser.add_argument(
         "--access",
@@ -40,7 +41,8 @@ def main() -> int:
     if count := import_objects(store, arguments.data, known.buckets):
         logging.getLogger(__name__).warning("imported %d objects of an older version", count)
     with ThreadPoolExecutor(THREADS, thread_name_prefix="storage") as threads:
-        asyncio.run(_serve(ObjectStoreApi(store, known, listen=host, threads=threads), host, int(port)))
+        api = ObjectStoreApi(store, known, listen=arguments.name or host, threads=threads)
+        asyncio.run(_serve(api, host, int(port)))
     store.close()
     return 0
 
