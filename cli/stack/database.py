@@ -39,16 +39,24 @@ def prepare(admin_url: str, passwords: Mapping[str, str]) -> dict[str, str]:
 
     `passwords` are the roles', by service. Raises `ChildError`.
     """
+    urls = make_roles(admin_url, passwords)
+    for service, upgrade in UPGRADES.items():
+        upgrade(urls[service])
+    return urls
+
+
+def make_roles(admin_url: str, passwords: Mapping[str, str]) -> dict[str, str]:
+    """Makes roles, database and empty schemas where they are missing; returns the URLs by service.
+
+    `passwords` are the roles', by service. Raises `ChildError`.
+    """
     address = admin_url.rpartition("@")[2].rpartition("/")[0]
     try:
         _make_database(admin_url, passwords)
         _make_schemas(f"{admin_url.rpartition('/')[0]}/{NAME}")
     except psycopg2.Error as error:
         raise ChildError(f"The database could not be prepared: {str(error).strip()}") from error
-    urls = {service: f"postgresql://{role}:{passwords[service]}@{address}/{NAME}" for service, role in ROLES.items()}
-    for service, upgrade in UPGRADES.items():
-        upgrade(urls[service])
-    return urls
+    return {service: f"postgresql://{role}:{passwords[service]}@{address}/{NAME}" for service, role in ROLES.items()}
 
 
 def _make_database(admin_url: str, passwords: Mapping[str, str]) -> None:

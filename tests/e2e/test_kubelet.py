@@ -1,0 +1,141 @@
+"""The rendered manifests run: every container starts as they say, makes images, and stops in time without losing a job."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from calotype.broker_users import USERS
+
+from cli.stack import database, storage
+from cli.stack.keys import Keys, load_or_create, write_identities
+from tests.support.kubelet.cluster_objects import K8S, SMALLEST_OVERLAY, ClusterObjects, render
+from tests.support.kubelet.images import nats_image, source_image
+from tests.support.kubelet.node import Node
+from tests.support.kubelet.pod_network import PodNetwork
+from tests.support.kubelet.pods import Cluster
+from tests.support.patience import PATIENCE
+from tests.support.security.certificates import LOCAL, Authority
+from tests.support.servers.embedded_servers import STORAGE_TOKENS, postgres_server, storage_of
+
+GOOGLE = "https://storage.googleapis.com"
+#: In the order of an upgrade: docs/operations.md.
+FIRST, THEN = ("job",), ("generator", "uploader", "notifier", "gateway")
+JOBS = 8
+
+
+def installed_secrets(folder: Path, keys: Keys, urls: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """The secrets that base/config.yaml lists at its top."""
+    leaf = Authority(folder / "authority").give("nats", *LOCAL)
+    return {
+        "calotype-database": {"url": urls["job"]},
+        "calotype-notifier-database": {"url": urls["notifier"]},
+        "calotype-keys": {"keys.yaml": load_or_create(folder)[1].read_text(encoding="utf-8")},
+        "calotype-identities": {"identities.yaml": write_identities(folder, keys).read_text(encoding="utf-8")},
+        **{f"calotype-{name}": {"token": token} for name, token in keys.service_tokens.items()},
+        "calotype-nats": {user.name: keys.nats_passwords[user.name] for user in USERS},
+        "calotype-nats-tls": {
+            "tls.crt": leaf.certificate.read_text(encoding="ascii"),
+            "tls.key": leaf.key.read_text(encoding="ascii"),
+            "ca.crt": leaf.authority.read_text(encoding="ascii"),
+        },
+    }
+
+
+class Installation:
+    """The overlay on this machine: its node runs, `client` calls its gateway."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        keys, _ = load_or_create(folder)
+        postgres = stack.enter_context(postgres_server(folder / "postgres"))
+        secrets = installed_secrets(folder, keys, database.make_roles(postgres.url, keys.database_passwords))
+        self.objects = ClusterObjects(render(K8S / "overlays" / SMALLEST_OVERLAY), secrets)
+        buckets = self.objects.config("calotype-buckets")
+        store = stack.enter_context(
+            storage_of(
+                folder / "objects",
+                log=folder / "storage.log",
+                buckets={
+                    buckets["CALOTYPE_BUCKET"]: storage.PUBLIC,
+                    buckets["CALOTYPE_STAGING_BUCKET"]: storage.STAGING,
+                },
+            )
+        )
+        network = PodNetwork(self.objects, {GOOGLE: store.url})
+        identities = {
+            name: {"STORAGE_EMULATOR_HOST": store.url, "STORAGE_EMULATOR_TOKEN": STORAGE_TOKENS[name]}
+            for name in ("generator", "uploader")
+        }
+        cluster = Cluster(
+            objects=self.objects,
+            network=network,
+            images={"calotype": source_image(), "nats": nats_image()},
+            identities=identities,
+            folder=folder / "pods",
+        )
+        self.node = Node(cluster)
+        stack.callback(self.node.kill)
+        url = f"http://{network.of_service('gateway', 'http')}"
+        headers = {"Authorization": f"Bearer {keys.api_key}"}
+        self.client = stack.enter_context(
+            httpx.Client(base_url=url, headers=headers, timeout=PATIENCE, trust_env=False)
+        )
+
+    def submit(self, prompt: str, *, wait: int = 0) -> dict[str, Any]:
+        """The job, or the problem that keeps it from being accepted."""
+        headers = {"Idempotency-Key": prompt.replace(" ", "-"), **({"Prefer": f"wait={wait}"} if wait else {})}
+        response = self.client.post("/v1/jobs", json={"prompt": prompt, "size": "64x64"}, headers=headers)
+        # Until a generator has registered its providers, it is 503.
+        assert response.is_success or response.status_code == HTTPStatus.SERVICE_UNAVAILABLE, response.text
+        found: dict[str, Any] = response.json()
+        return found
+
+    def completed(self, prompt: str) -> dict[str, Any]:
+        """The job once it is completed; repeated, a submission is the same job."""
+        deadline = time.monotonic() + PATIENCE
+        while (job := self.submit(prompt, wait=20)).get("status") != "completed":
+            assert time.monotonic() < deadline, job
+            time.sleep(0.2)
+        return job
+
+
+@pytest.fixture
+def installation(server_folder: Path) -> Iterator[Installation]:
+    """Nothing of it is started."""
+    folder = server_folder / "kubelet"
+    folder.mkdir()
+    with ExitStack() as stack:
+        yield Installation(folder, stack)
+
+
+@pytest.mark.slow
+def test_the_manifests_make_images_and_stop_in_time_without_losing_a_job(installation: Installation) -> None:
+    node = installation.node
+    assert {*FIRST, *THEN} < {*node.workloads}
+    servers = [name for name in node.workloads if name not in (*FIRST, *THEN)]
+    node.start(*servers)
+    node.complete_jobs()
+    node.start(*FIRST)
+    node.start(*THEN)
+
+    [artifact] = installation.completed("a harbour at dawn")["artifacts"]
+    assert httpx.get(artifact["url"], trust_env=False).content.startswith(b"\x89PNG")
+
+    prompts = [f"boat number {number}" for number in range(JOBS)]
+    accepted = {prompt: installation.submit(prompt)["id"] for prompt in prompts}
+    stopped = node.stop(*FIRST, *THEN)
+    assert {*stopped.values()} == {0}, stopped
+
+    node.start(*FIRST)
+    node.start(*THEN)
+    # A second submission is the same job: nothing was lost, and nothing was made twice.
+    for prompt in prompts:
+        job = installation.completed(prompt)
+        assert job["id"] == accepted[prompt]
+        assert len(job["artifacts"]) == 1
+    assert {*node.stop(*FIRST, *THEN).values()} == {0}
+    assert None not in node.stop(*servers).values()

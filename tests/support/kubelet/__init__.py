@@ -1,0 +1,7 @@
+"""Runs the containers of rendered manifests as processes of this machine, in the place of kubelet.
+
+Each container gets its command, variables, files and probes from the manifests alone. What differs is listed here:
+addresses, since all processes share one machine (`pod_network.py`), paths of mounted files (`pod_files.py`), and
+images, of which an entry point and variables are given (`images.py`). Users, capabilities, limits and network policies
+are not applied.
+"""
