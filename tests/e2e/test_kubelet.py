@@ -1,4 +1,4 @@
-"""The rendered manifests run: every container starts as they say, makes images, and stops in time without losing a job."""
+"""The rendered manifests run: all containers start as they say, make images, and stop in time without losing a job."""
 
 import time
 from collections.abc import Iterator, Mapping

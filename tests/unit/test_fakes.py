@@ -38,6 +38,7 @@ FAKES = {
     "support/job_service/watched_worker_service.py WatchedWorkerService": "services/job/grpc_api/worker_service.py",
     "support/notifier/scripted_store.py ScriptedJobService": SCRIPTED,
     "support/gateway/fake_gateway.py FakeGateway": SCRIPTED,
+    "unit/deploy/test_google_cloud.py FakeGcloud": SCRIPTED,
     "support/job_service/fake_job_service.py FakeJobService": "proto/calotype/job/v1/job_service.proto",
     "support/notifier/fake_webhook_service.py FakeWebhookService": "proto/calotype/notifier/v1/webhook_service.proto",
     "support/servers/otlp_metrics.py MetricCollector": SCRIPTED,

@@ -100,7 +100,7 @@ class Pod:
             self._processes[container["name"]].send_signal(signal.SIGTERM)
 
     def wait_stopped(self, seconds: float) -> Mapping[str, int | None]:
-        """Exit codes by container; None where one had to be killed after as many seconds, which end its grace period."""
+        """Exit codes by container; None where one had to be killed after as many seconds, the end of its grace."""
         deadline, found = time.monotonic() + seconds, dict[str, int | None]()
         for name, process in self._processes.items():
             try:
