@@ -13,8 +13,9 @@ from calotype.broker_users import USERS
 
 from cli.stack import database, storage
 from cli.stack.keys import Keys, load_or_create, write_identities
+from tests.support.kubelet.built_image import built_image
 from tests.support.kubelet.cluster_objects import K8S, SMALLEST_OVERLAY, ClusterObjects, render
-from tests.support.kubelet.images import nats_image, source_image
+from tests.support.kubelet.images import nats_image
 from tests.support.kubelet.node import Node
 from tests.support.kubelet.pod_network import PodNetwork
 from tests.support.kubelet.pods import Cluster
@@ -73,7 +74,7 @@ class Installation:
         cluster = Cluster(
             objects=self.objects,
             network=network,
-            images={"calotype": source_image(), "nats": nats_image()},
+            images={"calotype": built_image(folder / "image"), "nats": nats_image()},
             identities=identities,
             folder=folder / "pods",
         )

@@ -28,15 +28,6 @@ def image_name(reference: str) -> str:
     return re.split("[:@]", reference.rpartition("/")[2])[0]
 
 
-def source_image() -> ContainerImage:
-    """The image of the services, as the source tree has it."""
-    path = os.pathsep.join([str(ROOT), str(ROOT / "proto")])
-    return ContainerImage(
-        entry_point=(sys.executable, "-P", "-m"),
-        environment={"PATH": _path(), "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
-    )
-
-
 def nats_image() -> ContainerImage:
     """The image of NATS, whose port for clients is 4222 without a setting. Its probes run wget."""
     need("wget", install="install wget")
