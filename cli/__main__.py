@@ -15,6 +15,7 @@ COMMANDS = {
     "down": "cli.stack.commands:down",
     "status": "cli.stack.commands:status",
     "migrate": "cli.stack.commands:migrate",
+    "reconcile": "cli.reconcile:reconcile",
     "logs": "cli.logs:logs",
     "log-level": "cli.operations.commands:log_level",
     "drain": "cli.operations.commands:drain",

@@ -10,6 +10,7 @@ PUBLIC_ROOT = "jobs/"
 _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 _JOB_ID = r"job_[0-9a-f]{32}"
 _STAGED = re.compile(rf"({_JOB_ID})/(.*)", re.DOTALL)
+_STAGED_OF_CALL = re.compile(rf"{_JOB_ID}/(call_[0-9a-f]{{32}})/.+", re.DOTALL)
 _PUBLIC = re.compile(rf"{PUBLIC_ROOT}({_JOB_ID})/(.*)", re.DOTALL)
 
 
@@ -54,6 +55,12 @@ def public_url(name: str, *, base_url: str) -> str:
 def job_of_staged(name: str) -> str | None:
     """Returns the job of an object in staging; None for a name in another format."""
     return _job_of(_STAGED, name)
+
+
+def call_of_staged(name: str) -> str | None:
+    """Returns the provider call of an object in staging; None for a name in another format."""
+    match = _STAGED_OF_CALL.fullmatch(name)
+    return match[1] if match else None
 
 
 def job_of_public(name: str) -> str | None:

@@ -32,6 +32,15 @@ def test_a_staged_name_has_job_call_and_index() -> None:
     assert object_names.job_of_staged(name) == JOB
 
 
+def test_the_call_of_a_staged_name_is_known() -> None:
+    call = "call_" + "0b" * 16
+
+    assert object_names.call_of_staged(object_names.staged_name(job_id=JOB, call_id=call, index=0)) == call
+    assert object_names.call_of_staged(f"{object_names.raw_folder(job_id=JOB, call_id=call)}0") == call
+    for name in (f"{JOB}/{call}", f"{JOB}/{call}/", f"{JOB}/other/0", f"other/{call}/0"):
+        assert object_names.call_of_staged(name) is None
+
+
 def test_a_jobs_own_folder_may_be_emptied() -> None:
     assert object_names.is_public_folder(object_names.public_folder(JOB))
     assert object_names.is_staged_folder(object_names.staged_folder(JOB))
