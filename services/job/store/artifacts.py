@@ -2,8 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
 
-from common.sql import Connection, text
+from common.sql import Connection, Row, text
 from services.job.domain.jobs import Artifact
 from services.job.store import rows
 
@@ -32,7 +33,7 @@ def of_jobs(connection: Connection, job_ids: Collection[str]) -> dict[str, list[
     statement = text("SELECT * FROM artifacts WHERE job_id = ANY(:job_ids) ORDER BY job_id, image_index")
     found: dict[str, list[Artifact]] = defaultdict(list)
     for row in connection.execute(statement, {"job_ids": list(job_ids)}).mappings() if job_ids else ():
-        found[row["job_id"]].append(Artifact(**row))
+        found[row["job_id"]].append(_from_row(row))
     return found
 
 
@@ -47,7 +48,7 @@ def stage(connection: Connection, artifacts: Sequence[Artifact]) -> dict[str, li
     staged = rows.as_parameter([rows.to_json(artifact) for artifact in artifacts])
     found: dict[str, list[Artifact]] = {job_id: [] for job_id in job_ids}
     for row in connection.execute(text(STAGE_ARTIFACTS), {"staged": staged, "job_ids": sorted(job_ids)}).mappings():
-        found[row["job_id"]].append(Artifact(**row))
+        found[row["job_id"]].append(_from_row(row))
     return found
 
 
@@ -57,4 +58,12 @@ def publish(connection: Connection, names: Mapping[tuple[str, int], str]) -> lis
         return []
     stored = [{"job_id": job_id, "image_index": index, "public_name": name} for (job_id, index), name in names.items()]
     parameters = {"stored": rows.as_parameter(stored), "job_ids": [job_id for job_id, _ in names]}
-    return [Artifact(**row) for row in connection.execute(text(PUBLISH_ARTIFACTS), parameters).mappings()]
+    return [_from_row(row) for row in connection.execute(text(PUBLISH_ARTIFACTS), parameters).mappings()]
+
+
+#: The columns that are read; a newer schema may have more.
+_COLUMNS = tuple(column.name for column in fields(Artifact))
+
+
+def _from_row(row: Row) -> Artifact:
+    return Artifact(**{name: row[name] for name in _COLUMNS})
