@@ -27,7 +27,10 @@ CASES = (
     "A leaked key",
 )
 #: Pages that operators read while something is wrong.
-PAGES = ("runbook.md", "operations.md", "telemetry.md", "logs.md", "security.md")
+PAGES = (
+    *("runbook.md", "operations.md", "telemetry.md", "logs.md", "security.md"),
+    *("backups.md", "capacity.md", "rotation.md", "upgrades.md"),
+)
 #: What ends a name of a log event; other dotted names in the pages are types of job events, metrics or attributes.
 PARTICIPLE = (
     r"(?:failed|lost|restored|ended|refused|postponed|published|attempted|denied|paused|changed|lettered|held_up)"
@@ -36,7 +39,7 @@ PARTICIPLE = (
 
 def commands(text: str) -> Iterator[list[str]]:
     """Commands of `calotype` in blocks and in running text, as words."""
-    for line in re.findall(r"^calotype [^\n|#]+", text, re.MULTILINE) + re.findall(r"`(calotype [^`]+)`", text):
+    for line in re.findall(r"^ *calotype [^\n|#]+", text, re.MULTILINE) + re.findall(r"`(calotype [^`]+)`", text):
         yield shlex.split(line.replace("\n", " "))[1:]
 
 
