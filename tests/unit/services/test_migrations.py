@@ -68,7 +68,10 @@ def test_they_are_numbered_without_a_gap_and_have_no_way_back() -> None:
         ("ALTER TABLE jobs RENAME COLUMN tenant TO customer", "renames something"),
         ("ALTER TABLE jobs ALTER COLUMN tenant TYPE uuid", "changes a column"),
         ("ALTER TABLE jobs ALTER COLUMN model SET NOT NULL", "requires a column"),
-        ("ALTER TABLE jobs ADD COLUMN a text, ADD COLUMN b text NOT NULL DEFAULT ''", "adds a column that may not be null"),
+        (
+            "ALTER TABLE jobs ADD COLUMN a text, ADD COLUMN b text NOT NULL DEFAULT ''",
+            "adds a column that may not be null",
+        ),
         ("ALTER TABLE jobs ADD CONSTRAINT one CHECK (n > 0)", "checks a whole table under its lock"),
         ("CREATE TABLE a (b text); CREATE UNIQUE INDEX c ON jobs (tenant)", "blocks writers while it builds an index"),
     ],
