@@ -12,7 +12,7 @@ from common.config import ConfigError
 class BrokerSettings:
     """Broker settings from the environment, one field per `CALOTYPE_...` variable."""
 
-    #: `nats://host:port`, or `tls://host:port` for TLS.
+    #: `nats://host:port`, or `tls://host:port` for TLS; several of one cluster with commas between them.
     nats_url: str
     #: Password of the service; the user name is the service's name. None: connect without a user.
     nats_password: str | None = field(default=None, repr=False, metadata={"secret": True})

@@ -139,10 +139,12 @@ def is_refused(error: Exception) -> bool:
 async def connected(url: str, *, tls: ssl.SSLContext | None = None, **options: Any) -> NatsClient:
     """Connects and returns the client. Raises the errors of the NATS library.
 
-    With `tls`, every server, also those that the cluster announces later, must have a certificate for the URL's host.
+    The URL may be several with commas between them, of servers of one cluster. With `tls`, every server, also those
+    that the cluster announces later, must have a certificate for the host of the first URL.
     """
     client = NatsClient()
+    servers = url.split(",")
     if tls is not None:
-        options |= {"tls": tls, "tls_hostname": urlsplit(url).hostname}
-    await client.connect(url, **options)
+        options |= {"tls": tls, "tls_hostname": urlsplit(servers[0]).hostname}
+    await client.connect(servers, **options)
     return client

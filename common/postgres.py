@@ -10,11 +10,11 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine, create_engine
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from common import after_commit
+from common.database_url import driver_url
 from common.errors import DependencyUnavailable
 from common.prepared import PLAN_OPTIONS
 from common.sql import Connection, text, transaction
@@ -44,11 +44,6 @@ class LockTimeout(DatabaseUnavailable):
 
 class _LostBeforeCommit(DatabaseUnavailable):
     """The connection was lost before COMMIT was sent, so that nothing was committed."""
-
-
-def driver_url(url: str) -> str:
-    """Returns the URL with its driver: SQLAlchemy would choose another driver for a bare `postgresql://`."""
-    return make_url(url).set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
 
 
 def open_pool(url: str, **options: Any) -> Engine:

@@ -5,6 +5,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from cli.stack import server_user, variables
@@ -43,7 +44,7 @@ def prepare(data: Path) -> None:
         return
     try:
         made.mkdir(parents=True, mode=0o700)
-        password = _password_file(data)
+        password = password_file(data)
         password.write_text(secrets.token_urlsafe(24), encoding="ascii")
         password.chmod(0o600)
         # A copy that the server's user can read while initdb runs.
@@ -70,14 +71,19 @@ def _is_initialized(data: Path) -> bool:
 
 
 def _initdb(folder: Path) -> None:
-    prefix = _prefix(folder)
-    command = [*prefix, str(binaries() / "initdb"), "--pgdata", str(folder / "data"), "--username=postgres"]
+    arguments = ["--pgdata", str(folder / "data"), "--username=postgres"]
     # Other users of this machine can reach 127.0.0.1, too.
-    command += ["--auth=scram-sha-256", "--pwfile", str(folder / "password")]
-    command += ["--encoding=UTF8", "--locale=C", "--no-instructions"]
+    arguments += ["--auth=scram-sha-256", "--pwfile", str(folder / "password")]
+    arguments += ["--encoding=UTF8", "--locale=C", "--no-instructions"]
+    run_tool("initdb", arguments, folder)
+
+
+def run_tool(name: str, arguments: Sequence[str], folder: Path) -> None:
+    """Runs one of the server's programs, as a user that may write to the folder. Raises `ChildError`."""
+    command = [*_prefix(folder), str(binaries() / name), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
     if done.returncode:
-        raise ChildError(f"PostgreSQL could not make its data folder {folder}: {done.stderr.strip()[-500:]}")
+        raise ChildError(f"{name} failed at PostgreSQL's folder {folder}: {done.stderr.strip()[-500:]}")
 
 
 def program(data: Path, *, log: Path, port: int | None = None) -> tuple[Program, str]:
@@ -95,11 +101,12 @@ def program(data: Path, *, log: Path, port: int | None = None) -> tuple[Program,
         # Fast shutdown: ends sessions, keeps all that was committed.
         stop_signal=signal.SIGINT,
     )
-    password = _password_file(data).read_text(encoding="ascii").strip()
+    password = password_file(data).read_text(encoding="ascii").strip()
     return server, f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
 
 
-def _password_file(data: Path) -> Path:
+def password_file(data: Path) -> Path:
+    """The file with the superuser's password of the cluster in a folder."""
     return data.with_name(f"{data.name}.password")
 
 

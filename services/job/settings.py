@@ -13,7 +13,8 @@ from services.job.domain.timeouts import StageTimeouts
 class Settings(ServerSettings, BrokerSettings, AdminSettings):
     """One field per `CALOTYPE_...` variable; docs/settings.md is made from the comments."""
 
-    #: PostgreSQL database of the jobs, `postgresql://USER:PASSWORD@HOST:PORT/NAME`.
+    #: PostgreSQL database of the jobs, `postgresql://USER:PASSWORD@HOST:PORT/NAME`. With several `HOST:PORT` and commas
+    #: between them, the one that takes writes is used.
     database_url: str = field(metadata={"secret": True})
     #: Address on which JobService and the operator services listen, for clients.
     grpc_listen: str

@@ -23,6 +23,7 @@ class Settings(ServerSettings, ClientSettings, BrokerSettings, AdminSettings):
     """One field per `CALOTYPE_...` variable; docs/settings.md is made from the comments."""
 
     #: PostgreSQL database of the webhooks, `postgresql://USER:PASSWORD@HOST:PORT/NAME`, with the notifier's own role.
+    #: With several `HOST:PORT` and commas between them, the one that takes writes is used.
     database_url: str = field(repr=False, metadata={"secret": True})
     #: Address of job-service's JobService.
     job_address: str

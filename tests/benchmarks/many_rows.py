@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from sqlalchemy import create_engine
 from sqlalchemy import text as statement
 
-from common.postgres import driver_url
+from common.database_url import driver_url
 from services.job.domain.jobs import Job
 from tests.support.job_service.use_cases import JobUseCases, failed, generated, stored
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import Engine, create_engine, make_url, text
 
 from cli.stack.state import StackState, read_state
-from common.postgres import driver_url
+from common.database_url import driver_url
 from tests.benchmarks.running import ROOT
 
 STATEMENTS = """

@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from cli.stack.state import StackState
-from common.postgres import driver_url
+from common.database_url import driver_url
 from tests.support.patience import PATIENCE
 from tests.support.providers.paid_provider import Books, png
 from tests.support.proxies.cutting_proxy import cutting_proxy

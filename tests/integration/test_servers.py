@@ -4,7 +4,7 @@ import urllib.request
 
 from sqlalchemy import create_engine, text
 
-from common.postgres import driver_url
+from common.database_url import driver_url
 from tests.support.servers.embedded_servers import STORAGE_TOKENS, Server, new_buckets
 
 

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common.postgres import driver_url
+from common.database_url import driver_url
 from common.sql import Connection, text
 
 # Imported by `upgrade` only: Alembic takes 8 MB of a service, which migrates nothing.

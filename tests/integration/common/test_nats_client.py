@@ -11,6 +11,7 @@ import psutil
 import pytest
 import uvloop
 
+from cli.stack.ports import free_port
 from common.nats_client import LossReportingTransport, connected, is_refused
 from tests.support.patience import PATIENCE
 from tests.support.proxies.resetting_proxy import resetting_proxy
@@ -132,6 +133,13 @@ async def test_a_client_outlives_any_greeting_and_reconnects(nats: Server) -> No
         await client.close()
 
     assert left == []
+
+
+async def test_of_several_servers_one_that_is_there_is_used(nats: Server) -> None:
+    away = f"nats://127.0.0.1:{free_port()}"
+    client = await connected(f"{away},{nats.url},{away}")
+    await client.flush()
+    await client.close()
 
 
 async def test_a_client_outlives_a_change_of_its_password_and_comes_back_with_the_old_one(nats: Server) -> None:

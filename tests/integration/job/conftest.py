@@ -8,10 +8,10 @@ from calotype.job.v1 import job_service_pb2_grpc, worker_service_pb2_grpc
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
+from common.database_url import driver_url
 from common.grpc_client import channel
 from common.grpc_server import serve
 from common.health import Readiness
-from common.postgres import driver_url
 from services.job.domain.timeouts import StageTimeouts
 from services.job.grpc_api.job_service import JobService
 from services.job.grpc_api.worker_service import WorkerService

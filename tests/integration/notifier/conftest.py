@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
-from common.postgres import Database, driver_url
+from common.database_url import driver_url
+from common.postgres import Database
 from services.notifier import migrations
 from services.notifier.store.pools import CONNECTIONS, POOLS
 from tests.support.notifier.scripted_store import ROOTS, ScriptedJobService, ScriptedSender, Tables, store_at

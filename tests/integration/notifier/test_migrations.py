@@ -8,7 +8,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.pool import NullPool
 
-from common.postgres import driver_url
+from common.database_url import driver_url
 from services.notifier import migrations
 from tests.support.servers import embedded_servers as servers
 

@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from cli.stack import nats, postgres, storage
 from cli.stack.child import Child, Program
-from common.postgres import driver_url
+from common.database_url import driver_url
 from services.job import migrations
 from tests.support.patience import PATIENCE
 from tests.support.servers.reaper import reaped

@@ -3,7 +3,7 @@
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
-from common.postgres import driver_url
+from common.database_url import driver_url
 
 END_CONNECTIONS = """
 SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
-from common.postgres import driver_url
+from common.database_url import driver_url
 
 
 class AheadClock:
