@@ -25,6 +25,10 @@ def main() -> int:
     parser.add_argument("--replicas", type=int, default=3, help="of each service but the gateway")
     parser.add_argument("--at-once", type=int, default=24, help="jobs in flight")
     parser.add_argument("--other", type=Path, help="checkout of another version, installed, that services change to")
+    parser.add_argument(
+        "--failover", action="store_true", help="PostgreSQL with a standby, three of NATS; both fail over"
+    )
+    parser.add_argument("--only", default="", help="pattern in the names of the faults that are wanted, as 'fail over'")
     asked = parser.parse_args()
     plan = Plan(
         seed=asked.seed,
@@ -35,6 +39,8 @@ def main() -> int:
         at_once=asked.at_once,
         replicas=asked.replicas,
         other=asked.other and asked.other.absolute(),
+        failover=asked.failover,
+        only=asked.only,
         longest_outage=TWO_MINUTES if asked.minutes >= 20 else 15.0,
     )
     # The stack is stopped whoever ends the run.

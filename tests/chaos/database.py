@@ -54,7 +54,7 @@ class DatabaseFaults:
 
     def fill_disk(self) -> None:
         """No file of the running server grows any more; it ends, and cannot start again while that is so."""
-        with without_room(self._stack.family("postgres")):
+        with without_room(self._stack.family(self._stack.database)):
             self._pause.wait(self._seconds)
 
     def set_clock(self, seconds: float) -> None:

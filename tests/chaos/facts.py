@@ -5,7 +5,7 @@ import random
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import nats
@@ -59,6 +59,18 @@ class Facts:
             ]
         )
 
+    def leader(self) -> str | None:
+        """Name of the server that leads the stream of facts; None while nobody says so."""
+        found: list[str | None] = [None]
+
+        async def look() -> None:
+            with suppress(nats.errors.Error, TimeoutError):
+                stream = await self._client.jetstream(timeout=5.0).stream_info(streams.FACTS["name"])
+                found[0] = stream.cluster.leader if stream.cluster else None
+
+        self._run(look())
+        return found[0]
+
     def _tell_all(self, told: list[tuple[str, bytes]]) -> None:
         async def tell() -> None:
             context = self._client.jetstream(timeout=5.0)
@@ -70,7 +82,7 @@ class Facts:
 
 @contextmanager
 def facts_at(url: str) -> Iterator[Facts]:
-    """Hear the facts of a broker, whenever it is there."""
+    """Hear the facts of a broker, or of a cluster's several with commas between them, whenever it is there."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -78,7 +90,7 @@ def facts_at(url: str) -> Iterator[Facts]:
     def run(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, loop).result(PATIENCE)
 
-    client = run(nats.connect(url, max_reconnect_attempts=-1, reconnect_time_wait=0.25, error_cb=_be_silent))
+    client = run(nats.connect(url.split(","), max_reconnect_attempts=-1, reconnect_time_wait=0.25, error_cb=_be_silent))
     try:
         facts = Facts(client, run)
         run(client.subscribe("calotype.fact.>", cb=facts.hear))

@@ -9,6 +9,7 @@ from functools import partial
 from tests.chaos.clock import STEP_SECONDS
 from tests.chaos.database import LOCK_JOBS, LOCK_TENANTS, DatabaseFaults, can_lack_room, without_room
 from tests.chaos.facts import Facts
+from tests.chaos.failover import fail_over_database
 from tests.chaos.links import Condition
 from tests.chaos.stack import ChaosStack
 from tests.chaos.tuning import AT_ONCE_ELSEWHERE, LEASE_SECONDS
@@ -36,6 +37,7 @@ class Faults:
 
     def __init__(self, stack: ChaosStack, facts: Facts, dice: random.Random, *, longest_outage: float) -> None:
         self._stack = stack
+        self._facts = facts
         self._dice = dice
         self._longest_outage = longest_outage
         self._was_away: set[str] = set()
@@ -54,7 +56,7 @@ class Faults:
             **{f"one way {link}": _on(link, self._one_way) for link in LINKS},
             **{f"break {link}": _on(link, self._break) for link in LINKS},
             "refuse storage": _on("storage", self._refuse),
-            "wipe nats": _on("nats", lambda _: stack.wipe_broker()),
+            **self._of_brokers(),
             **self._full(database),
             "lock jobs": _on("postgres", lambda _: database.lock(LOCK_JOBS)),
             "lock tenants": _on("postgres", lambda _: database.lock(LOCK_TENANTS)),
@@ -113,19 +115,33 @@ class Faults:
         with self._stack.links.being(link, condition):
             self._pause.wait(seconds)
 
+    def _of_brokers(self) -> dict[str, Fault]:
+        """What may befall a single broker, or the database's two servers and the three of a cluster."""
+        if self._stack.pair is None:
+            return {"wipe nats": _on("nats", lambda _: self._stack.wipe_broker())}
+        # What the servers of a cluster held cannot be read by one that is alone.
+        self.unplayed["wipe nats"] = "three servers hold what one loses"
+        return {
+            "fail over postgres": _fault(lambda _: fail_over_database(self._stack), lambda: [self._stack.database]),
+            "fail over nats": _fault(self._away, self._leader),
+        }
+
+    def _leader(self) -> Sequence[str]:
+        return [self._facts.leader() or self._dice.choice(self._stack.names("nats"))]
+
     def _full(self, database: DatabaseFaults) -> dict[str, Fault]:
         """Full disks, of those whose processes may be limited by this one."""
-        found = {
-            "full nats": ("nats", self._fill_broker),
-            "full postgres": ("postgres", lambda _: database.fill_disk()),
+        found: dict[str, tuple[Callable[[], Sequence[str]], Callable[[Sequence[str]], object]]] = {
+            "full nats": (self._one_of("nats"), self._fill_broker),
+            "full postgres": (lambda: [self._stack.database], lambda _: database.fill_disk()),
         }
-        limited = {name for name, (victim, _) in found.items() if can_lack_room(self._stack.family(victim))}
+        limited = {name for name, (victims, _) in found.items() if can_lack_room(self._stack.family(victims()[0]))}
         self.unplayed |= dict.fromkeys(found.keys() - limited, "no prlimit, or not allowed")
-        return {name: _on(victim, strike) for name, (victim, strike) in found.items() if name in limited}
+        return {name: _fault(strike, victims) for name, (victims, strike) in found.items() if name in limited}
 
-    def _fill_broker(self, victim: str) -> None:
+    def _fill_broker(self, victims: Sequence[str]) -> None:
         """It refuses to write, and goes on so when there is room again, until it is started again."""
-        with without_room(self._stack.family(victim)):
+        with without_room(self._stack.family(victims[0])):
             self._pause.wait(FROZEN_SECONDS)
 
     def _change_providers(self, victims: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """Strikes where jobs are: chooses a fault, waits until a job is where it is wanted, and counts what was hit."""
 
 import random
+import re
 import threading
 import time
 from collections import Counter
@@ -70,13 +71,13 @@ class Score:
 
 
 class Killer:
-    """One fault after the other, from one seed."""
+    """One fault after the other, from one seed; of those whose names the pattern `only` is found in."""
 
-    def __init__(self, stack: ChaosStack, facts: Facts, *, seed: int, longest_outage: float) -> None:
+    def __init__(self, stack: ChaosStack, facts: Facts, *, seed: int, longest_outage: float, only: str = "") -> None:
         self._stack = stack
         self._dice = random.Random(seed)
         faults = Faults(stack, facts, self._dice, longest_outage=longest_outage)
-        self._faults = faults.by_name
+        self._faults = {name: fault for name, fault in faults.by_name.items() if re.search(only, name)}
         self.unplayed = faults.unplayed
         self._pause = threading.Event()
         self._eyes: Any = None

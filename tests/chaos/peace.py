@@ -76,7 +76,7 @@ def feed_of(stack: ChaosStack) -> list[tuple[str, int]]:
 
 async def _feed(url: str) -> list[tuple[str, int]]:
     found: list[tuple[str, int]] = []
-    client = await nats.connect(url)
+    client = await nats.connect(url.split(","))
     try:
         context = client.jetstream(timeout=PATIENCE)
         try:
@@ -98,7 +98,7 @@ async def _feed(url: str) -> list[tuple[str, int]]:
 
 async def _facts(url: str) -> Mapping[str, int]:
     """The facts consumer once it has nothing to do, or as it is when the time is over."""
-    client = await nats.connect(url)
+    client = await nats.connect(url.split(","))
     deadline = time.monotonic() + PATIENCE
     try:
         context = client.jetstream(timeout=PATIENCE)

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,13 +17,20 @@ from tests.chaos.tuning import TUNING, write_keys
 from tests.support.providers.paid_server import KEY
 from tests.support.security.identities import OPERATOR, entry, write
 from tests.support.servers.embedded_servers import JUDGE, NATS_PASSWORDS, STORAGE_TOKENS, nats_program
+from tests.support.servers.nats_cluster import NAMES as NATS_NAMES
+from tests.support.servers.nats_cluster import nats_cluster
+from tests.support.servers.postgres_pair import NAMES as POSTGRES_NAMES
+from tests.support.servers.postgres_pair import PostgresPair
 
 ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Servers:
-    """Servers by name, their ports, and the ports of the links to them; URLs lead to the servers themselves."""
+    """Servers by name, their ports, and the ports of the links to them; URLs lead to the servers themselves.
+
+    With failover there are two of PostgreSQL, of which the standby is not among the programs, and three of NATS.
+    """
 
     programs: Mapping[str, Program]
     ports: Mapping[str, int]
@@ -32,6 +39,13 @@ class Servers:
     nats_url: str
     storage_url: str
     books: Path
+    pair: PostgresPair | None
+
+    def over_links(self, kind: str, url: str) -> str:
+        """The URL of a server, or of several, over the links to them."""
+        for name in _of_kind(kind, self.ports):
+            url = url.replace(f":{self.ports[name]}", f":{self.links[name]}")
+        return url
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +58,13 @@ class Services:
     http: str
 
 
-def servers(folder: Path, ports: Ports, *, seed: int) -> Servers:
+def servers(folder: Path, ports: Ports, *, seed: int, failover: bool) -> Servers:
     """PostgreSQL, NATS, object storage and the paid providers, with their data in the folder."""
-    taken = {name: ports.assign(name) for name in ("postgres", "nats", "storage", "provider")}
+    names = (*POSTGRES_NAMES, *NATS_NAMES) if failover else ("postgres", "nats")
+    taken = {name: ports.assign(name) for name in ("storage", "provider", *names)}
     books = folder / "books.jsonl"
-    postgres.prepare(folder / "postgres")
-    truth, admin_url = postgres.program(folder / "postgres", log=log_of(folder, "postgres"), port=taken["postgres"])
-    broker, nats_url = nats_program(folder / "nats", log=log_of(folder, "nats"), port=taken["nats"])
+    databases, admin_url, pair = _databases(folder, taken)
+    brokers = nats_cluster(folder, taken, ports) if failover else _broker(folder, taken["nats"])
     objects, storage_url = storage.program(
         folder / "storage",
         log=log_of(folder, "storage"),
@@ -65,14 +79,34 @@ def servers(folder: Path, ports: Ports, *, seed: int) -> Servers:
         is_ready=lambda: http_ok(f"http://127.0.0.1:{taken['provider']}/ready"),
     )
     return Servers(
-        programs={"paid": paid, "postgres": truth, "nats": broker, "storage": objects},
+        programs={"paid": paid, "storage": objects, **databases, **{name: one for name, (one, _) in brokers.items()}},
         ports=taken,
         links={name: ports.assign(f"link to {name}") for name in taken},
         admin_url=admin_url,
-        nats_url=nats_url,
+        nats_url=",".join(url for _, url in brokers.values()),
         storage_url=storage_url,
         books=books,
+        pair=pair,
     )
+
+
+def _databases(folder: Path, ports: Mapping[str, int]) -> tuple[dict[str, Program], str, PostgresPair | None]:
+    """The server that takes writes, the superuser's URL, and the pair where there is one."""
+    if "postgres" not in ports:
+        first, second = POSTGRES_NAMES
+        pair = PostgresPair(folder, (ports[first], ports[second]))
+        return {pair.primary: pair.program(pair.primary)}, pair.url, pair
+    postgres.prepare(folder / "postgres")
+    program, url = postgres.program(folder / "postgres", log=log_of(folder, "postgres"), port=ports["postgres"])
+    return {"postgres": program}, url, None
+
+
+def _broker(folder: Path, port: int) -> Mapping[str, tuple[Program, str]]:
+    return {"nats": nats_program(folder / "nats", log=log_of(folder, "nats"), port=port)}
+
+
+def _of_kind(kind: str, names: Iterable[str]) -> list[str]:
+    return [name for name in names if name.partition("-")[0] == kind]
 
 
 def seen_by_judge(bucket: storage.Bucket) -> storage.Bucket:
@@ -94,13 +128,10 @@ def services_over_links(
     wiring = services.Wiring(
         # The token of each is its name.
         tokens={name: name for name in ("gateway", "generator", "uploader", "notifier")},
-        database_urls={
-            name: url.replace(f":{reached.ports['postgres']}/", f":{reached.links['postgres']}/")
-            for name, url in database_urls.items()
-        },
+        database_urls={name: reached.over_links("postgres", url) for name, url in database_urls.items()},
         nats_passwords=NATS_PASSWORDS,
         settings={
-            "NATS_URL": f"nats://127.0.0.1:{reached.links['nats']}",
+            "NATS_URL": ",".join(f"nats://127.0.0.1:{reached.links[name]}" for name in _of_kind("nats", reached.links)),
             "BUCKET": BUCKET,
             "STAGING_BUCKET": STAGING_BUCKET,
             "PUBLIC_BASE_URL": f"{reached.storage_url}/{BUCKET}",
@@ -127,8 +158,12 @@ def services_over_links(
     )
     assembled = services.assemble(wiring, ports)
     to_job, addresses = _links_to_job(assembled.programs["job"], ports)
-    to_servers = [Route(link=name, port=reached.links[name], to=port) for name, port in reached.ports.items()]
+    to_servers = [
+        Route(link=name.partition("-")[0], port=reached.links[name], to=port) for name, port in reached.ports.items()
+    ]
     tuning = {f"CALOTYPE_{name}": value for name, value in TUNING.items()} | {"PAID_API_KEY": KEY}
+    if reached.pair is not None:
+        tuning["CALOTYPE_STREAM_REPLICAS"] = str(len(NATS_NAMES))
     flipping_names.write(names_of(folder), flipping_names.FLIPPING)
     notifiers = [_with_names(program, folder) for program in assembled.programs["notifier"]]
     control = ports.assign("control")

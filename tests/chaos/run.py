@@ -39,7 +39,8 @@ class Plan:
 
     However long it takes, `fewest` faults hit, and jobs end in each way of `ends`. A rescue may take `noise` seconds
     longer than leases and looks do. Restarts go to another version and back where `other` is a checkout of one. The
-    buckets are looked at again `later`, in seconds.
+    buckets are looked at again `later`, in seconds. With failover, PostgreSQL has a synchronous standby, NATS is a
+    cluster of three, and both fail over. `only` is a pattern that is found in the names of the faults that are wanted.
     """
 
     seed: int
@@ -51,6 +52,8 @@ class Plan:
     replicas: int
     longest_outage: float
     other: Path | None = None
+    failover: bool = False
+    only: str = ""
     fewest: int = 0
     ends: frozenset[str] = frozenset()
     noise: float = NOISE_SECONDS
@@ -74,7 +77,7 @@ class Result:
 
 def run(plan: Plan, folder: Path) -> Result:
     """Run the plan on a stack of its own, with all its data in the folder."""
-    with chaos_stack(folder, seed=plan.seed, replicas=plan.replicas, other=plan.other) as stack:
+    with chaos_stack(folder, seed=plan.seed, replicas=plan.replicas, other=plan.other, failover=plan.failover) as stack:
         return play(plan, stack)
 
 
@@ -86,7 +89,7 @@ def play(plan: Plan, stack: ChaosStack) -> Result:
         webhooks.subscribe()
         load = Load(stack.addresses.http, seed=plan.seed, at_once=plan.at_once, callbacks=webhooks.callback)
         with facts_at(stack.addresses.nats_url) as facts:
-            killer = Killer(stack, facts, seed=plan.seed, longest_outage=plan.longest_outage)
+            killer = Killer(stack, facts, seed=plan.seed, longest_outage=plan.longest_outage, only=plan.only)
             _strike(plan, load, killer)
         load.finish(seconds=peace.PEACE_SECONDS)
         _keep(plan, stack, load, webhooks, killer.score)
@@ -102,7 +105,9 @@ def play(plan: Plan, stack: ChaosStack) -> Result:
         broken={**check(found), "rescued_in_time": late, "nobody_was_surprised": load.surprises},
         rescues=rescues,
         covered=coverage(found),
-        unplayed=killer.unplayed | ({} if plan.other else {"two versions": "no --other"}),
+        unplayed=killer.unplayed
+        | ({} if plan.other else {"two versions": "no --other"})
+        | ({} if plan.failover else {"failovers": "no --failover"}),
     )
 
 

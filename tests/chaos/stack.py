@@ -22,6 +22,7 @@ from tests.chaos.links import Links
 from tests.chaos.tuning import write_providers
 from tests.support.patience import PATIENCE
 from tests.support.servers.embedded_servers import nats_program
+from tests.support.servers.postgres_pair import PostgresPair
 from tests.support.servers.reaper import reaped
 
 #: Looks in a row after which a process that says of itself that it cannot work is ended, as a probe would.
@@ -40,6 +41,7 @@ class Addresses:
     """Answers of names that flip."""
     storage_url: str
     nats_url: str
+    """Several with commas between them where there is a cluster."""
     books: Path
     operations: Mapping[str, str]
     """Where each worker tells how it stands, by the name of its process."""
@@ -48,8 +50,11 @@ class Addresses:
 class ChaosStack:
     """Processes by name (`postgres`, `generator-2` ...), started again within a moment unless they are held down."""
 
-    def __init__(self, folder: Path, *, seed: int, replicas: int, other: Path | None) -> None:
+    def __init__(self, folder: Path, *, seed: int, replicas: int, other: Path | None, failover: bool) -> None:
         self.folder = folder
+        self._failover = failover
+        #: The database's two servers; None for a single one, as there is without failover.
+        self.pair: PostgresPair | None = None
         self._other = other
         self._other_versions: dict[str, Program] = {}
         self._seed = seed
@@ -70,10 +75,16 @@ class ChaosStack:
         """Start everything, in order."""
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)
         ports = Ports(self.folder / "ports.json")
-        servers = programs.servers(self.folder, ports, seed=self._seed)
+        servers = programs.servers(self.folder, ports, seed=self._seed, failover=self._failover)
         self._run(servers.programs)
+        self.pair = servers.pair
+        if self.pair is not None:
+            self.pair.copy_to_standby()
+            self._run({self.pair.standby: self.pair.program(self.pair.standby)})
+            self.pair.wait_synchronous()
         database_urls = database.prepare(servers.admin_url, dict.fromkeys(database.ROLES, "chaos"))
-        database_url = database_urls["job"]
+        writable = "" if self.pair is None else "?target_session_attrs=read-write"
+        database_url = database_urls["job"] + writable
         with closing(psycopg2.connect(database_url)) as connection:
             clock.take_over(connection)
         providers = self.folder / "providers.yaml"
@@ -95,7 +106,7 @@ class ChaosStack:
         self.addresses = Addresses(
             http=f"http://{services.http}",
             database_url=database_url,
-            notifier_url=database_urls["notifier"],
+            notifier_url=database_urls["notifier"] + writable,
             names=programs.names_of(self.folder),
             storage_url=servers.storage_url,
             nats_url=servers.nats_url,
@@ -107,6 +118,11 @@ class ChaosStack:
             },
         )
         self._keeper.start()
+
+    @property
+    def database(self) -> str:
+        """Name of the process that takes the database's writes."""
+        return "postgres" if self.pair is None else self.pair.primary
 
     def names(self, kind: str) -> list[str]:
         """Processes of a kind."""
@@ -257,9 +273,14 @@ class ChaosStack:
 
 
 @contextmanager
-def chaos_stack(folder: Path, *, seed: int, replicas: int, other: Path | None = None) -> Iterator[ChaosStack]:
-    """A running stack with so many of each service, and a checkout of another version to restart them with."""
-    stack = ChaosStack(folder, seed=seed, replicas=replicas, other=other)
+def chaos_stack(
+    folder: Path, *, seed: int, replicas: int, other: Path | None = None, failover: bool = False
+) -> Iterator[ChaosStack]:
+    """A running stack with so many of each service, and a checkout of another version to restart them with.
+
+    With failover, the database has a synchronous standby, and the broker is a cluster of three.
+    """
+    stack = ChaosStack(folder, seed=seed, replicas=replicas, other=other, failover=failover)
     try:
         stack.start()
         yield stack

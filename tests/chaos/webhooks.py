@@ -24,6 +24,7 @@ from tests.chaos.receivers import METADATA, Kind, Receiver, ReceiverThread, rece
 from tests.chaos.stack import Addresses
 from tests.chaos.tuning import TENANTS
 from tests.support.patience import PATIENCE
+from tests.support.stacks.stack_clients import RetryingTransport
 
 #: Seconds between two looks at what waits.
 HURRY_SECONDS = 2.0
@@ -86,7 +87,7 @@ class Webhooks:
         for tenant, key in TENANTS.items():
             credential = {"Authorization": f"Bearer {key}"}
             with httpx.Client(
-                base_url=self._addresses.http, headers=credential, trust_env=False, timeout=PATIENCE
+                base_url=self._addresses.http, headers=credential, transport=RetryingTransport(), timeout=PATIENCE
             ) as http:
                 secret = http.get("/v1/webhooks/signing-secret").raise_for_status().json()["secret"]
                 self._signing_secrets[tenant] = secret

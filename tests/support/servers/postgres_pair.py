@@ -63,9 +63,11 @@ class PostgresPair:
         """Gives the standby, which does not run, a fresh copy of the primary's data."""
         data = self._data(self.standby)
         made = data.with_name(f"{data.name}.new")
-        for old in (data, made):
-            if old.exists():
-                shutil.rmtree(old)
+        if data.exists():
+            # Renamed first: processes of a server that was killed may write there for a moment.
+            data.replace(made.with_name("old"))
+        for old in (made, made.with_name("old")):
+            shutil.rmtree(old, ignore_errors=True)
         made.mkdir(mode=0o700)
         source = self._url_of(self.primary)
         arguments = ["--pgdata", str(made / "data"), "--dbname", source, "--checkpoint=fast", "--write-recovery-conf"]
