@@ -32,8 +32,8 @@ def killed(leftovers: Sequence[tuple[str, psutil.Process]]) -> Finding:
 
 def process(row: Row, data: Path) -> Finding:
     """Whether a process is ready."""
-    if row.alive and row.ready is not False:
-        return ok(f"{row.name} is ready" if row.ready else f"{row.name} runs")
+    if row.ready:
+        return ok(f"{row.name} is ready")
     state = "is not ready" if row.alive else "ended"
     why = f": {row.why}" if row.why else ""
     return fail(f"{row.name} {state}{why}", f"calotype up starts it again; if it does not, see {data / 'logs'}")

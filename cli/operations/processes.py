@@ -12,6 +12,7 @@ from calotype.ops.v1 import operations_service_pb2_grpc
 
 from cli import environment
 from cli.errors import CommandFailed, ExitCode
+from cli.stack.services import replica_name
 from cli.stack.state import require_state
 from common import grpc_client
 from common.config import ConfigError
@@ -61,7 +62,7 @@ def processes_of(service: str, *, data: Path, addresses: Sequence[str], among: S
     state = require_state(data)
     settings = ClientSettings(grpc_token=state.grpc_token)
     return [
-        OperatedProcess(name=name if number == 1 else f"{name}-{number}", address=address, settings=settings)
+        OperatedProcess(name=replica_name(name, number), address=address, settings=settings)
         for name, replicas in state.operations.items()
         for number, address in enumerate(replicas, start=1)
         if name in among and service in (name, ALL)

@@ -44,7 +44,7 @@ STATE_COLORS = {"ready": "green", "not ready": "yellow", "ended": "red"}
     "--replicas",
     type=Replicas(),
     default="",
-    help="Processes of each service, such as generator=2,uploader=2. Default: one each.",
+    help="Processes of each service but the gateway, such as 2, or generator=2,uploader=2. Default: one each.",
 )
 @click.option("--require-auth", is_flag=True, help="Require a key even while every provider is free.")
 @click.option("--detach", is_flag=True, help="Return when everything is ready, and leave it running.")
@@ -111,7 +111,7 @@ def status(data: Path, as_json: bool) -> int:
             if row.why:
                 click.echo(f"{row.name}: {row.why}")
         click.echo(f"{state.http}  data in {data}")
-    return ExitCode.DONE if all(row.alive and row.ready is not False for row in rows) else ExitCode.FAILED
+    return ExitCode.DONE if all(row.ready for row in rows) else ExitCode.FAILED
 
 
 @click.command()
@@ -149,7 +149,7 @@ def _databases(data: Path, service: str | None) -> dict[str, str]:
 def _state(row: Row) -> str:
     if not row.alive:
         return "ended"
-    return {True: "ready", False: "not ready", None: "runs"}[row.ready]
+    return "ready" if row.ready else "not ready"
 
 
 def _introduce(state: StackState) -> None:

@@ -112,6 +112,7 @@ class EmbeddedStack:
             storage_tokens=dict(secrets.storage_tokens),
             pids={name: [child.pid for child in children] for name, children in self._children.items()},
             operations=assembled.operations,
+            health=assembled.health,
             admin=assembled.admin,
         )
         self._record()

@@ -29,24 +29,29 @@ class Address(click.ParamType[tuple[str, int]]):
 
 
 class Replicas(click.ParamType[dict[str, int]]):
-    """`service=count,...`, as counts by service."""
+    """`service=count,...`, or one count for every service that can have replicas, as counts by service."""
 
-    name = "SERVICE=N,..."
+    name = "N|SERVICE=N,..."
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, int]:
         """Parses counts by service."""
         if isinstance(value, dict):
             return value
         allowed = [service.name for service in SERVICES if service.replicable]
+        if value and "=" not in str(value):
+            return {name: self._count(name, str(value), param, ctx) for name in allowed}
         replicas = {}
         for part in filter(None, str(value).split(",")):
             name, _, count = part.partition("=")
             if name not in allowed:
                 self.fail(f"{name!r} cannot have replicas; these can: {', '.join(allowed)}.", param, ctx)
-            if not count.isascii() or not count.isdigit() or not 1 <= int(count) <= MAX_REPLICAS:
-                self.fail(f"{part!r} is not {name}=N with N from 1 to {MAX_REPLICAS}.", param, ctx)
-            replicas[name] = int(count)
+            replicas[name] = self._count(name, count, param, ctx)
         return replicas
+
+    def _count(self, name: str, count: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if not count.isascii() or not count.isdigit() or not 1 <= int(count) <= MAX_REPLICAS:
+            self.fail(f"{count!r} is no number of processes of {name}: 1 to {MAX_REPLICAS}.", param, ctx)
+        return int(count)
 
 
 def data_option(command: Callable[..., Any]) -> Callable[..., Any]:

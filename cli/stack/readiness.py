@@ -10,6 +10,7 @@ import psycopg2
 
 from cli.stack import storage
 from cli.stack.probes import grpc_conditions, grpc_ok, http_conditions, http_ok
+from cli.stack.services import replica_name
 from cli.stack.state import StackState
 
 
@@ -17,15 +18,15 @@ from cli.stack.state import StackState
 class Row:
     """The state of one process."""
 
-    #: Service or server.
+    #: Server, or service with the number of its replica: `generator`, `generator-2`.
     name: str
     #: Process id.
     pid: int
     #: Whether the process runs.
     alive: bool
-    #: Whether it is ready to work; None where that cannot be checked.
-    ready: bool | None
-    #: `host:port` or URL that was checked; empty where none is known.
+    #: Whether it is ready to work.
+    ready: bool
+    #: `host:port` or URL of it.
     address: str
     #: What keeps the process from its work, as it says itself; empty for nothing, and where that was not checked.
     why: str = ""
@@ -33,40 +34,41 @@ class Row:
 
 def check(state: StackState) -> list[Row]:
     """Checks every process of the stack; services first, then servers."""
-    rows = []
-    for name, pids in sorted(state.pids.items(), key=lambda item: item[0] in _SERVERS):
-        address, is_ready = _probe(name, state)
-        for number, pid in enumerate(pids):
-            alive = psutil.pid_exists(pid)
-            # Only the first replica's address is in the state.
-            ready = None if number else alive and is_ready()
-            is_checked = alive and (ready is False or (name in state.operations and not number))
-            why = _why(name, state) if is_checked else ""
-            rows.append(Row(name=name, pid=pid, alive=alive, ready=ready, address="" if number else address, why=why))
-    return rows
+    return [
+        _row(state, name, number, pid)
+        for name, pids in sorted(state.pids.items(), key=lambda item: item[0] in _SERVERS)
+        for number, pid in enumerate(pids, start=1)
+    ]
 
 
-def _why(name: str, state: StackState) -> str:
-    """What keeps a server, or the first replica of a service, from its work."""
+def _row(state: StackState, name: str, number: int, pid: int) -> Row:
+    alive = psutil.pid_exists(pid)
+    address, is_ready = _probe(state, name, number)
+    ready = alive and is_ready()
+    why = _why(state, name, number) if alive and (not ready or name in state.operations) else ""
+    return Row(name=replica_name(name, number), pid=pid, alive=alive, ready=ready, address=address, why=why)
+
+
+def _why(state: StackState, name: str, number: int) -> str:
+    """What keeps a server, or a replica of a service, from its work."""
     if name in _SERVERS:
         return "does not respond"
     if name in state.operations:
-        conditions = grpc_conditions(state.operations[name][0], state.grpc_token)
+        conditions = grpc_conditions(state.operations[name][number - 1], state.grpc_token)
     else:
         conditions = http_conditions(state.http)
     return "does not respond" if conditions is None else ", ".join(conditions)
 
 
-def _probe(name: str, state: StackState) -> tuple[str, Callable[[], bool]]:
-    """The address of a service or server, and how to check it."""
+def _probe(state: StackState, name: str, number: int) -> tuple[str, Callable[[], bool]]:
+    """The address of a server or of a service's replica, and how to check it."""
     if name in _SERVERS:
         url_in, is_ready = _SERVERS[name]
         url = url_in(state)
         return urlsplit(url).netloc.rpartition("@")[2], lambda: is_ready(url)
-    if address := state.grpc.get(name):
-        # job-service answers health checks without a credential on its second port alone.
-        checked = state.grpc.get("worker", address) if name == "job" else address
-        return address, lambda: grpc_ok(checked)
+    if name in state.operations:
+        checked = state.health.get(name, state.operations[name])[number - 1]
+        return state.operations[name][number - 1], lambda: grpc_ok(checked)
     return state.http, lambda: http_ok(f"{state.http}/readyz")
 
 

@@ -129,6 +129,8 @@ class Assembled:
     addresses: dict[str, str]
     #: `host:port` of OperationsService of all replicas, by service; the gateway has none.
     operations: dict[str, list[str]]
+    #: `host:port` that answers health checks without a credential, of all replicas, by service; the gateway has none.
+    health: dict[str, list[str]]
     #: URLs of all replicas' admin ports, by service; `/metrics` is there.
     admin: dict[str, list[str]]
 
@@ -156,8 +158,15 @@ def assemble(wiring: Wiring, ports: Ports) -> Assembled:
         programs=programs,
         addresses=addresses | {"worker": listens["job"][0]["WORKER_LISTEN"]},
         operations={name: [listen["GRPC_LISTEN"] for listen in listens[name]] for name in addresses},
+        health={name: [_health_address(listen) for listen in listens[name]] for name in addresses},
         admin={name: [f"http://{listen['ADMIN_LISTEN']}" for listen in of_all] for name, of_all in listens.items()},
     )
+
+
+def _health_address(settings: Mapping[str, str]) -> str:
+    """`host:port` for health checks of a replica; "" for a gateway's."""
+    # job-service answers them without a credential on its second port alone.
+    return settings.get("WORKER_LISTEN") or settings.get("GRPC_LISTEN", "")
 
 
 def _credentials(service: Service, wiring: Wiring) -> dict[str, str]:
@@ -184,8 +193,13 @@ def _target(listens: list[dict[str, str]], name: str) -> str:
     return addresses[0] if len(addresses) == 1 else f"ipv4:{','.join(addresses)}"
 
 
+def replica_name(service: str, number: int) -> str:
+    """The name of a process: the service's for the first, `service-2` for the second."""
+    return service if number == 1 else f"{service}-{number}"
+
+
 def _program(service: Service, number: int, settings: Mapping[str, str], wiring: Wiring) -> Program:
-    name = service.name if number == 1 else f"{service.name}-{number}"
+    name = replica_name(service.name, number)
     environment = _inherited(service, wiring.provider_variables) | {
         PREFIX + key: value for key, value in settings.items() if key in service.settings and value
     }
@@ -225,8 +239,7 @@ def source_path(environment: Mapping[str, str]) -> str:
 
 def _readiness(settings: Mapping[str, str]) -> Callable[[], bool]:
     """How to check whether a replica is ready."""
-    # job-service answers health checks without a credential on its second port alone.
-    if address := settings.get("WORKER_LISTEN") or settings.get("GRPC_LISTEN"):
+    if address := _health_address(settings):
         return lambda: grpc_ok(address)
     ready = f"http://{settings['HTTP_LISTEN']}/readyz"
     return lambda: http_ok(ready)

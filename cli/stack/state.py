@@ -57,6 +57,8 @@ class StackState:
     pids: dict[str, list[int]]
     #: `host:port` of OperationsService of all replicas, by service.
     operations: dict[str, list[str]] = field(default_factory=dict)
+    #: `host:port` that answers health checks without a credential, of all replicas, by service.
+    health: dict[str, list[str]] = field(default_factory=dict)
     #: URLs of all replicas' admin ports, by service; `/metrics` is there.
     admin: dict[str, list[str]] = field(default_factory=dict)
 

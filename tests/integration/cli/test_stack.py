@@ -119,6 +119,9 @@ def pids_of(state: StackState) -> list[int]:
     return [pid for pids in state.pids.values() for pid in pids]
 
 
+REPLICATED = ("job", "generator", "uploader", "notifier")
+
+
 @pytest.fixture(scope="module")
 def folder(server_folder: Path) -> Path:
     """A folder whose name is no obstacle to anything."""
@@ -128,7 +131,7 @@ def folder(server_folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def stack(folder: Path) -> Iterator[StackState]:
     """A running stack for the questions of this module."""
-    yield up(folder, "--replicas", "generator=2,job=2,notifier=2", "--require-auth")
+    yield up(folder, "--replicas", "2", "--require-auth")
     calotype("down", "--data", str(folder))
 
 
@@ -140,7 +143,7 @@ def test_stack_json_has_exactly_the_documented_keys(stack: StackState, folder: P
         *("job", "generator", "uploader", "notifier", "gateway", "postgres", "nats", "storage")
     }
     assert set(told["grpc"]) >= {"job", "worker", "generator", "uploader", "notifier"}
-    assert len(told["pids"]["generator"]) == 2
+    assert [len(told["pids"][name]) for name in REPLICATED] == [2] * 4
 
 
 def test_everything_listens_on_this_machine_alone(stack: StackState, folder: Path) -> None:
@@ -172,7 +175,9 @@ def test_programs_read_status_and_doctor(stack: StackState, folder: Path) -> Non
     variables = json.loads(calotype("keys", "show", "--data", str(folder), "--json").stdout)
 
     assert (status["http"], status["data"]) == (stack.http, str(folder))
-    assert {process["name"] for process in status["processes"]} == set(stack.pids)
+    second = {f"{name}-2" for name in REPLICATED}
+    assert {process["name"] for process in status["processes"]} == set(stack.pids) | second
+    assert len({process["address"] for process in status["processes"]}) == len(status["processes"])
     assert variables["CALOTYPE_API_KEY"] == stack.api_key
 
 
@@ -293,15 +298,32 @@ def test_status_says_which_condition_of_a_process_does_not_hold(stack: StackStat
     assert soon(lambda: calotype("status", "--data", str(folder)).returncode == 0)
 
 
+def test_status_tells_which_replica_is_not_ready(stack: StackState, folder: Path) -> None:
+    current = read_state(folder)
+    assert current is not None
+    second = current.pids["generator"][1]
+    os.kill(second, signal.SIGSTOP)
+    try:
+        status = calotype("status", "--data", str(folder))
+    finally:
+        os.kill(second, signal.SIGCONT)
+
+    assert status.returncode == 1
+    assert "generator-2: does not respond" in status.stdout
+    assert soon(lambda: calotype("status", "--data", str(folder)).returncode == 0)
+
+
 def test_status_says_that_a_process_claims_nothing_more(stack: StackState, folder: Path) -> None:
     drained = calotype("drain", "uploader", "--data", str(folder))
     status = calotype("status", "--data", str(folder))
     current = read_state(folder)
     assert current is not None
-    os.kill(current.pids["uploader"][0], signal.SIGKILL)
+    for pid in current.pids["uploader"]:
+        os.kill(pid, signal.SIGKILL)
 
     assert drained.returncode == 0, drained.stderr
-    assert "uploader: drained: it claims nothing until it is restarted" in status.stdout
+    for name in ("uploader", "uploader-2"):
+        assert f"{name}: drained: it claims nothing until it is restarted" in status.stdout
     assert soon(lambda: "drained" not in calotype("status", "--data", str(folder)).stdout)
 
 

@@ -65,9 +65,9 @@ def test_a_broker_that_confirms_too_early_is_told(answer: bool | None, level: Le
 
 @pytest.mark.parametrize(
     ("alive", "ready", "level"),
-    [(True, True, Level.OK), (True, None, Level.OK), (True, False, Level.FAIL), (False, False, Level.FAIL)],
+    [(True, True, Level.OK), (True, False, Level.FAIL), (False, False, Level.FAIL)],
 )
-def test_a_process_that_does_not_do_its_work_is_told(alive: bool, ready: bool | None, level: Level) -> None:
+def test_a_process_that_does_not_do_its_work_is_told(alive: bool, ready: bool, level: Level) -> None:
     assert process(Row(name="job", pid=1, alive=alive, ready=ready, address=""), Path("data")).level is level
 
 
