@@ -6,13 +6,14 @@ from contextlib import ExitStack
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from calotype.broker_users import USERS
 
+from cli.kubernetes.secret_files import DatabaseServer, SecretFiles, write_secrets
 from cli.stack import database, storage
-from cli.stack.keys import Keys, load_or_create, write_identities
+from cli.stack.keys import load_or_create
 from tests.support.kubelet.built_image import built_image
 from tests.support.kubelet.cluster_objects import K8S, SMALLEST_OVERLAY, ClusterObjects, render
 from tests.support.kubelet.images import nats_image
@@ -20,7 +21,6 @@ from tests.support.kubelet.node import Node
 from tests.support.kubelet.pod_network import PodNetwork
 from tests.support.kubelet.pods import Cluster
 from tests.support.patience import PATIENCE
-from tests.support.security.certificates import LOCAL, Authority
 from tests.support.servers.embedded_servers import STORAGE_TOKENS, postgres_server, storage_of
 
 GOOGLE = "https://storage.googleapis.com"
@@ -29,40 +29,38 @@ FIRST, THEN = ("job",), ("generator", "uploader", "notifier", "gateway")
 JOBS = 8
 
 
-def installed_secrets(folder: Path, keys: Keys, urls: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """The secrets that base/config.yaml lists at its top."""
-    leaf = Authority(folder / "authority").give("nats", *LOCAL)
-    return {
-        "calotype-database": {"url": urls["job"]},
-        "calotype-notifier-database": {"url": urls["notifier"]},
-        "calotype-keys": {"keys.yaml": load_or_create(folder)[1].read_text(encoding="utf-8")},
-        "calotype-identities": {"identities.yaml": write_identities(folder, keys).read_text(encoding="utf-8")},
-        **{f"calotype-{name}": {"token": token} for name, token in keys.service_tokens.items()},
-        "calotype-nats": {user.name: keys.nats_passwords[user.name] for user in USERS},
-        "calotype-nats-tls": {
-            "tls.crt": leaf.certificate.read_text(encoding="ascii"),
-            "tls.key": leaf.key.read_text(encoding="ascii"),
-            "ca.crt": leaf.authority.read_text(encoding="ascii"),
-        },
-    }
+def installed_secrets(folder: Path, *, address: str) -> dict[str, Mapping[str, str]]:
+    """The secrets that `calotype k8s init` makes in a folder for a database at an address, as kubectl applies them."""
+    server = DatabaseServer(address=address, sslmode="disable")
+    write_secrets(SecretFiles(folder=folder), namespace="calotype", server=server)
+    made = ClusterObjects(render(folder), {})
+    return {each["metadata"]["name"]: made.secret(each["metadata"]["name"]) for each in made.of_kind("Secret")}
 
 
 class Installation:
     """The overlay on this machine: its node runs, `client` calls its gateway."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
-        keys, _ = load_or_create(folder)
         postgres = stack.enter_context(postgres_server(folder / "postgres"))
-        secrets = installed_secrets(folder, keys, database.make_roles(postgres.url, keys.database_passwords))
+        secret_files = folder / "secrets"
+        secret_files.mkdir()
+        secrets = installed_secrets(secret_files, address=urlsplit(postgres.url).netloc.rpartition("@")[2])
+        keys, _ = load_or_create(secret_files)
+        database.make_roles(postgres.url, keys.database_passwords)
         self.objects = ClusterObjects(render(K8S / "overlays" / SMALLEST_OVERLAY), secrets)
-        buckets = self.objects.config("calotype-buckets")
+        # Its name ends with a hash of its content.
+        [settings] = (
+            each["data"]
+            for each in self.objects.of_kind("ConfigMap")
+            if each["metadata"]["name"].startswith("calotype-settings-")
+        )
         store = stack.enter_context(
             storage_of(
                 folder / "objects",
                 log=folder / "storage.log",
                 buckets={
-                    buckets["CALOTYPE_BUCKET"]: storage.PUBLIC,
-                    buckets["CALOTYPE_STAGING_BUCKET"]: storage.STAGING,
+                    settings["CALOTYPE_BUCKET"]: storage.PUBLIC,
+                    settings["CALOTYPE_STAGING_BUCKET"]: storage.STAGING,
                 },
             )
         )

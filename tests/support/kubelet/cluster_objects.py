@@ -13,7 +13,7 @@ from tests.support.required_tools import need
 
 K8S = Path(__file__).parents[3] / "deploy" / "k8s"
 #: The overlay that runs one pod of each service.
-SMALLEST_OVERLAY = "dev"
+SMALLEST_OVERLAY = "local"
 
 
 def render(folder: Path) -> list[dict[str, Any]]:
