@@ -113,7 +113,8 @@ cat <<EOF
 CALOTYPE_BUCKET=$public
 CALOTYPE_STAGING_BUCKET=$staging
 CALOTYPE_PUBLIC_BASE_URL=https://storage.googleapis.com/$public/
-generator: iam.gke.io/gcp-service-account=$(address generator)
-uploader: iam.gke.io/gcp-service-account=$(address uploader)
-Check it: CALOTYPE_BUCKET=$public calotype doctor
+CALOTYPE_RETENTION_DAYS=$retention
+GENERATOR_ACCOUNT=$(address generator)
+UPLOADER_ACCOUNT=$(address uploader)
+# Check it: CALOTYPE_BUCKET=$public calotype doctor
 EOF

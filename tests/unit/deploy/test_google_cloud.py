@@ -141,6 +141,16 @@ def test_a_second_run_makes_nothing_and_sets_the_same(gcloud: FakeGcloud) -> Non
     assert gcloud.calls == [call for call in first if " create " not in call]
 
 
+def test_it_prints_lines_of_an_overlays_settings(gcloud: FakeGcloud) -> None:
+    printed = [line for line in gcloud.run(*OPTIONS).stdout.splitlines() if not line.startswith("#")]
+    settings = (SCRIPT.parents[1] / "k8s" / "overlays" / "production" / "settings.env").read_text(encoding="utf-8")
+    names = {line.partition("=")[0] for line in settings.splitlines() if line and not line.startswith("#")}
+
+    assert len(printed) == 6
+    assert {line.partition("=")[0] for line in printed} <= names
+    assert "UPLOADER_ACCOUNT=calotype-uploader@shop.iam.gserviceaccount.com" in printed
+
+
 @pytest.mark.parametrize("fails", ["services enable", "buckets create", "service-accounts create", "allUsers"])
 def test_it_ends_with_the_first_call_that_fails(gcloud: FakeGcloud, fails: str) -> None:
     made = gcloud.run(*OPTIONS, fail=fails)
