@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from common.telemetry import metrics
-from tests.support.deploy.kustomize import COMPONENTS, component, components_for, overlay_with
+from tests.support.deploy.kustomize import COMPONENTS, component, components_for, overlay_with, rendered_folder
 from tests.support.deploy.manifests import K8S, NAME, ROOT, containers, pod
 from tests.support.monitoring import boards
 from tests.support.monitoring.prometheus_server import INSTALL
@@ -221,6 +221,20 @@ def test_queries_of_keda_are_on_metrics_that_exist() -> None:
     assert {one["spec"]["scaleTargetRef"]["name"] for one in scaled} == {"generator", "uploader"}
     assert len(queries) == 4
     assert [problem for query in queries for problem in known.problems(query)] == []
+
+
+def test_an_apply_does_not_change_the_numbers_of_keda(tmp_path: Path) -> None:
+    overlay_with("production", ["keda"], tmp_path / "production")
+    file = tmp_path / "production" / "kustomization.yaml"
+    kustomization = yaml.safe_load(file.read_text(encoding="utf-8"))
+    # As the component's README says.
+    scaled = ("generator", "uploader")
+    kustomization["replicas"] = [one for one in kustomization["replicas"] if one["name"] not in scaled]
+    file.write_text(yaml.safe_dump(kustomization), encoding="utf-8")
+    deployments = (one for one in rendered_folder(tmp_path / "production") if one["kind"] == "Deployment")
+    counted = {one["metadata"]["name"] for one in deployments if "replicas" in one["spec"]}
+
+    assert counted == {"job", "notifier"}
 
 
 def test_the_host_is_that_of_the_settings_at_every_place() -> None:
