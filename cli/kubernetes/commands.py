@@ -4,10 +4,14 @@ import json
 import re
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cli.errors import CommandFailed, ExitCode
+
+if TYPE_CHECKING:
+    from cli.kubernetes.secret_files import SecretFiles
 
 DATABASE_ADDRESS = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?")
 NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -61,10 +65,10 @@ def init(
     except (OSError, ValueError) as error:
         raise CommandFailed(f"The secrets in {folder} could not be made: {error}.") from error
     if as_json:
-        shown = {"folder": str(folder), "made": files.made, "kept": files.kept, "certificate_ends": end.isoformat()}
-        click.echo(json.dumps(shown))
+        shown = {"folder": str(folder), "made": files.made, "kept": files.kept, "unlisted": files.unlisted}
+        click.echo(json.dumps({**shown, "certificate_ends": end.isoformat()}))
         return ExitCode.DONE
-    _report(files.made, files.kept, folder, end)
+    _report(files, end)
     click.echo(_next_steps(folder, namespace), err=True)
     return ExitCode.DONE
 
@@ -77,11 +81,13 @@ def _check(namespace: str, database: str) -> None:
         raise CommandFailed("--database must be a host or host:port.", ExitCode.USAGE)
 
 
-def _report(made: list[str], kept: list[str], folder: Path, end: datetime) -> None:
-    for name in made:
-        click.echo(f"made {folder / name}")
-    if kept:
-        click.echo(f"kept {len(kept)} files that were there")
+def _report(files: "SecretFiles", end: datetime) -> None:
+    for name in files.made:
+        click.echo(f"made {files.folder / name}")
+    if files.kept:
+        click.echo(f"kept {len(files.kept)} files that were there")
+    for path, secret in files.unlisted.items():
+        click.echo(f"{files.folder / 'kustomization.yaml'} was kept and has no {path}: add it to the files of {secret}")
     click.echo(f"certificate of NATS ends on {end:%Y-%m-%d}")
 
 

@@ -1,5 +1,7 @@
 """Files of an installation's secrets: made once in a folder that kustomize reads, never overwritten."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -73,6 +75,8 @@ class SecretFiles:
     made: list[str] = field(default_factory=list)
     #: Paths of the files that were there, relative to the folder.
     kept: list[str] = field(default_factory=list)
+    #: Paths of files for secrets that a kustomization.yaml which was there does not name, with their secrets' names.
+    unlisted: dict[str, str] = field(default_factory=dict)
 
     def put(self, name: str, text: str) -> None:
         """Writes a file with mode 0600 unless it is there."""
@@ -122,7 +126,10 @@ def write_secrets(files: SecretFiles, *, namespace: str, server: DatabaseServer)
     _write_database(files, keys, server)
     ends = _write_certificates(files, namespace)
     files.put(".gitignore", "*\n")
-    files.put("kustomization.yaml", _kustomization(files, namespace))
+    secrets = _secrets(files)
+    files.put("kustomization.yaml", _kustomization(secrets, namespace))
+    listed = set(re.findall(r"[\w./-]+", files.read("kustomization.yaml")))
+    files.unlisted |= {path: name for name, paths in secrets.items() for path in paths if path not in listed}
     return ends
 
 
@@ -170,13 +177,18 @@ def _write_certificate(
     return certificates.end_of(files.read(certificate))
 
 
-def _kustomization(files: SecretFiles, namespace: str) -> str:
-    """Returns the file that makes a secret of each subfolder, and one each of the keys and the identities."""
+def _secrets(files: SecretFiles) -> dict[str, list[str]]:
+    """Returns paths of files by secret: one of each subfolder, and one each of the keys and the identities."""
     secrets = {"calotype-keys": ["keys.yaml"], "calotype-identities": ["identities.yaml"]}
     for name in sorted({*files.made, *files.kept}):
         folder, _, file = name.partition("/")
         if file and folder != "authorities":
             secrets.setdefault(f"calotype-{folder}", []).append(name)
+    return secrets
+
+
+def _kustomization(secrets: Mapping[str, list[str]], namespace: str) -> str:
+    """Returns the file of which kubectl makes the secrets."""
     entries = [{"name": name, "type": "Opaque", "files": paths} for name, paths in secrets.items()]
     written = yaml.safe_dump(entries, sort_keys=False, default_flow_style=None, width=1000)
     return _KUSTOMIZATION.format(namespace=namespace, secrets="".join(f"  {line}\n" for line in written.splitlines()))

@@ -161,6 +161,19 @@ def test_a_second_run_keeps_every_file_and_adds_what_is_missing(tmp_path: Path) 
     assert f"kept {len(before)} files" in shown.stdout
 
 
+def test_what_a_kept_kustomization_does_not_list_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    assert json.loads(init(folder, "--json").stdout)["unlisted"] == {}
+    kustomization = folder / "kustomization.yaml"
+    # As an older version would have made it, and an owner has added to it.
+    text = kustomization.read_text(encoding="utf-8").replace("notifier/token", "providers/token")
+    kustomization.write_text(text, encoding="utf-8")
+
+    assert json.loads(init(folder, "--json").stdout)["unlisted"] == {"notifier/token": "calotype-notifier"}
+    assert "has no notifier/token: add it to the files of calotype-notifier" in init(folder).stdout
+    assert kustomization.read_text(encoding="utf-8") == text
+
+
 def test_a_database_whose_certificate_is_checked(tmp_path: Path, folder: Path) -> None:
     authorities = folder / "authorities" / "broker.crt"
     options = ("--database", "db.example:6432", "--database-ca", str(authorities), "--namespace", "images")
