@@ -116,10 +116,10 @@ def test_the_manifests_make_images_and_stop_in_time_without_losing_a_job(install
     node = installation.node
     assert {*FIRST, *THEN} < {*node.workloads}
     servers = [name for name in node.workloads if name not in (*FIRST, *THEN)]
-    node.start(*servers)
+    # A first installation applies everything at once: services wait for their schema, and for each other.
+    node.launch(*servers, *FIRST, *THEN)
     node.complete_jobs()
-    node.start(*FIRST)
-    node.start(*THEN)
+    node.wait_ready(*servers, *FIRST, *THEN)
 
     [artifact] = installation.completed("a harbour at dawn")["artifacts"]
     assert httpx.get(artifact["url"], trust_env=False).content.startswith(b"\x89PNG")

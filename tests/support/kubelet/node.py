@@ -30,11 +30,18 @@ class Node:
 
     def start(self, *names: str) -> None:
         """Starts the pods of these workloads, and waits until all are ready. Raises `ContainerFailed`."""
-        pods = [pod for name in names for pod in self._pods[name]]
-        for pod in pods:
+        self.launch(*names)
+        self.wait_ready(*names)
+
+    def launch(self, *names: str) -> None:
+        """Starts the pods of these workloads, as after their apply. Raises `ContainerFailed`."""
+        for pod in (pod for name in names for pod in self._pods[name]):
             self._running.append(pod)
             pod.start()
-        for pod in pods:
+
+    def wait_ready(self, *names: str) -> None:
+        """Waits until the pods of these workloads, which were launched, are ready. Raises `ContainerFailed`."""
+        for pod in (pod for name in names for pod in self._pods[name]):
             pod.wait_ready()
 
     def complete_jobs(self) -> None:
