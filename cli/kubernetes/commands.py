@@ -102,4 +102,4 @@ Next:
      kubectl apply -k deploy/k8s/overlays/production
 The API keys are api_key and operator_key in {folder}/keys.json. Keep the folder where your other secrets are: with it,
 a repeated command adds what a later version needs. To replace the certificate before it ends, delete
-nats-tls/tls.crt and nats-tls/tls.key, repeat the command, and apply the folder again."""
+nats-tls/tls.crt and nats-tls/tls.key, repeat the command, apply the folder again, and restart NATS."""

@@ -27,7 +27,7 @@ apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 namespace: {namespace}
 generatorOptions:
-  # Manifests name them; services read changed keys, identities and certificates without a restart.
+  # Manifests name them; services read changed keys and identities without a restart.
   disableNameSuffixHash: true
   labels: {{app.kubernetes.io/part-of: calotype}}
 secretGenerator:
