@@ -13,7 +13,9 @@ from cli.errors import CommandFailed, ExitCode
 if TYPE_CHECKING:
     from cli.kubernetes.secret_files import SecretFiles
 
-DATABASE_ADDRESS = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?")
+_SERVER = r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?"
+#: A server, or several with commas between them.
+DATABASE_ADDRESS = re.compile(rf"{_SERVER}(,{_SERVER})*")
 NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -25,7 +27,13 @@ def k8s() -> None:
 @k8s.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default="k8s-secrets")
 @click.option("--namespace", default="calotype", show_default=True, help="Namespace of the overlay.")
-@click.option("--database", default="postgres", show_default=True, metavar="HOST[:PORT]", help="The PostgreSQL server.")
+@click.option(
+    "--database",
+    default="postgres",
+    show_default=True,
+    metavar="HOST[:PORT]",
+    help="The PostgreSQL server; or several of one cluster, with commas between them.",
+)
 @click.option(
     "--database-ca",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
@@ -78,7 +86,7 @@ def _check(namespace: str, database: str) -> None:
     if not NAMESPACE.fullmatch(namespace):
         raise CommandFailed("--namespace must be 1 to 63 small letters, digits or -.", ExitCode.USAGE)
     if not DATABASE_ADDRESS.fullmatch(database):
-        raise CommandFailed("--database must be a host or host:port.", ExitCode.USAGE)
+        raise CommandFailed("--database must be HOST or HOST:PORT, or several with commas.", ExitCode.USAGE)
 
 
 def _report(files: "SecretFiles", end: datetime) -> None:

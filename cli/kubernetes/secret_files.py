@@ -52,7 +52,7 @@ ALTER ROLE {notifier} IN DATABASE {database} SET search_path = notifier;
 class DatabaseServer:
     """Where the installation's PostgreSQL is."""
 
-    #: Host, or host:port.
+    #: Host, or host:port; or several of one cluster with commas between them.
     address: str
     #: `sslmode` of libpq: `verify-full`, `require` or `disable`.
     sslmode: str

@@ -19,6 +19,7 @@ from sqlalchemy.engine import make_url
 from cli.__main__ import main
 from cli.errors import ExitCode
 from cli.stack import database, nats
+from common.database_url import driver_url
 from common.identities import Identities
 from gateway.auth.keys_file import KeysFile
 from tests.support.deploy.manifests import containers, named, of_kind, pod
@@ -187,10 +188,20 @@ def test_a_database_whose_certificate_is_checked(tmp_path: Path, folder: Path) -
     assert "namespace: images\n" in (tmp_path / "secrets" / "kustomization.yaml").read_text(encoding="utf-8")
 
 
+def test_services_follow_a_failover_between_several_servers(tmp_path: Path) -> None:
+    made = init(tmp_path / "secrets", "--database", "db-a.example,db-b.example:6432", "--database-without-tls")
+    url = make_url(driver_url((tmp_path / "secrets" / "database" / "url").read_text(encoding="utf-8")))
+
+    assert made.exit_code == ExitCode.DONE
+    assert (url.query["host"], url.query["port"]) == ("db-a.example,db-b.example", "5432,6432")
+    assert (url.query["sslmode"], url.query["target_session_attrs"]) == ("disable", "read-write")
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [
         (("--namespace", "Images"), "--namespace"),
+        (("--database", "db-a.example,"), "--database"),
         (("--database", "postgresql://db/x"), "--database"),
         (("--database", "db'x"), "--database"),
         (("--database-ca", __file__, "--database-without-tls"), "exclude"),
