@@ -1,4 +1,4 @@
-"""The metrics of a process: `GET /metrics` at its admin port, and nothing else there; and by OTLP, if wanted."""
+"""The admin port of a process: `GET /metrics`, and health for probes; metrics also by OTLP, if wanted."""
 
 import asyncio
 import logging
@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric as Family
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from common import http_server
+from common.admin_health import HealthProbes
 from common.telemetry import metrics, registry
 from common.telemetry.metrics import Instruments
 from common.telemetry.otlp import METRICS_VARIABLES, is_sent
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 _LOG = logging.getLogger(__name__)
-#: Open connections; further ones are closed.
+#: Open connections; a further one closes the oldest, so that a probe gets a response while others say nothing.
 MAX_CONNECTIONS = 32
 #: Longest time of a connection in seconds: each has one request, and a scrape takes milliseconds.
 MAX_SECONDS = 20.0
@@ -34,20 +35,24 @@ DELAY_SECONDS = 0.5
 class AdminSettings:
     """Settings of the admin port, one field per `CALOTYPE_...` variable."""
 
-    #: Address on which Prometheus metrics are served, without authentication; unset, no port is opened.
+    #: Address on which Prometheus metrics, and health for probes, are served, without authentication; unset, no port is
+    #: opened.
     admin_listen: str | None = None
 
 
 class MetricsApp:
     """The ASGI application of the admin port."""
 
-    def __init__(self, *instruments: Instruments) -> None:
+    def __init__(self, *instruments: Instruments, health: HealthProbes | None = None) -> None:
         self._instruments = instruments
+        self._health = health
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Answers `GET /metrics`, and all other requests with 404."""
-        status, body, content_type = 404, b"This port serves only GET /metrics.\n", "text/plain; charset=utf-8"
-        if (scope["method"], scope["path"]) == ("GET", "/metrics"):
+        """Answers `GET /metrics` and that of the health probes, and all other requests with 404."""
+        path = scope["path"] if scope["method"] == "GET" else ""
+        content_type, probed = "text/plain; charset=utf-8", self._health and self._health.response(path)
+        status, body = probed or (404, b"This port serves GET /metrics, and no page or API.\n")
+        if path == "/metrics":
             # Of several headers, the first counts.
             accept = next((value for name, value in scope["headers"] if name == b"accept"), b"")
             status, (body, content_type) = 200, self._scrape(accept.decode("latin-1"))
@@ -80,14 +85,17 @@ class AdminConnection(H11Protocol):
     max_connections = MAX_CONNECTIONS
     max_seconds = MAX_SECONDS
     _timer: asyncio.TimerHandle | None = None
+    _opened_at = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Starts the time limit; closes a connection too many."""
+        """Starts the time limit; closes the oldest connection if there is one too many."""
         super().connection_made(transport)
-        if len(self.connections) > self.max_connections:
-            transport.abort()
-            return
+        self._opened_at = self.loop.time()
         self._timer = self.loop.call_later(self.max_seconds, transport.abort)
+        if len(self.connections) > self.max_connections:
+            oldest: Any = min(self.connections, key=lambda connection: getattr(connection, "_opened_at", 0.0))
+            self.connections.discard(oldest)
+            oldest.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stops the time limit."""
@@ -97,7 +105,9 @@ class AdminConnection(H11Protocol):
 
 
 @asynccontextmanager
-async def serving(service: str, settings: AdminSettings, *, more: Sequence[Instruments] = ()) -> AsyncIterator[None]:
+async def serving(
+    service: str, settings: AdminSettings, *, more: Sequence[Instruments] = (), health: HealthProbes | None = None
+) -> AsyncIterator[None]:
     """Measures the process, serves its metrics if an address is set, and sends them if a collector is, in the block.
 
     Enter it before the work that it shows, so that the work can be watched while it drains. Raises `ConfigError` and
@@ -112,7 +122,7 @@ async def serving(service: str, settings: AdminSettings, *, more: Sequence[Instr
     metrics.PROCESS.add_process()
     tasks = [asyncio.create_task(measure_loop_delay(), name="event-loop delay")]
     stop = asyncio.Event()
-    app = MetricsApp(metrics.PROCESS, *more)
+    app = MetricsApp(metrics.PROCESS, *more, health=health)
     if opened is not None:
         server = http_server.serve(
             app, opened, stop=stop, protocol=AdminConnection, drain_seconds=1, keep_alive_seconds=5

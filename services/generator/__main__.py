@@ -12,6 +12,7 @@ from calotype.environment import SETTINGS
 from calotype.size_limits import MAX_WORKER_MESSAGE_BYTES
 
 from common import admin_port, audit, config, folders, jetstream, lifecycle, logs
+from common.admin_health import HealthProbes
 from common.certificate_expiry import CertificateExpiry, certificate_files
 from common.emptying import Emptier
 from common.grpc_access import server_security
@@ -60,12 +61,12 @@ async def main(stop: asyncio.Event) -> None:
     own_security = server_security(
         settings, roles=permissions.ACCEPTED, policy=permissions.policy, changes=permissions.changes
     )
-    tls, ready = settings.broker_tls(), Readiness("broker", "catalogue")
+    tls, ready, health = settings.broker_tls(), Readiness("broker", "catalogue"), HealthProbes()
     # Child processes decode and draw images, and need no credential.
     hide_from_children((*SECRETS, *(name for entry in configured.providers for name in entry.credential_variables)))
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("generator"))
-        await stack.enter_async_context(admin_port.serving("generator", settings))
+        await stack.enter_async_context(admin_port.serving("generator", settings, health=health))
         renderers = Renderers()
         stack.push_async_callback(renderers.close)
         decoder = DecodingProcesses()
@@ -118,6 +119,7 @@ async def main(stop: asyncio.Event) -> None:
             ).grpc_service()
         ]
         await stack.enter_async_context(serve(settings.grpc_listen, served, ready=ready, security=own_security))
+        stack.enter_context(health.follow(ready))
         register = partial(job_service.register, catalogue, ready=ready)
         tasks.start(run_every("catalogue", register, interval=30.0, stop=stop), name="catalogue")
         tasks.start(own_security.run(stop), name="identities")

@@ -12,6 +12,7 @@ from calotype.environment import SETTINGS
 from calotype.size_limits import MAX_JOB_MESSAGE_BYTES
 
 from common import admin_port, config, jetstream, lifecycle, logs
+from common.admin_health import HealthProbes
 from common.certificate_expiry import CertificateExpiry, certificate_files
 from common.declarations import ConsumerSpec, StreamSpec
 from common.grpc_access import server_security
@@ -48,10 +49,10 @@ async def main(stop: asyncio.Event) -> None:
     own_security = server_security(
         settings, roles=permissions.ACCEPTED, policy=permissions.policy, changes=permissions.changes
     )
-    tls, ready = settings.broker_tls(), Readiness("database", "schema", "broker")
+    tls, ready, health = settings.broker_tls(), Readiness("database", "schema", "broker"), HealthProbes()
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("job"))
-        await stack.enter_async_context(admin_port.serving("job", settings))
+        await stack.enter_async_context(admin_port.serving("job", settings, health=health))
         database = JobDatabase(settings.database_url, application="calotype-job", pool_size=CONNECTIONS, pools=POOLS)
         stack.push_async_callback(database.close)
         connection = jetstream.connect(
@@ -91,6 +92,7 @@ async def main(stop: asyncio.Event) -> None:
             listen(settings.grpc_listen, for_clients, max_request_bytes=MAX_JOB_MESSAGE_BYTES)
         )
         await stack.enter_async_context(listen(settings.worker_listen, [workers.grpc_service()]))
+        stack.enter_context(health.follow(ready))
         watch = partial(consumer.watch_database, ready)
         tasks.start(run_every("database_watch", watch, interval=1.0, stop=stop), name="database watch")
         for loop in (

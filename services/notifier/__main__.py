@@ -9,6 +9,7 @@ from calotype import permissions
 from calotype.environment import SETTINGS
 
 from common import admin_port, config, jetstream, lifecycle, logs
+from common.admin_health import HealthProbes
 from common.certificate_expiry import CertificateExpiry, certificate_files
 from common.grpc_access import server_security
 from common.grpc_client import channel
@@ -42,11 +43,11 @@ async def main(stop: asyncio.Event) -> None:
     own_security = server_security(
         settings, roles=permissions.ACCEPTED, policy=permissions.policy, changes=permissions.changes
     )
-    tls, ready = settings.broker_tls(), Readiness("database", "schema", "broker")
+    tls, ready, health = settings.broker_tls(), Readiness("database", "schema", "broker"), HealthProbes()
     render, sender = JobJson(settings.root, trace_url=trace_links.checked(settings.trace_url)), _sender(settings)
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("notifier"))
-        await stack.enter_async_context(admin_port.serving("notifier", settings))
+        await stack.enter_async_context(admin_port.serving("notifier", settings, health=health))
         database = Database(settings.database_url, application="calotype-notifier", pool_size=CONNECTIONS, pools=POOLS)
         stack.push_async_callback(database.close)
         connection = jetstream.connect(
@@ -75,6 +76,7 @@ async def main(stop: asyncio.Event) -> None:
         operations = OperationsService("notifier", ready, work=[dispatcher], counters=lambda: dict(dispatcher.counters))
         served = [WebhookService(webhooks).grpc_service(), operations.grpc_service()]
         await stack.enter_async_context(serve(settings.grpc_listen, served, ready=ready, security=own_security))
+        stack.enter_context(health.follow(ready))
         wakeups, watch = EventWakeUps(broker, feed.wake), DatabaseWatch(database, ready)
         expiry = CertificateExpiry(certificate_files(settings))
         for loop in (watch, DeliveryLag(database), feed, notices, housekeeping, wakeups, own_security, expiry):

@@ -10,6 +10,7 @@ from calotype import object_names, permissions, streams
 from calotype.environment import SETTINGS
 
 from common import admin_port, config, folders, jetstream, lifecycle, logs
+from common.admin_health import HealthProbes
 from common.certificate_expiry import CertificateExpiry, certificate_files
 from common.consuming import WakeUps
 from common.declarations import ConsumerSpec
@@ -42,10 +43,10 @@ async def main(stop: asyncio.Event) -> None:
     own_security = server_security(
         settings, roles=permissions.ACCEPTED, policy=permissions.policy, changes=permissions.changes
     )
-    tls, ready = settings.broker_tls(), Readiness("broker")
+    tls, ready, health = settings.broker_tls(), Readiness("broker"), HealthProbes()
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("uploader"))
-        await stack.enter_async_context(admin_port.serving("uploader", settings))
+        await stack.enter_async_context(admin_port.serving("uploader", settings, health=health))
         connection = jetstream.connect(
             settings.nats_url, name="uploader", password=settings.nats_password, tls=tls, ready=ready, stop=stop
         )
@@ -83,6 +84,7 @@ async def main(stop: asyncio.Event) -> None:
         await stack.enter_async_context(
             serve(settings.grpc_listen, [operations.grpc_service()], ready=ready, security=own_security)
         )
+        stack.enter_context(health.follow(ready))
         tasks.start(own_security.run(stop), name="identities")
         for loop in (emptier, sweeper, CertificateExpiry(certificate_files(settings))):
             tasks.start(loop.run(stop), name=type(loop).__name__)
