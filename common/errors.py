@@ -16,6 +16,14 @@ _DETAILS = "grpc-status-details-bin"
 LARGEST_VIOLATIONS = 3000
 _UNANSWERED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 
+#: Words of gRPC about a connection that could not be made, and what they mean for an operator.
+_CONNECTION_FAILURES = {
+    "CERTIFICATE_VERIFY_FAILED": "its certificate has expired, or is of no authority in CALOTYPE_GRPC_TLS_CA_FILE",
+    "Hostname Verification Check failed": "its certificate is not for the host of the address",
+    "WRONG_VERSION_NUMBER": "it has no TLS, but CALOTYPE_GRPC_TLS_..._FILE of this process requires TLS",
+    "Socket closed": "it closes connections at once; it may require TLS, or a certificate of another authority",
+}
+
 
 class DependencyUnavailable(Exception):
     """A dependency of this process is unavailable for now; the message names it."""
@@ -106,7 +114,16 @@ def from_rpc_error(error: grpc.Call | grpc.aio.AioRpcError) -> ServiceError:
         if key == _DETAILS:
             return _from_status(status_pb2.Status.FromString(value), code)
     # Messages of gRPC itself name addresses and internals: they must not reach users.
-    return ServiceError(status=code, reason=Reason(code.name), message=f"The service returned {code.name}.")
+    return ServiceError(status=code, reason=Reason(code.name), message=_transport_message(code, error.details() or ""))
+
+
+def _transport_message(code: grpc.StatusCode, details: str) -> str:
+    # Only for a connection that could not be made do the details have an error before their own.
+    _, is_connecting, cause = details.partition("last error: ")
+    for words, meaning in _CONNECTION_FAILURES.items() if is_connecting else ():
+        if words in cause:
+            return f"There is no connection to the service: {meaning}."
+    return f"The service returned {code.name}."
 
 
 def _from_status(status: status_pb2.Status, code: grpc.StatusCode) -> ServiceError:

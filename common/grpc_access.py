@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -91,8 +92,9 @@ class ServerSecurity:
     authorizer: Authorizer | None = None
     #: Whether a method, `/package.Service/Method`, changes something, so that the audit log gets each of its calls.
     changes: Callable[[str], bool] = lambda method: True
-    #: None: no TLS.
-    credentials: grpc.ServerCredentials | None = None
+    #: Makes the credentials of one port, as each notices renewed files for itself; None without TLS.
+    #: Raises `ConfigError`.
+    credentials: Callable[[], grpc.ServerCredentials | None] = lambda: None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Reloads the identities file when it changes, until `stop` is set."""
@@ -117,8 +119,12 @@ def server_security(
         raise ConfigError(
             f"{SETTING} is not set: the file that lists who may call this service; see docs/operations.md."
         )
+    # Files that cannot be used end the start here, before anything is connected.
+    server_credentials(settings)
     return ServerSecurity(
-        authorizer=_authorizer(settings, roles, policy), changes=changes, credentials=server_credentials(settings)
+        authorizer=_authorizer(settings, roles, policy),
+        changes=changes,
+        credentials=partial(server_credentials, settings),
     )
 
 

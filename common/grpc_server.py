@@ -72,7 +72,9 @@ async def serve(
     max_request_bytes: int = SMALL_REQUEST_BYTES,
     grace_seconds: float = 5.0,
 ) -> AsyncIterator[int]:
-    """Serves on `host:port` until the block ends; yields the bound port. Raises `StartError` for a port in use.
+    """Serves on `host:port` until the block ends; yields the bound port.
+
+    Raises `StartError` for a port in use, and `ConfigError` for TLS files that cannot be used.
 
     With an authorizer, reflection needs an identity. Health checks need one only when `max_request_bytes` is over
     `SMALL_REQUEST_BYTES`; otherwise every caller that TLS accepts gets a response. `grace_seconds` bounds the wait for
@@ -97,7 +99,7 @@ async def serve(
         service.add(service.servicer, server)
     reflected = [*names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME]
     reflection.enable_server_reflection(reflected, server)
-    port = _bind(server, listen, security.credentials)
+    port = _bind(server, listen, security.credentials())
     ready.listen(_HealthUpdater(health, ["", *names]))
     await health.set(LIVE, health_pb2.HealthCheckResponse.SERVING)
     await server.start()

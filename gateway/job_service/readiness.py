@@ -14,7 +14,7 @@ async def check(jobs: JobServiceClient, ready: Readiness) -> Mapping[str, int]:
     try:
         serves = await jobs.serves()
     except ServiceError as error:
-        ready.set(NAME, False, f"does not respond ({error.status.name})")
+        ready.set(NAME, False, f"does not respond ({error.status.name}: {error.message})")
     else:
         ready.set(NAME, serves, "responds, but is not ready")
     return {}

@@ -247,6 +247,36 @@ async def test_a_client_talks_to_no_server_of_another_authority(
         assert await ask(address, grpc_token="acme", grpc_tls_ca_file=impostor.authority) == "OK"
 
 
+async def failure(address: str, **settings: Any) -> str:
+    """What an operator reads of a connection that could not be made."""
+    async with channel(address, settings=ClientSettings(**settings)) as opened:
+        with pytest.raises(ServiceError) as failed:
+            await call(job_service_pb2_grpc.JobServiceStub(opened).GetJob, ASKED, timeout=PATIENCE)
+    assert failed.value.status is grpc.StatusCode.UNAVAILABLE
+    return failed.value.message
+
+
+async def test_an_operator_reads_why_there_is_no_connection(
+    file: Path, tmp_path: Path, authority: Authority, server: Leaf
+) -> None:
+    other = Authority(tmp_path / "other")
+    own = shows(authority.give("acme"))
+    async with served(mutual(file, server)) as address:
+        without_tls = await failure(address, grpc_token="acme")
+        of_another = await failure(address, **shows(other.give("acme"), authority))
+        believes_another = await failure(address, **shows(other.give("acme")))
+    async with served(mutual(file, authority.give("job", dns("job")))) as address:
+        for_another_host = await failure(address, **own)
+    async with served(security_for(file)) as address:
+        server_without_tls = await failure(address, **own)
+
+    assert "it may require TLS, or a certificate of another authority" in without_tls
+    assert of_another == without_tls
+    assert "is of no authority in CALOTYPE_GRPC_TLS_CA_FILE" in believes_another
+    assert "is not for the host" in for_another_host
+    assert "it has no TLS" in server_without_tls
+
+
 async def shown_by(address: str, leaf: Leaf) -> str:
     """The certificate that a server shows at a new connection."""
     context = ssl.create_default_context(cafile=leaf.authority)
@@ -278,3 +308,17 @@ async def test_a_renewed_certificate_is_shown_without_a_restart_and_a_half_one_n
     assert (before, between, after) == (first, first, server.certificate.read_text())
     assert "tls.kept" in caplog.text
     assert before != after
+
+
+async def test_each_port_of_a_process_shows_the_renewed_certificate(
+    file: Path, authority: Authority, server: Leaf
+) -> None:
+    client, security = authority.give("client"), mutual(file, server)
+    async with served(security) as for_clients, served(security) as for_workers:
+        before = {await shown_by(address, client) for address in (for_clients, for_workers)}
+        assert before == {server.certificate.read_text()}
+        authority.give("server", *LOCAL)
+        after = {await shown_by(address, client) for address in (for_clients, for_workers)}
+
+    assert after == {server.certificate.read_text()}
+    assert before.isdisjoint(after)

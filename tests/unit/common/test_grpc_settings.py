@@ -101,4 +101,4 @@ def test_identities_or_authorities_of_certificates_say_it(tmp_path: Path, leaf: 
     )
 
     assert made(grpc_identities_file=file).authorizer is not None
-    assert (by_certificate.authorizer, by_certificate.credentials is None) == (None, False)
+    assert (by_certificate.authorizer, by_certificate.credentials() is None) == (None, False)
