@@ -46,9 +46,9 @@ def init(
 ) -> int:
     """Make the secrets of an installation as files in FOLDER.
 
-    They are API keys, identities for gRPC, passwords of the database and of NATS, and its certificate. kubectl makes
-    Kubernetes secrets of them: kubectl apply -k FOLDER. A file that is there is never overwritten, so that the command
-    can be repeated; delete a file to replace it.
+    They are API keys, identities and certificates for gRPC, passwords of the database and of NATS, and its certificate.
+    kubectl makes Kubernetes secrets of them: kubectl apply -k FOLDER. A file that is there is never overwritten, so
+    that the command can be repeated; delete a file to replace it.
     """
     # Here, not above: other commands need none of the stack's libraries.
     from cli.kubernetes.secret_files import DatabaseServer, SecretFiles, write_secrets
@@ -96,7 +96,7 @@ def _report(files: "SecretFiles", end: datetime) -> None:
         click.echo(f"kept {len(files.kept)} files that were there")
     for path, secret in files.unlisted.items():
         click.echo(f"{files.folder / 'kustomization.yaml'} was kept and has no {path}: add it to the files of {secret}")
-    click.echo(f"certificate of NATS ends on {end:%Y-%m-%d}")
+    click.echo(f"the first certificate ends on {end:%Y-%m-%d}")
 
 
 def _next_steps(folder: Path, namespace: str) -> str:
@@ -109,5 +109,5 @@ Next:
   4. Fill in settings.env and providers.yaml of the overlay, then:
      kubectl apply -k deploy/k8s/overlays/production
 The API keys are api_key and operator_key in {folder}/keys.json. Keep the folder where your other secrets are: with it,
-a repeated command adds what a later version needs. To replace the certificate before it ends, delete
-nats-tls/tls.crt and nats-tls/tls.key, repeat the command, apply the folder again, and restart NATS."""
+a repeated command adds what a later version needs. To replace a certificate before it ends, delete its tls.crt and
+tls.key, repeat the command, apply the folder again, and restart: NATS for its certificate, otherwise the service."""

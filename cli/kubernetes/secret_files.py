@@ -14,6 +14,10 @@ from cli.kubernetes.certificates import SignedCertificate
 from cli.stack import database
 from cli.stack.keys import Keys, load_or_create, write_identities, write_private
 
+#: Services, and the names of the Kubernetes Services through which others call them by gRPC.
+SERVICES = {"gateway": (), "job": ("job", "job-workers"), "generator": (), "uploader": (), "notifier": ("notifier",)}
+#: Folder with what a person needs to call services by gRPC; no pod reads it.
+OPERATOR = "operator"
 #: Names through which services and the other servers of the cluster reach a NATS server.
 BROKER_NAMES = ("nats", "nats-0.nats-peers", "nats-1.nats-peers", "nats-2.nats-peers")
 #: Where pods find the authorities of the database's certificate.
@@ -109,7 +113,7 @@ class SecretFiles:
 
 
 def write_secrets(files: SecretFiles, *, namespace: str, server: DatabaseServer) -> datetime:
-    """Makes every file that is missing, and returns when the certificate ends.
+    """Makes every file that is missing, and returns when the first certificate ends.
 
     Raises `OSError`, and `ValueError` for a file of an authority that cannot be read.
     """
@@ -120,6 +124,7 @@ def write_secrets(files: SecretFiles, *, namespace: str, server: DatabaseServer)
         write_identities(files.folder, keys)
     for service, token in keys.service_tokens.items():
         files.put(f"{service}/token", token)
+    files.put(f"{OPERATOR}/token", keys.grpc_token)
     for user, password in keys.nats_passwords.items():
         if user != "monitor":
             files.put(f"nats/{user}", password)
@@ -150,10 +155,21 @@ def _write_database(files: SecretFiles, keys: Keys, server: DatabaseServer) -> N
 
 
 def _write_certificates(files: SecretFiles, namespace: str) -> datetime:
-    """Returns when the broker's certificate ends."""
-    names = (*BROKER_NAMES, *(f"{name}.{namespace}.svc" for name in BROKER_NAMES), *_FORWARDED)
-    # The authority signs nothing else, because every certificate that it signs may join the cluster.
-    return _write_certificate(files, _authority(files, "broker"), "nats-tls", names)
+    """Returns when the first certificate ends."""
+    # Each authority signs nothing else: every certificate of one may call services, every one of the other may join
+    # the broker's cluster.
+    grpc, broker = _authority(files, "grpc"), _authority(files, "broker")
+    ends = [
+        _write_certificate(files, grpc, f"{service}-tls", (service, *_reached(names, namespace)))
+        for service, names in SERVICES.items()
+    ]
+    ends.append(_write_certificate(files, grpc, OPERATOR, (OPERATOR,)))
+    ends.append(_write_certificate(files, broker, "nats-tls", _reached(BROKER_NAMES, namespace)))
+    return min(ends)
+
+
+def _reached(names: tuple[str, ...], namespace: str) -> tuple[str, ...]:
+    return (*names, *(f"{name}.{namespace}.svc" for name in names), *_FORWARDED)
 
 
 def _authority(files: SecretFiles, name: str) -> SignedCertificate:
@@ -170,7 +186,7 @@ def _write_certificate(
 ) -> datetime:
     certificate, key = f"{folder}/tls.crt", f"{folder}/tls.key"
     if not files.has_pair(certificate, key):
-        made = certificates.issue(authority, names[0], names)
+        made = certificates.issue(authority, names[0], list(dict.fromkeys(names)))
         files.put(key, made.key)
         files.put(certificate, made.certificate)
     files.put(f"{folder}/ca.crt", authority.certificate)
@@ -182,7 +198,7 @@ def _secrets(files: SecretFiles) -> dict[str, list[str]]:
     secrets = {"calotype-keys": ["keys.yaml"], "calotype-identities": ["identities.yaml"]}
     for name in sorted({*files.made, *files.kept}):
         folder, _, file = name.partition("/")
-        if file and folder != "authorities":
+        if file and folder not in ("authorities", OPERATOR):
             secrets.setdefault(f"calotype-{folder}", []).append(name)
     return secrets
 

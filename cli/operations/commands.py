@@ -56,7 +56,7 @@ def _address_option(command: Callable[..., Any]) -> Callable[..., Any]:
         "addresses",
         multiple=True,
         metavar="HOST:PORT",
-        help="A process of another installation, once for each; with CALOTYPE_GRPC_TOKEN and CALOTYPE_GRPC_TLS_CA.",
+        help="A process of another installation, once for each; with CALOTYPE_GRPC_TOKEN and CALOTYPE_GRPC_TLS_CA_FILE.",
     )(command)
 
 

@@ -10,7 +10,10 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from click.testing import CliRunner, Result
 
+from cli.__main__ import main
+from cli.errors import ExitCode
 from cli.kubernetes.secret_files import DatabaseServer, SecretFiles, write_secrets
 from cli.stack import database, storage
 from cli.stack.keys import load_or_create
@@ -42,7 +45,8 @@ class Installation:
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         postgres = stack.enter_context(postgres_server(folder / "postgres"))
-        secret_files = folder / "secrets"
+        #: What `calotype k8s init` has made.
+        self.secret_files = secret_files = folder / "secrets"
         secret_files.mkdir()
         secrets = installed_secrets(secret_files, address=urlsplit(postgres.url).netloc.rpartition("@")[2])
         keys, _ = load_or_create(secret_files)
@@ -64,7 +68,7 @@ class Installation:
                 },
             )
         )
-        network = PodNetwork(self.objects, {GOOGLE: store.url})
+        self.network = network = PodNetwork(self.objects, {GOOGLE: store.url})
         identities = {
             name: {"STORAGE_EMULATOR_HOST": store.url, "STORAGE_EMULATOR_TOKEN": STORAGE_TOKENS[name]}
             for name in ("generator", "uploader")
@@ -92,6 +96,15 @@ class Installation:
         assert response.is_success or response.status_code == HTTPStatus.SERVICE_UNAVAILABLE, response.text
         found: dict[str, Any] = response.json()
         return found
+
+    def log_level(self, *tls_files: str) -> Result:
+        """`calotype log-level` for job-service as docs/operations.md says, with these of the operator's files for TLS."""
+        folder = self.secret_files / "operator"
+        variables = {"CALOTYPE_GRPC_TOKEN_FILE": str(folder / "token")}
+        names = {"tls.crt": "CERT", "tls.key": "KEY", "ca.crt": "CA"}
+        variables |= {f"CALOTYPE_GRPC_TLS_{names[file]}_FILE": str(folder / file) for file in tls_files}
+        address = self.network.of_service("job", "clients")
+        return CliRunner().invoke(main, ["log-level", "job", "info", "--address", address], env=variables)
 
     def completed(self, prompt: str) -> dict[str, Any]:
         """The job once it is completed; repeated, a submission is the same job."""
@@ -123,6 +136,13 @@ def test_the_manifests_make_images_and_stop_in_time_without_losing_a_job(install
 
     [artifact] = installation.completed("a harbour at dawn")["artifacts"]
     assert httpx.get(artifact["url"], trust_env=False).content.startswith(b"\x89PNG")
+
+    with_certificate = installation.log_level("tls.crt", "tls.key", "ca.crt")
+    assert with_certificate.exit_code == ExitCode.DONE, with_certificate.output
+    for files in ([], ["ca.crt"]):
+        refused = installation.log_level(*files)
+        assert refused.exit_code == ExitCode.NOT_REACHABLE, refused.output
+        assert "it may require TLS, or a certificate of another authority" in refused.output
 
     prompts = [f"boat number {number}" for number in range(JOBS)]
     accepted = {prompt: installation.submit(prompt)["id"] for prompt in prompts}

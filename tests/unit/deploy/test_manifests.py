@@ -20,7 +20,7 @@ import services.job.settings
 import services.notifier.settings
 import services.uploader.settings
 from cli.stack import nats_accounts
-from common import config, grpc_server
+from common import config
 from services.generator.__main__ import MAX_BYTES_IN_MEMORY
 from services.generator.adapters.providers.http import responses
 from tests.support.deploy.manifests import ALL, NAME, ROOT, containers, environment, named, of_kind, pod
@@ -37,6 +37,7 @@ SECRETS = {
     "calotype-database", "calotype-keys", "calotype-providers", "calotype-identities",
     "calotype-gateway", "calotype-generator", "calotype-uploader", "calotype-notifier",
     "calotype-nats", "calotype-nats-tls", "calotype-notifier-database",
+    *(f"calotype-{name}-tls" for name in SERVICES),
 }  # fmt: skip
 READ_AT_START = {"CALOTYPE_DATABASE_URL_FILE", "CALOTYPE_GRPC_TOKEN_FILE", "CALOTYPE_NATS_PASSWORD_FILE"}
 
@@ -176,14 +177,22 @@ def test_probes_ask_a_port_that_is_there_and_liveness_is_not_readiness(workload:
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     probes = {kind: container[f"{kind}Probe"] for kind in ("startup", "readiness", "liveness")}
     for probe in probes.values():
-        asked = probe.get("grpc", probe.get("httpGet"))
-        assert "exec" in probe or asked["port"] in ports or asked["port"] in ports.values()
-    if "grpc" in probes["liveness"]:
-        assert probes["liveness"]["grpc"]["service"] == probes["startup"]["grpc"]["service"] == grpc_server.LIVE
-        assert "service" not in probes["readiness"]["grpc"]
-    else:
-        kind = "exec" if "exec" in probes["liveness"] else "httpGet"
-        assert probes["liveness"][kind] != probes["readiness"][kind]
+        assert "exec" in probe or probe["httpGet"]["port"] in ports
+    kind = "exec" if "exec" in probes["liveness"] else "httpGet"
+    assert probes["liveness"][kind] != probes["readiness"][kind]
+    if workload["metadata"]["name"] in SERVICES:
+        paths = {name: probe["httpGet"]["path"] for name, probe in probes.items()}
+        assert paths == {"startup": "/healthz", "readiness": "/readyz", "liveness": "/healthz"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_has_its_own_certificate_for_grpc_and_asks_others_for_theirs(name: str) -> None:
+    found = environment(containers(named("Deployment", name))[0])
+    files = {found[f"CALOTYPE_GRPC_TLS_{file}_FILE"] for file in ("CERT", "KEY", "CA")}
+    volumes = {volume["name"]: volume for volume in pod(named("Deployment", name))["volumes"]}
+
+    assert files == {f"/run/secrets/tls/{file}" for file in ("tls.crt", "tls.key", "ca.crt")}
+    assert volumes["tls"]["secret"]["secretName"] == f"calotype-{name}-tls"
 
 
 @pytest.mark.parametrize("service", ["gateway", "job", "generator", "uploader", "notifier"])

@@ -13,7 +13,7 @@ import yaml
 from calotype.permissions import ACCEPTED
 from click.testing import CliRunner, Result
 from cryptography import x509
-from cryptography.x509.verification import PolicyBuilder, Store
+from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 from sqlalchemy.engine import make_url
 
 from cli.__main__ import main
@@ -120,15 +120,41 @@ def test_services_accept_the_files(folder: Path, monkeypatch: pytest.MonkeyPatch
     assert checked.returncode == 0, checked.stderr
 
 
-@pytest.mark.parametrize("name", ["nats", "nats-0.nats-peers", "nats-2.nats-peers", "nats.calotype.svc", "localhost"])
-def test_the_certificate_is_valid_for_the_names_that_clients_call(folder: Path, name: str) -> None:
-    made = secrets(folder)["calotype-nats-tls"]
+@pytest.mark.parametrize(
+    ("secret", "names"),
+    [
+        ("calotype-nats-tls", ["nats", "nats-0.nats-peers", "nats-2.nats-peers", "nats.calotype.svc", "localhost"]),
+        ("calotype-job-tls", ["job", "job-workers", "job.calotype.svc", "localhost"]),
+        ("calotype-notifier-tls", ["notifier", "notifier.calotype.svc", "localhost"]),
+        ("calotype-generator-tls", ["generator", "localhost"]),
+        ("calotype-uploader-tls", ["uploader", "localhost"]),
+        ("calotype-gateway-tls", ["gateway"]),
+    ],
+)
+def test_a_certificate_is_valid_for_the_names_that_clients_call(folder: Path, secret: str, names: list[str]) -> None:
+    made = secrets(folder)[secret]
     store = Store([x509.load_pem_x509_certificate(made["ca.crt"].encode())])
     certificate = x509.load_pem_x509_certificate(made["tls.crt"].encode())
 
-    PolicyBuilder().store(store).build_server_verifier(x509.DNSName(name)).verify(certificate, [])
-    # Servers of the cluster are clients of each other.
+    for name in names:
+        PolicyBuilder().store(store).build_server_verifier(x509.DNSName(name)).verify(certificate, [])
+    # Servers of NATS are clients of each other, and services that are called call others.
     PolicyBuilder().store(store).build_client_verifier().verify(certificate, [])
+    with pytest.raises(VerificationError):
+        PolicyBuilder().store(store).build_server_verifier(x509.DNSName("postgres")).verify(certificate, [])
+
+
+def test_a_certificate_for_grpc_is_none_for_the_broker_and_the_operator_has_one(folder: Path) -> None:
+    made = secrets(folder)
+    broker = Store([x509.load_pem_x509_certificate(made["calotype-nats-tls"]["ca.crt"].encode())])
+    grpc = Store([x509.load_pem_x509_certificate(made["calotype-job-tls"]["ca.crt"].encode())])
+    operator = x509.load_pem_x509_certificate((folder / "operator" / "tls.crt").read_bytes())
+
+    PolicyBuilder().store(grpc).build_client_verifier().verify(operator, [])
+    with pytest.raises(VerificationError):
+        PolicyBuilder().store(broker).build_client_verifier().verify(operator, [])
+    assert "calotype-operator" not in made
+    assert (folder / "operator" / "ca.crt").read_text(encoding="utf-8") == made["calotype-gateway-tls"]["ca.crt"]
 
 
 def test_the_statements_are_those_that_prepare_the_database_of_a_stack(folder: Path) -> None:
