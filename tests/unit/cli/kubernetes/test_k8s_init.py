@@ -188,6 +188,28 @@ def test_a_second_run_keeps_every_file_and_adds_what_is_missing(tmp_path: Path) 
     assert f"kept {len(before)} files" in shown.stdout
 
 
+def test_a_new_authority_leaves_certificates_of_the_old_one_until_they_are_renewed(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    assert init(folder).exit_code == ExitCode.DONE
+    authority, pair = folder / "authorities" / "grpc.crt", [folder / "job-tls" / name for name in ("tls.crt", "tls.key")]
+    for path in (authority, authority.with_suffix(".key")):
+        path.unlink()
+    first = json.loads(init(folder, "--json").stdout)["made"]
+    for path in pair:
+        path.unlink()
+    second = json.loads(init(folder, "--json").stdout)["made"]
+    store = Store([x509.load_pem_x509_certificate(authority.read_bytes())])
+    [renewed, kept] = [
+        x509.load_pem_x509_certificate((folder / f"{name}-tls" / "tls.crt").read_bytes()) for name in ("job", "gateway")
+    ]
+
+    assert set(first) == {"authorities/grpc.crt", "authorities/grpc.key"}
+    assert set(second) == {"job-tls/tls.crt", "job-tls/tls.key"}
+    PolicyBuilder().store(store).build_client_verifier().verify(renewed, [])
+    with pytest.raises(VerificationError):
+        PolicyBuilder().store(store).build_client_verifier().verify(kept, [])
+
+
 def test_what_a_kept_kustomization_does_not_list_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
     assert json.loads(init(folder, "--json").stdout)["unlisted"] == {}
