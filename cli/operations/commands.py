@@ -56,7 +56,10 @@ def _address_option(command: Callable[..., Any]) -> Callable[..., Any]:
         "addresses",
         multiple=True,
         metavar="HOST:PORT",
-        help="A process of another installation, once for each; with CALOTYPE_GRPC_TOKEN and CALOTYPE_GRPC_TLS_CA_FILE.",
+        help=(
+            "A process of another installation, once for each; with CALOTYPE_GRPC_TOKEN and, where gRPC has TLS, "
+            "CALOTYPE_GRPC_TLS_CERT_FILE, _KEY_FILE and _CA_FILE."
+        ),
     )(command)
 
 

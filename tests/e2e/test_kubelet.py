@@ -98,7 +98,7 @@ class Installation:
         return found
 
     def log_level(self, *tls_files: str) -> Result:
-        """`calotype log-level` for job-service as docs/operations.md says, with these of the operator's files for TLS."""
+        """`calotype log-level` for job-service as in docs/operations.md, with these of the operator's files for TLS."""
         folder = self.secret_files / "operator"
         variables = {"CALOTYPE_GRPC_TOKEN_FILE": str(folder / "token")}
         names = {"tls.crt": "CERT", "tls.key": "KEY", "ca.crt": "CA"}

@@ -1,4 +1,4 @@
-"""Probes of containers, as kubelet sends them: over HTTP, gRPC, TCP, or a command inside of the container."""
+"""Probes of containers, as kubelet sends them: over HTTP, TCP, or a command inside of the container."""
 
 import http.client
 import socket
@@ -6,9 +6,6 @@ import subprocess
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
-
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 #: Seconds that a response may take at least: one probe's timeout is a measure of this machine.
 _LEAST_TIMEOUT = 10.0
@@ -28,20 +25,10 @@ def succeeds(
             return run(probe["exec"]["command"], timeout) == 0
         except subprocess.TimeoutExpired:
             return False
-    for kind, check in (("grpc", _grpc_serves), ("httpGet", _http_responds), ("tcpSocket", _connects)):
+    for kind, check in (("httpGet", _http_responds), ("tcpSocket", _connects)):
         if kind in probe:
             return check(probe[kind], port_of(probe[kind]["port"]), timeout)
     raise LookupError(f"no kind of probe that is known: {sorted(probe)}")
-
-
-def _grpc_serves(probe: Mapping[str, Any], port: int, timeout: float) -> bool:
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        request = health_pb2.HealthCheckRequest(service=probe.get("service", ""))
-        try:
-            response = health_pb2_grpc.HealthStub(channel).Check(request, timeout=timeout)
-        except grpc.RpcError:
-            return False
-    return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 def _http_responds(probe: Mapping[str, Any], port: int, timeout: float) -> bool:

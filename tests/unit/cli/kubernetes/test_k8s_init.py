@@ -191,7 +191,8 @@ def test_a_second_run_keeps_every_file_and_adds_what_is_missing(tmp_path: Path) 
 def test_a_new_authority_leaves_certificates_of_the_old_one_until_they_are_renewed(tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
     assert init(folder).exit_code == ExitCode.DONE
-    authority, pair = folder / "authorities" / "grpc.crt", [folder / "job-tls" / name for name in ("tls.crt", "tls.key")]
+    authority = folder / "authorities" / "grpc.crt"
+    pair = [folder / "job-tls" / name for name in ("tls.crt", "tls.key")]
     for path in (authority, authority.with_suffix(".key")):
         path.unlink()
     first = json.loads(init(folder, "--json").stdout)["made"]
