@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 from typing import Annotated, TypeVar
 
 from calotype.error_reasons import Reason
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Path, Request, Response
 from pydantic import BaseModel
 from starlette.datastructures import URL
 
@@ -17,6 +17,7 @@ from common.health import Readiness
 from gateway.auth import audit
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.keyring import Principal
+from gateway.auth.keys_file import TENANT_NAME
 from gateway.http.metrics import Metrics
 from gateway.job_service import quotas
 from gateway.job_service.job_client import JobServiceClient
@@ -212,6 +213,7 @@ def not_found(kind: str) -> Problem:
 
 WebhookId = Annotated[str, Depends(_webhook_id)]
 DeliveryId = Annotated[str, Depends(_delivery_id)]
+TenantName = Annotated[str, Path(pattern=rf"^{TENANT_NAME.pattern}$", description="Name of the tenant.")]
 
 
 def require_job_access(

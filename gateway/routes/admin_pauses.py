@@ -7,14 +7,13 @@ from fastapi import APIRouter, Path, Request, Response
 
 from gateway.api_docs import openapi
 from gateway.auth import audit
-from gateway.dependencies import Dependencies, DependenciesOf, OperatorOf, json_response
+from gateway.dependencies import Dependencies, DependenciesOf, OperatorOf, TenantName, json_response
 from gateway.requests import strict_json, validation
 from gateway.schemas.pauses import CreatePause, PauseList, PauseView, ResumedView
 from gateway.views import admin
 
 router = APIRouter(prefix="/v1/admin", tags=["admin"])
 ProviderName = Annotated[str, Path(max_length=100, description="Name of the provider.")]
-TenantName = Annotated[str, Path(max_length=100, description="Name of the tenant.")]
 _HELD = "Jobs that a worker holds go on, and new jobs are accepted and wait. A repetition changes the note."
 _PAUSED: dict[int | str, Any] = {200: openapi.success("The pause.")}
 _RESUMED = {200: openapi.success("Whether it was paused."), **openapi.problems(422)}

@@ -1,13 +1,10 @@
 """`/v1/admin/webhooks`, `/v1/admin/tenants/{name}/webhooks`, `deliveries`: webhooks of any tenant, for operators."""
 
-from typing import Annotated
-
 from calotype.notifier.v1 import webhook_service_pb2 as notifier
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from gateway.api_docs import openapi
-from gateway.auth.keys_file import TENANT_NAME
-from gateway.dependencies import DeliveryId, DependenciesOf, OperatorOf, WebhookId, json_response
+from gateway.dependencies import DeliveryId, DependenciesOf, OperatorOf, TenantName, WebhookId, json_response
 from gateway.requests import queries
 from gateway.requests.headers import idempotency_key
 from gateway.routes.webhook_deliveries import deliveries_request
@@ -16,7 +13,6 @@ from gateway.schemas.webhooks import DeliveryPage, DeliveryView, UnhealthyWebhoo
 from gateway.views import webhooks
 
 router = APIRouter(prefix="/v1/admin", tags=["admin"])
-TenantName = Annotated[str, Path(pattern=rf"^{TENANT_NAME.pattern}$", description="Name of the tenant.")]
 
 
 @router.get(

@@ -79,8 +79,3 @@ export function withQuery(path, query) {
   const text = parameters.toString();
   return text ? `${path}?${text}` : path;
 }
-
-/** Returns a new Idempotency-Key. `crypto.randomUUID` is missing on pages without TLS. */
-export function newKey() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-}

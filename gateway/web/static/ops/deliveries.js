@@ -1,6 +1,6 @@
 // @ts-check
+import { newKey } from "../shared/idempotency_key.js";
 import { html } from "../vendor/vendor.js";
-import { newKey } from "./api.js";
 import { ask } from "./confirm.js";
 import { JobLink, Table, Time } from "./parts.js";
 import { call } from "./state.js";
