@@ -23,6 +23,7 @@ from tests.support.job_service.fake_job_service import FakeJobService, serving
 from tests.support.notifier.fake_webhook_service import FakeWebhookService, serving_webhooks
 from tests.support.patience import PATIENCE, pause
 from tests.support.processes.gateway_process import KEY, NOWHERE, GatewayProcess, running, start, write_keys
+from tests.support.servers.tcp_servers import connection
 
 #: What the gateway asks for that is answered once.
 UNARY = {"CreateJob", "GetJob", "ListJobs", "ListAttempts", "ListProviders", "RetryJob", "CancelJob", "DeleteJob"}
@@ -202,30 +203,28 @@ async def test_its_drain_can_be_watched_on_the_admin_port(tmp_path: Path) -> Non
         asyncio.timeout(PATIENCE),
     ):
         main = (client.base_url.host, client.base_url.port or 0)
-        reader, writer = await asyncio.open_connection(*main)
-        writer.write(b"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n")
-        writer.write(f"Authorization: Bearer {KEY}\r\n".encode())
-        writer.write(b"Content-Length: 15\r\n\r\n{")
-        while (await scrape(admin)).value(held) != 1:
-            await pause()
-        gateway.process.send_signal(signal.SIGTERM)
-        while await _is_open(*main):
-            await pause()
-        assert (await scrape(admin)).value(held) == 1
-        writer.write(b'"prompt": "a"}')
-        assert b" 202 " in await reader.readline()
-        writer.close()
+        async with connection(*main) as (reader, writer):
+            writer.write(b"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n")
+            writer.write(f"Authorization: Bearer {KEY}\r\n".encode())
+            writer.write(b"Content-Length: 15\r\n\r\n{")
+            while (await scrape(admin)).value(held) != 1:
+                await pause()
+            gateway.process.send_signal(signal.SIGTERM)
+            while await _is_open(*main):
+                await pause()
+            assert (await scrape(admin)).value(held) == 1
+            writer.write(b'"prompt": "a"}')
+            assert b" 202 " in await reader.readline()
         assert await gateway.process.wait() == 0
         assert not await _is_open("127.0.0.1", port)
 
 
 async def _is_open(host: str, port: int) -> bool:
     try:
-        _, writer = await asyncio.open_connection(host, port)
+        async with connection(host, port):
+            return True
     except ConnectionRefusedError:
         return False
-    writer.close()
-    return True
 
 
 async def _status(client: httpx.AsyncClient, key: str, *, until: int) -> None:
@@ -300,11 +299,9 @@ async def test_a_client_token_is_in_no_line_that_the_process_writes(tmp_path: Pa
             answer = await _answer(client, "GET", f"/v1/jobs/{job.id}/events", params={"access_token": used})
             assert answer.status_code == status
         # What h11 cannot read at all is answered below the application.
-        host, port = client.base_url.host, client.base_url.port
-        reader, writer = await asyncio.open_connection(host, port)
-        writer.write(f"GET /v1/jobs/x/events?access_token={token} with spaces HTTP/1.1\r\n\r\n".encode())
-        assert b" 400 " in await reader.readline()
-        writer.close()
+        async with connection(client.base_url.host, client.base_url.port or 0) as (reader, writer):
+            writer.write(f"GET /v1/jobs/x/events?access_token={token} with spaces HTTP/1.1\r\n\r\n".encode())
+            assert b" 400 " in await reader.readline()
         gateway.process.send_signal(signal.SIGTERM)
         _, said = await gateway.end()
     assert said.count(b"/events") >= 3
