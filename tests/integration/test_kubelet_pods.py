@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from tests.support.kubelet import read_only_root
 from tests.support.kubelet.cluster_objects import ClusterObjects
 from tests.support.kubelet.images import ContainerImage, image_name
 from tests.support.kubelet.node import Node
 from tests.support.kubelet.pod_network import PodNetwork
 from tests.support.kubelet.pods import Cluster, ContainerFailed
+from tests.support.required_tools import missing
 
 NOTE = "echo {} >>/data/notes"
 #: Ends at SIGTERM, at once.
@@ -84,6 +86,23 @@ def test_a_container_that_ends_fails_with_its_log(tmp_path: Path) -> None:
     with pytest.raises(ContainerFailed, match=r"(?s)main of pod one-0 ended.*the key is missing"):
         node.start("one")
     node.kill()
+
+
+def test_with_a_read_only_root_a_container_writes_to_its_volumes_alone(tmp_path: Path) -> None:
+    if not read_only_root.is_supported():
+        raise missing("Landlock", "run the tests on Linux 6.2 or later")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    tries = (
+        f"for one in {outside}/new /etc/files/new /data/new /dev/null; do echo x >$one && {NOTE.format('$one')}; done"
+    )
+    context = {"readOnlyRootFilesystem": True}
+    node_of(
+        tmp_path, workload("Job", "tries", container("main", f"{tries}; true", securityContext=context))
+    ).complete_jobs()
+
+    assert notes(tmp_path, "tries-0") == [str(tmp_path / "tries-0/volumes/data/new"), "/dev/null"]
+    assert not [*outside.iterdir()]
 
 
 def test_a_job_is_run_until_it_succeeds(tmp_path: Path) -> None:

@@ -59,6 +59,15 @@ class PodFiles:
             found[variable["name"]] = re.sub(r"\$\((\w+)\)", lambda each: found.get(each[1], each[0]), value)
         return {name: self.text(value) for name, value in found.items()}
 
+    def writable(self, container: Mapping[str, Any]) -> list[str]:
+        """Folders that the container may write to: ConfigMaps and Secrets are read-only, whatever a mount says."""
+        read_only = {"configMap", "secret", "projected", "downwardAPI"}
+        return [
+            str(self._place(mount))
+            for mount in container.get("volumeMounts", ())
+            if not mount.get("readOnly") and not read_only & self._volumes.get(mount["name"], {}).keys()
+        ]
+
     def _place(self, mount: Mapping[str, Any]) -> Path:
         return self._folder / "volumes" / mount["name"] / mount.get("subPath", "")
 

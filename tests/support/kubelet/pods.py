@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.kubelet import probes
+from tests.support.kubelet import probes, read_only_root
 from tests.support.kubelet.cluster_objects import ClusterObjects
 from tests.support.kubelet.images import ContainerImage, image_name
 from tests.support.kubelet.pod_files import PodFiles
@@ -139,7 +140,14 @@ class Pod:
 
     def _command(self, container: Mapping[str, Any]) -> list[str]:
         entry_point = container.get("command") or self._image(container).entry_point
-        return [self._files.text(word) for word in (*entry_point, *container.get("args", ()))]
+        command = [self._files.text(word) for word in (*entry_point, *container.get("args", ()))]
+        return [*self._confined(container), *command]
+
+    def _confined(self, container: Mapping[str, Any]) -> list[str]:
+        """The words before a command that confine it to the writable volumes; none without a read-only root."""
+        if not container.get("securityContext", {}).get("readOnlyRootFilesystem"):
+            return []
+        return [sys.executable, "-I", "-S", read_only_root.__file__, "/dev", *self._files.writable(container), "--"]
 
     def _environment(self, container: Mapping[str, Any]) -> dict[str, str]:
         """No variable of this machine but those of an image."""

@@ -53,6 +53,7 @@ def test_a_pod_has_no_right_that_it_does_not_need(name: str, workload: dict[str,
     assert (spec["automountServiceAccountToken"], spec["enableServiceLinks"]) == (False, False)
     assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
     assert not [volume for volume in spec["volumes"] if "hostPath" in volume]
+    assert all("sizeLimit" in volume.get("emptyDir", {"sizeLimit": ""}) for volume in spec["volumes"])
     for container in containers(workload):
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,

@@ -119,6 +119,8 @@ def test_a_pod_has_no_right_that_it_does_not_need(workload: dict[str, Any]) -> N
         assert "memory" in container["resources"]["limits"]
     assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
     assert not [volume for volume in spec.get("volumes", ()) if "hostPath" in volume]
+    # No service writes a file: tests/e2e/test_kubelet.py runs them where they cannot.
+    assert not [volume for volume in spec.get("volumes", ()) if "emptyDir" in volume]
 
 
 def test_what_clients_wait_for_keeps_its_machine_when_there_are_too_few() -> None:
