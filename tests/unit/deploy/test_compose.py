@@ -122,6 +122,8 @@ def test_a_service_finds_all_its_settings(name: str, secrets: Path) -> None:
     assert own <= fields | {field.removesuffix("_FILE") for field in fields}
     grace = getattr(settings, "grace_seconds", 0)
     assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) >= grace + 15
+    # The longest call, and its result.
+    assert name != "generator" or grace >= settings.max_generating_seconds + 30
 
 
 @pytest.mark.parametrize("name", SETTINGS_OF)

@@ -123,6 +123,17 @@ def test_a_pod_has_no_right_that_it_does_not_need(workload: dict[str, Any]) -> N
     assert not [volume for volume in spec.get("volumes", ()) if "emptyDir" in volume]
 
 
+def test_the_page_on_capacity_has_the_requests_and_limits() -> None:
+    text = (ROOT / "docs" / "capacity.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\w+) \| (\d+m) \| \d+ \| (\w+) \| [\d,]+ \| (\w+) \|$", text, re.MULTILINE)
+    found = {name: containers(named("Deployment", name))[0]["resources"] for name in SERVICES}
+
+    assert {name: (cpu, memory, limit) for name, cpu, memory, limit in rows} == {
+        name: (one["requests"]["cpu"], one["requests"]["memory"], one["limits"]["memory"])
+        for name, one in found.items()
+    }
+
+
 def test_what_clients_wait_for_keeps_its_machine_when_there_are_too_few() -> None:
     values = {one["metadata"]["name"]: one["value"] for one in of_kind("PriorityClass")}
     classes = {name: pod(named("Deployment", name))["priorityClassName"] for name in SERVICES}
