@@ -145,7 +145,7 @@ def test_every_kind_of_provider_says_which_variables_it_reads() -> None:
 # The broker's configuration reads its passwords from the environment; it has no others, and starts no process.
 @pytest.mark.parametrize(
     "workload",
-    [one for one in of_kind("Deployment", "StatefulSet", "Job") if one["metadata"]["name"] != "nats"],
+    [one for one in of_kind("Deployment", "StatefulSet", "Job", "CronJob") if one["metadata"]["name"] != "nats"],
     ids=lambda one: one["metadata"]["name"],
 )
 def test_a_pod_has_its_secrets_in_files_alone(workload: dict[str, Any]) -> None:

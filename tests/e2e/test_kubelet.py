@@ -22,7 +22,7 @@ from tests.support.kubelet.cluster_objects import K8S, SMALLEST_OVERLAY, Cluster
 from tests.support.kubelet.images import nats_image
 from tests.support.kubelet.node import Node
 from tests.support.kubelet.pod_network import PodNetwork
-from tests.support.kubelet.pods import Cluster
+from tests.support.kubelet.pods import Cluster, ContainerFailed
 from tests.support.patience import PATIENCE
 from tests.support.servers.embedded_servers import STORAGE_TOKENS, postgres_server, storage_of
 
@@ -156,5 +156,10 @@ def test_the_manifests_make_images_and_stop_in_time_without_losing_a_job(install
         job = installation.completed(prompt)
         assert job["id"] == accepted[prompt]
         assert len(job["artifacts"]) == 1
+    with pytest.raises(ContainerFailed, match="stop all services first"):
+        node.run_from("reconcile")
     assert {*node.stop(*FIRST, *THEN).values()} == {0}
+    # As after a restore; what the provider of this overlay makes is free.
+    for name in ("reconcile-preview", "reconcile"):
+        assert "0 open and 0 failed jobs" in node.run_from(name)
     assert None not in node.stop(*servers).values()

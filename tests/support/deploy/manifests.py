@@ -53,9 +53,16 @@ def named(kind: str, name: str) -> dict[str, Any]:
     return next(manifest for manifest in of_kind(kind) if manifest["metadata"]["name"] == name)
 
 
+def template(workload: Mapping[str, Any]) -> dict[str, Any]:
+    """Labels and specification of the workload's pods."""
+    job = workload["spec"]["jobTemplate"] if workload["kind"] == "CronJob" else workload
+    found: dict[str, Any] = job["spec"]["template"]
+    return found
+
+
 def pod(workload: Mapping[str, Any]) -> dict[str, Any]:
     """What the workload's pods are."""
-    spec: dict[str, Any] = workload["spec"]["template"]["spec"]
+    spec: dict[str, Any] = template(workload)["spec"]
     return spec
 
 

@@ -10,6 +10,7 @@ class Node:
     """Runs all pods of a cluster; workloads whose image it does not know stay out (`outside`)."""
 
     def __init__(self, cluster: Cluster, *, outside: Sequence[str] = ()) -> None:
+        self._cluster = cluster
         self._pods: dict[str, list[Pod]] = {}
         self._jobs: dict[str, tuple[Pod, int]] = {}
         self._running: list[Pod] = []
@@ -54,6 +55,17 @@ class Node:
                 if failures == limit:
                     raise ContainerFailed(f"Job {name} has failed {limit + 1} times")
                 time.sleep(1.0)
+
+    def run_from(self, cron_job: str) -> str:
+        """Runs a Job that is created from a CronJob; returns its log. Raises `ContainerFailed` where it fails."""
+        template = self._cluster.objects.named("CronJob", cron_job)["spec"]["jobTemplate"]["spec"]["template"]
+        pod = Pod(f"{cron_job}-0", template["spec"], self._cluster)
+        pod.start()
+        status = pod.exit_status(wait=True)
+        pod.wait_stopped(0.0)
+        if status:
+            raise ContainerFailed(f"Job {cron_job} ended with {status}: {pod.log()}")
+        return pod.log()
 
     def stop(self, *names: str) -> Mapping[str, int | None]:
         """Stops the pods of these workloads at once, as kubelet does; returns exit codes by pod, None of a killed one.

@@ -92,6 +92,13 @@ class Pod:
         process = self._processes[container or self._spec["containers"][0]["name"]]
         return process.wait(PATIENCE) if wait else process.poll()
 
+    def log(self, container: str = "") -> str:
+        """The end of a container's log, by default of the only one."""
+        log = self._folder / f"{container or self._spec['containers'][0]['name']}.log"
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 4000))
+            return file.read().decode("utf-8", errors="replace")
+
     def request_stop(self) -> None:
         """Runs the preStop hooks and sends SIGTERM. Raises `ContainerFailed` where a container has ended before."""
         for container in self._spec["containers"]:
@@ -190,8 +197,5 @@ class Pod:
         return self._cluster.network.port(self.name, number)
 
     def _failed(self, container: Mapping[str, Any], what: str) -> ContainerFailed:
-        log = self._folder / f"{container['name']}.log"
-        with log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 4000))
-            end = file.read().decode("utf-8", errors="replace")
-        return ContainerFailed(f"container {container['name']} of pod {self.name} {what}:\n{end}")
+        name = container["name"]
+        return ContainerFailed(f"container {name} of pod {self.name} {what}:\n{self.log(name)}")

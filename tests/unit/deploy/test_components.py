@@ -129,8 +129,8 @@ def test_each_connection_is_open_at_both_ends_and_there_are_no_others() -> None:
         ("otel-collector", "jaeger", 4317),
         ("grafana", "jaeger", 16686),
         ("grafana", "prometheus", 9090),
-        *((name, "postgres", 5432) for name in ("job", "notifier", "migrate")),
-        *((name, "storage", 9000) for name in ("generator", "uploader")),
+        *((name, "postgres", 5432) for name in ("job", "notifier", "migrate", "reconcile")),
+        *((name, "storage", 9000) for name in ("generator", "uploader", "reconcile")),
     }
     assert {connection for connection in asked if connection[0] not in SERVICES and connection[1] in SERVICES} == {
         ("prometheus", name, 9464) for name in SERVICES

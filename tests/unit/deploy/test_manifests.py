@@ -23,7 +23,7 @@ from cli.stack import nats_accounts
 from common import config
 from services.generator.__main__ import MAX_BYTES_IN_MEMORY
 from services.generator.adapters.providers.http import responses
-from tests.support.deploy.manifests import ALL, NAME, ROOT, containers, environment, named, of_kind, pod
+from tests.support.deploy.manifests import ALL, NAME, ROOT, containers, environment, named, of_kind, pod, template
 
 SERVICES: dict[str, Any] = {
     "job": services.job.settings.Settings,
@@ -42,7 +42,7 @@ SECRETS = {
 READ_AT_START = {"CALOTYPE_DATABASE_URL_FILE", "CALOTYPE_GRPC_TOKEN_FILE", "CALOTYPE_NATS_PASSWORD_FILE"}
 
 
-WORKLOADS = list(of_kind("Deployment", "StatefulSet", "Job"))
+WORKLOADS = list(of_kind("Deployment", "StatefulSet", "Job", "CronJob"))
 IDS = [one["metadata"]["name"] for one in WORKLOADS]
 
 
@@ -184,7 +184,7 @@ def test_everything_that_a_pod_names_is_there(workload: dict[str, Any]) -> None:
         assert named("ServiceAccount", spec["serviceAccountName"])
 
 
-@pytest.mark.parametrize("workload", [one for one in WORKLOADS if one["kind"] != "Job"])
+@pytest.mark.parametrize("workload", [one for one in WORKLOADS if "Job" not in one["kind"]])
 def test_probes_ask_a_port_that_is_there_and_liveness_is_not_readiness(workload: dict[str, Any]) -> None:
     [container] = containers(workload)
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
@@ -225,13 +225,13 @@ def test_metrics_have_a_port_that_no_service_offers_and_no_policy_opens(service:
 
 
 def test_services_and_budgets_choose_pods_that_there_are() -> None:
-    labels = {one["spec"]["template"]["metadata"]["labels"][NAME]: one for one in WORKLOADS}
+    labels = {template(one)["metadata"]["labels"][NAME]: one for one in WORKLOADS}
     for one in of_kind("Service"):
         [container] = pod(labels[one["spec"]["selector"][NAME]])["containers"]
         targets = {port["targetPort"] for port in one["spec"]["ports"]}
         assert targets <= {port["name"] for port in container["ports"]}
     budgets = {one["spec"]["selector"]["matchLabels"][NAME] for one in of_kind("PodDisruptionBudget")}
-    assert budgets == labels.keys() - {"migrate"}
+    assert budgets == labels.keys() - {"migrate", "reconcile"}
     for one in of_kind("Deployment", "StatefulSet"):
         assert one["spec"]["selector"]["matchLabels"][NAME] in labels
 

@@ -75,9 +75,11 @@ def test_only_the_arrows_of_the_architecture_are_open() -> None:
         # PostgreSQL is outside; so are providers, the object store and receivers of webhooks.
         ("job", DATABASE, 5432),
         ("migrate", DATABASE, 5432),
+        ("reconcile", DATABASE, 5432),
         ("notifier", DATABASE, 5432),
         ("generator", INTERNET, 443),
         ("uploader", INTERNET, 443),
+        ("reconcile", INTERNET, 443),
         ("notifier", INTERNET, 80),
         ("notifier", INTERNET, 443),
         # Names.
@@ -89,7 +91,7 @@ def test_only_the_arrows_of_the_architecture_are_open() -> None:
     assert not {"ingress", "egress"} & nothing.keys()
 
 
-@pytest.mark.parametrize("policy", ["workers", "notifier"])
+@pytest.mark.parametrize("policy", ["workers", "notifier", "reconcile"])
 def test_those_who_reach_the_internet_reach_no_private_address(policy: str) -> None:
     rules = named("NetworkPolicy", policy)["spec"]["egress"]
     [block] = [peer["ipBlock"] for rule in rules for peer in rule["to"] if "except" in peer.get("ipBlock", ())]

@@ -8,7 +8,7 @@ import calotype
 import pytest
 import yaml
 
-from tests.support.deploy.manifests import ALL, K8S, ROOT, pod, settings
+from tests.support.deploy.manifests import ALL, K8S, ROOT, pod, settings, template
 from tests.support.required_tools import need
 
 
@@ -35,20 +35,18 @@ OVERLAYS = {"local": "calotype-local", "staging": "calotype-staging", "productio
 @pytest.mark.parametrize(("overlay", "namespace"), OVERLAYS.items())
 def test_an_overlay_can_be_rendered(overlay: str, namespace: str) -> None:
     made = rendered(overlay)
-    pods = [each for each in made if each["kind"] in ("Deployment", "Job")]
+    pods = [each for each in made if each["kind"] in ("Deployment", "Job", "CronJob")]
 
     assert len(made) == len(ALL)
     assert {each["metadata"]["namespace"] for each in made if each["kind"] not in OF_THE_CLUSTER} == {namespace}
     assert one(made, "Namespace", namespace)["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
-    assert {each["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/part-of"] for each in pods} == {
-        "calotype"
-    }
+    assert {template(each)["metadata"]["labels"]["app.kubernetes.io/part-of"] for each in pods} == {"calotype"}
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_what_is_filled_in_is_where_it_belongs_and_nothing_else_is(overlay: str) -> None:
     filled, made = settings(overlay), rendered(overlay)
-    pods = [pod(each) for each in made if each["kind"] in ("Deployment", "Job")]
+    pods = [pod(each) for each in made if each["kind"] in ("Deployment", "Job", "CronJob")]
     told = [variable for each in pods for variable in each["containers"][0].get("env", ())]
     sources = [variable["valueFrom"]["configMapKeyRef"] for variable in told if "valueFrom" in variable]
     used = {source["key"] for source in sources}
@@ -121,7 +119,7 @@ def test_services_connect_to_no_other_database() -> None:
             for rule in each["spec"].get("egress", ())
             if {"port": 5432} in rule["ports"]
         ]
-        assert rules == [[{"ipBlock": {"cidr": settings(overlay)["DATABASE_CIDR"]}}]] * 3
+        assert rules == [[{"ipBlock": {"cidr": settings(overlay)["DATABASE_CIDR"]}}]] * 4
 
 
 INSTALL = ROOT / "deploy" / "install.yaml"
@@ -143,10 +141,11 @@ def test_brokers_keep_to_machines_of_their_own_in_production_and_share_one_local
 
 
 def test_only_where_workers_have_an_identity_of_the_cloud_may_they_ask_for_its_tokens() -> None:
-    rules = {overlay: one(rendered(overlay), "NetworkPolicy", "workers")["spec"]["egress"] for overlay in OVERLAYS}
-    asks = {overlay: "169.254.169.254/32" in str(found) for overlay, found in rules.items()}
+    for policy in ("workers", "reconcile"):
+        rules = {overlay: one(rendered(overlay), "NetworkPolicy", policy)["spec"]["egress"] for overlay in OVERLAYS}
+        asks = {overlay: "169.254.169.254/32" in str(found) for overlay, found in rules.items()}
 
-    assert asks == {"production": True, "staging": True, "local": False}
+        assert asks == {"production": True, "staging": True, "local": False}
     for name in ("generator", "uploader"):
         account = one(rendered("production"), "ServiceAccount", name)["metadata"]["annotations"]
         assert account == {"iam.gke.io/gcp-service-account": settings("production")[f"{name.upper()}_ACCOUNT"]}

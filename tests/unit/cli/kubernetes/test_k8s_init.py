@@ -62,7 +62,7 @@ def mounted(secret: dict[str, Any] | None) -> set[tuple[str, str]]:
 def wanted() -> set[tuple[str, str]]:
     """Name and key of every secret that pods read."""
     found: set[tuple[str, str]] = set()
-    for workload in of_kind("Deployment", "StatefulSet", "Job"):
+    for workload in of_kind("Deployment", "StatefulSet", "Job", "CronJob"):
         [container] = containers(workload)
         for variable in container.get("env", ()):
             source = variable.get("valueFrom", {}).get("secretKeyRef")
