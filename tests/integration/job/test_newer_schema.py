@@ -2,30 +2,13 @@
 
 from calotype.error_reasons import Code
 from calotype.job.v1 import job_pb2
-from sqlalchemy import create_engine, text
-from sqlalchemy.pool import NullPool
 
-from common.postgres import driver_url
 from services.job import migrations
 from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.states import State
 from tests.support.job_service.api import Api
 from tests.support.job_service.use_cases import JobUseCases, failed, generated, stored
-
-TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() AND tablename <> 'alembic_version'"
-
-
-def expand(database_url: str) -> None:
-    """Adds what a migration may add: a column to each table, a table, an index, and its revision."""
-    engine = create_engine(driver_url(database_url), poolclass=NullPool)
-    with engine.begin() as connection:
-        connection.execute(text("SET LOCAL lock_timeout = '60s'"))
-        for table in connection.execute(text(TABLES)).scalars().all():
-            connection.execute(text(f"ALTER TABLE {table} ADD COLUMN of_the_next_version text"))
-        connection.execute(text("CREATE TABLE of_the_next_version (id text PRIMARY KEY)"))
-        connection.execute(text("CREATE INDEX of_the_next_versions ON jobs (of_the_next_version)"))
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    engine.dispose()
+from tests.support.servers.newer_schema import expand
 
 
 async def test_what_runs_and_what_starts_works_beside_the_next_versions_schema(
