@@ -124,17 +124,20 @@ def status(data: Path, as_json: bool) -> int:
 def migrate(data: Path, service: str | None) -> int:
     """Bring a database to the newest schema.
 
-    The database is that of CALOTYPE_DATABASE_URL, or of the running stack.
+    The database is that of CALOTYPE_DATABASE_URL, or of the running stack. A schema of a newer version stays as it is.
     """
     for name, url in _databases(data, service).items():
         began = time.monotonic()
         try:
-            UPGRADES[name](url)
+            is_newest = UPGRADES[name](url)
         except (SQLAlchemyError, CommandError) as error:
             reason = str(error).strip().splitlines()[0]
             message = f"The database of {name} could not be migrated: {reason}"
             raise CommandFailed(message, ExitCode.NOT_REACHABLE) from error
-        _report(f"the schema of {name} is the newest ({time.monotonic() - began:.1f} s)")
+        if is_newest:
+            _report(f"the schema of {name} is the newest ({time.monotonic() - began:.1f} s)")
+        else:
+            _report(f"the schema of {name} is that of a newer version: nothing was changed")
     return ExitCode.DONE
 
 

@@ -12,11 +12,16 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 
-def upgrade(database_url: str) -> None:
-    """Migrates the database to the newest schema; safe to run twice and beside a running service."""
+def upgrade(database_url: str) -> bool:
+    """Migrates the database to the newest schema; safe to run twice and beside a running service.
+
+    Returns False, and changes nothing, if the schema is that of a newer version, which is compatible.
+    """
     from alembic import command
 
-    command.upgrade(_config(database_url), "head")
+    config = _config(database_url)
+    command.upgrade(config, "head")
+    return not config.attributes["is_newer"]
 
 
 def is_behind(connection: Connection) -> bool:

@@ -14,8 +14,14 @@ def _run() -> None:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
         connection.commit()
         context.configure(connection=connection, transaction_per_migration=True)
-        with context.begin_transaction():
-            context.run_migrations()
+        # Revisions are numbered in order. Those of a newer version have no files here.
+        newest = context.script.get_current_head() or ""
+        is_newer = max(context.get_context().get_current_heads(), default="") > newest
+        connection.commit()
+        context.config.attributes["is_newer"] = is_newer
+        if not is_newer:
+            with context.begin_transaction():
+                context.run_migrations()
         connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
         connection.commit()
 

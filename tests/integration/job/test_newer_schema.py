@@ -1,14 +1,19 @@
 """A job-service that runs goes on when the next version's migrations have been applied under it."""
 
+import pytest
 from calotype.error_reasons import Code
 from calotype.job.v1 import job_pb2
+from click.testing import CliRunner
 
+from cli.__main__ import main
 from services.job import migrations
 from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.states import State
 from tests.support.job_service.api import Api
 from tests.support.job_service.use_cases import JobUseCases, failed, generated, stored
-from tests.support.servers.newer_schema import expand
+from tests.support.servers import embedded_servers
+from tests.support.servers.embedded_servers import Server
+from tests.support.servers.newer_schema import REVISION, expand, revision
 
 
 async def test_what_runs_and_what_starts_works_beside_the_next_versions_schema(
@@ -43,3 +48,18 @@ async def test_what_runs_and_what_starts_works_beside_the_next_versions_schema(
     desk.delete(first.id)
     desk.submit_batch({"key": "1"}, {"key": "2", "provider": "paid"})
     assert len(desk.claim(2)) == 2
+
+
+@pytest.mark.parametrize("service", ["job", "notifier"])
+def test_an_older_program_leaves_a_newer_schema_as_it_is(
+    service: str, postgres: Server, template: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = embedded_servers.copy_database(postgres.url, template)
+    monkeypatch.setenv("CALOTYPE_DATABASE_URL", url)
+    expand(url)
+    result = CliRunner().invoke(main, ["migrate", "--service", service])
+
+    assert result.exit_code == 0, result.output
+    assert f"the schema of {service} is that of a newer version: nothing was changed" in result.stderr
+    assert revision(url) == REVISION
+    embedded_servers.drop_database(postgres.url, url)

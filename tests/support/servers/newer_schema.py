@@ -22,3 +22,12 @@ def expand(database_url: str) -> None:
         connection.execute(text(f"CREATE INDEX of_the_next_versions ON {tables[0]} (of_the_next_version)"))
         connection.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": REVISION})
     engine.dispose()
+
+
+def revision(database_url: str) -> str:
+    """The revision of a schema."""
+    engine = create_engine(driver_url(database_url), poolclass=NullPool)
+    with engine.begin() as connection:
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+    engine.dispose()
+    return str(found)
