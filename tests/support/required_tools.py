@@ -15,16 +15,15 @@ def need(*names: str, install: str) -> str:
     for name in names:
         if program := shutil.which(name, path=path):
             return program
-    raise missing(names[0], install)
+    raise _missing(names[0], install)
 
 
 def need_libraries(*names: str, install: str) -> None:
     """Go on only where all of these can be imported."""
     if missing := [name for name in names if importlib.util.find_spec(name) is None]:
-        raise missing(", ".join(missing), install)
+        raise _missing(", ".join(missing), install)
 
 
-def missing(what: str, install: str) -> BaseException:
-    """What ends a test that cannot run without it."""
+def _missing(what: str, install: str) -> BaseException:
     ends = pytest.fail.Exception if os.environ.get("CI") == "true" else pytest.skip.Exception
     return ends(f"{what} is missing: {install}")

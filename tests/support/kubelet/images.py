@@ -30,7 +30,7 @@ def image_name(reference: str) -> str:
 
 def nats_image() -> ContainerImage:
     """The image of NATS, whose port for clients is 4222 without a setting. Its probes run wget."""
-    need("wget", install="install wget")
+    need("wget", install="apt-get install wget")
     listen = ("--addr=127.0.0.1", "--port=4222")
     return ContainerImage(entry_point=(str(nats.binary()), *listen), environment={"PATH": _path()})
 

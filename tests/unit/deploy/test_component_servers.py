@@ -17,6 +17,7 @@ from cli.stack.object_store import access
 from tests.support.deploy.kustomize import component
 from tests.support.deploy.manifests import K8S, containers
 from tests.support.patience import PATIENCE
+from tests.support.required_tools import need
 from tests.support.servers.embedded_servers import postgres_server
 from tests.support.servers.reaper import reaped
 
@@ -63,6 +64,7 @@ def test_postgres_makes_the_roles_of_the_services_with_the_passwords_of_their_ur
 
 def test_the_object_store_takes_the_credentials_of_the_readme_and_answers_to_its_name(tmp_path: Path) -> None:
     made, _, _ = commands("object-store").partition("kubectl")
+    need("openssl", install="apt-get install openssl")
     subprocess.run(["bash", "-ec", made], cwd=tmp_path, check=True, timeout=60)
     known = access.read(tmp_path / "access.json")
     [container] = containers(next(one for one in component("object-store") if one["kind"] == "StatefulSet"))

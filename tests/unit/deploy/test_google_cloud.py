@@ -4,13 +4,13 @@ import dataclasses
 import json
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 import services.job.settings
+from tests.support.required_tools import need
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = ROOT / "deploy" / "gcp" / "setup.sh"
@@ -186,6 +186,5 @@ def test_a_dry_run_prints_every_change_and_makes_none(gcloud: FakeGcloud) -> Non
     ]
 
 
-@pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
 def test_the_script_is_clean() -> None:
-    subprocess.run(["shellcheck", SCRIPT], check=True)
+    subprocess.run([need("shellcheck", install="apt-get install shellcheck"), SCRIPT], check=True)
