@@ -92,7 +92,7 @@ class Installation:
         """The job, or the problem that keeps it from being accepted."""
         headers = {"Idempotency-Key": prompt.replace(" ", "-"), **({"Prefer": f"wait={wait}"} if wait else {})}
         response = self.client.post("/v1/jobs", json={"prompt": prompt, "size": "64x64"}, headers=headers)
-        # Until a generator has registered its providers, it is 503.
+        # Until a generator has registered its providers, and on a busy machine, it is 503.
         assert response.is_success or response.status_code == HTTPStatus.SERVICE_UNAVAILABLE, response.text
         found: dict[str, Any] = response.json()
         return found
@@ -105,6 +105,14 @@ class Installation:
         variables |= {f"CALOTYPE_GRPC_TLS_{names[file]}_FILE": str(folder / file) for file in tls_files}
         address = self.network.of_service("job", "clients")
         return CliRunner().invoke(main, ["log-level", "job", "info", "--address", address], env=variables)
+
+    def accepted(self, prompt: str) -> str:
+        """The id of the job once it is accepted."""
+        deadline = time.monotonic() + PATIENCE
+        while (job := self.submit(prompt)).get("id") is None:
+            assert time.monotonic() < deadline, job
+            time.sleep(0.2)
+        return str(job["id"])
 
     def completed(self, prompt: str) -> dict[str, Any]:
         """The job once it is completed; repeated, a submission is the same job."""
@@ -145,7 +153,7 @@ def test_the_manifests_make_images_and_stop_in_time_without_losing_a_job(install
         assert "it may require TLS, or a certificate of another authority" in refused.output
 
     prompts = [f"boat number {number}" for number in range(JOBS)]
-    accepted = {prompt: installation.submit(prompt)["id"] for prompt in prompts}
+    accepted = {prompt: installation.accepted(prompt) for prompt in prompts}
     stopped = node.stop(*FIRST, *THEN)
     assert {*stopped.values()} == {0}, stopped
 
