@@ -20,7 +20,7 @@ from tests.support.notifier.scripted_store import (
     key_of,
     store_at,
 )
-from tests.support.servers.newer_schema import expand
+from tests.support.servers.newer_schema import REVISION, expand, revision
 
 
 async def use_everything(
@@ -82,6 +82,8 @@ async def test_what_runs_and_what_starts_works_beside_the_next_versions_schema(
 ) -> None:
     await use_everything(database, job_service, sender, store, job="before")
     expand(database_url)
+    assert not migrations.upgrade(database_url)
+    assert revision(database_url) == REVISION
 
     # What starts has new connections; the other's statements were prepared before, and it makes new connections.
     with store_at(database_url) as started:
