@@ -1,6 +1,7 @@
 """Runs migrations over one connection, one transaction per migration, one runner at a time."""
 
 from alembic import context
+from alembic.util import CommandError
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
@@ -14,11 +15,11 @@ def _run() -> None:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
         connection.commit()
         context.configure(connection=connection, transaction_per_migration=True)
-        # Revisions are numbered in order. Those of a newer version have no files here; nor have those of another
-        # service, whose schema this is with the wrong role.
-        newest = context.script.get_current_head() or ""
-        is_newer = max(context.get_context().get_current_heads(), default="") > newest
-        is_newer = is_newer and inspect(connection).has_table("jobs")
+        revision = max(context.get_context().get_current_heads(), default="")
+        if revision and not inspect(connection).has_table("jobs"):
+            raise CommandError("the schema is that of another service: connect with the role of job-service")
+        # Revisions are numbered in order. Those of a newer version have no files here.
+        is_newer = revision > (context.script.get_current_head() or "")
         connection.commit()
         context.config.attributes["is_newer"] = is_newer
         if not is_newer:

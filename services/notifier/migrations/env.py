@@ -1,6 +1,7 @@
 """Runs migrations over one connection, one transaction per migration, one runner at a time."""
 
 from alembic import context
+from alembic.util import CommandError
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
@@ -16,11 +17,11 @@ def _run() -> None:
         schema = connection.execute(text("SELECT current_schema()")).scalar_one()
         connection.commit()
         context.configure(connection=connection, transaction_per_migration=True, version_table_schema=schema)
-        # Revisions are numbered in order. Those of a newer version have no files here; nor have those of another
-        # service, whose schema this is with the wrong role.
-        newest = context.script.get_current_head() or ""
-        is_newer = max(context.get_context().get_current_heads(), default="") > newest
-        is_newer = is_newer and inspect(connection).has_table("webhook_endpoints", schema=schema)
+        revision = max(context.get_context().get_current_heads(), default="")
+        if revision and not inspect(connection).has_table("webhook_endpoints", schema=schema):
+            raise CommandError("the schema is that of another service: connect with the role of the notifier")
+        # Revisions are numbered in order. Those of a newer version have no files here.
+        is_newer = revision > (context.script.get_current_head() or "")
         connection.commit()
         context.config.attributes["is_newer"] = is_newer
         if not is_newer:

@@ -342,12 +342,14 @@ def test_migrate_uses_the_database_that_the_environment_names_with_its_own_role(
 ) -> None:
     monkeypatch.setenv("CALOTYPE_DATABASE_URL", stack.notifier_database_url)
     right = calotype("migrate", "--service", "notifier", "--data", str(folder))
+    job_in_notifier = calotype("migrate", "--service", "job", "--data", str(folder))
     monkeypatch.setenv("CALOTYPE_DATABASE_URL", stack.database_url)
-    wrong = calotype("migrate", "--service", "notifier", "--data", str(folder))
+    notifier_in_job = calotype("migrate", "--service", "notifier", "--data", str(folder))
 
     assert right.returncode == 0
-    assert (wrong.returncode, wrong.stderr.count("\n")) == (3, 1), wrong.stderr
-    assert "The database of notifier could not be migrated" in wrong.stderr
+    for name, wrong in (("job", job_in_notifier), ("notifier", notifier_in_job)):
+        assert (wrong.returncode, wrong.stderr.count("\n")) == (3, 1), wrong.stderr
+        assert f"The database of {name} could not be migrated: the schema is that of another service" in wrong.stderr
 
 
 def is_taken(url: str) -> bool:
