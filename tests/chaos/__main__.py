@@ -49,7 +49,7 @@ def main() -> int:
     result = run(plan, folder)
     print(told(result))
     is_full = all(result.score.cells[cell] for cell in result.cells)
-    if any(result.broken.values()) or not is_full:
+    if not result.holds or not is_full:
         print(f"data and logs are kept in {folder}", file=sys.stderr)
         return 1
     shutil.rmtree(folder)

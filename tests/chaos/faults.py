@@ -9,7 +9,7 @@ from functools import partial
 from tests.chaos.clock import STEP_SECONDS
 from tests.chaos.database import LOCK_JOBS, LOCK_TENANTS, DatabaseFaults, can_lack_room, without_room
 from tests.chaos.facts import Facts
-from tests.chaos.failover import fail_over_database
+from tests.chaos.failover import BROKER, DATABASE, Failovers
 from tests.chaos.links import Condition
 from tests.chaos.stack import ChaosStack
 from tests.chaos.tuning import AT_ONCE_ELSEWHERE, LEASE_SECONDS
@@ -18,6 +18,8 @@ from tests.chaos.tuning import AT_ONCE_ELSEWHERE, LEASE_SECONDS
 FROZEN_SECONDS = LEASE_SECONDS * 1.5
 #: How long connections break: longer than a few tries.
 BREAKING_SECONDS = 2.0
+#: How long a server is away, in seconds.
+OUTAGES = (4.0, 4.0, 8.0, 15.0)
 KILLED = ("job", "generator", "uploader", "notifier", "gateway", "postgres", "nats", "storage")
 FROZEN = ("job", "generator", "uploader", "notifier", "gateway", "postgres", "nats", "storage")
 RESTARTED = ("job", "generator", "uploader", "notifier", "gateway")
@@ -37,12 +39,12 @@ class Faults:
 
     def __init__(self, stack: ChaosStack, facts: Facts, dice: random.Random, *, longest_outage: float) -> None:
         self._stack = stack
-        self._facts = facts
         self._dice = dice
         self._longest_outage = longest_outage
         self._was_away: set[str] = set()
         self._pause = threading.Event()
         database = DatabaseFaults(stack, seconds=FROZEN_SECONDS)
+        self.failovers = Failovers(stack, facts)
         #: What this machine cannot play, with the reason.
         self.unplayed: dict[str, str] = {}
         self.by_name: Mapping[str, Fault] = {
@@ -96,7 +98,7 @@ class Faults:
             # Once for so long as nobody can wait for with an open call; then, as things are, for a few seconds.
             is_first = victim not in self._was_away
             self._was_away.add(victim)
-            self._pause.wait(self._longest_outage if is_first else self._dice.choice((4.0, 4.0, 8.0, 15.0)))
+            self._pause.wait(self._longest_outage if is_first else self._dice.choice(OUTAGES))
             self._stack.let_up(victim)
 
     def _slow(self, link: str) -> None:
@@ -122,12 +124,12 @@ class Faults:
         # What the servers of a cluster held cannot be read by one that is alone.
         self.unplayed["wipe nats"] = "three servers hold what one loses"
         return {
-            "fail over postgres": _fault(lambda _: fail_over_database(self._stack), lambda: [self._stack.database]),
-            "fail over nats": _fault(self._away, self._leader),
+            DATABASE: _fault(lambda _: self.failovers.database(), lambda: [self._stack.database]),
+            BROKER: _fault(
+                lambda _: self.failovers.broker(seconds=self._dice.choice(OUTAGES)),
+                lambda: [self.failovers.leader()],
+            ),
         }
-
-    def _leader(self) -> Sequence[str]:
-        return [self._facts.leader() or self._dice.choice(self._stack.names("nats"))]
 
     def _full(self, database: DatabaseFaults) -> dict[str, Fault]:
         """Full disks, of those whose processes may be limited by this one."""

@@ -13,6 +13,7 @@ from typing import Any
 import psycopg2
 
 from tests.chaos.facts import Facts
+from tests.chaos.failover import BROKER, DATABASE
 from tests.chaos.faults import Faults
 from tests.chaos.stack import ChaosStack
 from tests.chaos.tuning import LEASE_SECONDS, MONITOR_INTERVAL_SECONDS
@@ -23,6 +24,8 @@ SHAPES = ("sync", "async")
 AIM_SECONDS = 6.0
 #: After the end of a worker, so long nothing else is struck.
 RESCUED_SECONDS = LEASE_SECONDS + 2 * MONITOR_INTERVAL_SECONDS + 1
+#: The first of so many faults is a failover, where there are any: of the database and of the broker by turns.
+FAILOVER_EVERY = 5
 
 WHERE_JOBS_ARE = """
 SELECT state, provider, count(*) FROM jobs
@@ -79,6 +82,8 @@ class Killer:
         faults = Faults(stack, facts, self._dice, longest_outage=longest_outage)
         self._faults = {name: fault for name, fault in faults.by_name.items() if re.search(only, name)}
         self.unplayed = faults.unplayed
+        #: How often another server took over, by the fault's name; only of the failovers that there are.
+        self.failovers = faults.failovers.done
         self._pause = threading.Event()
         self._eyes: Any = None
         self.score = Score()
@@ -111,9 +116,19 @@ class Killer:
         # A rescue is measured where nothing else is struck meanwhile.
         self._pause.wait(RESCUED_SECONDS if held and name.startswith("kill") else self._dice.uniform(0.1, 1.0))
 
+    @property
+    def missing_failovers(self) -> list[str]:
+        """Failovers that there are and that have not happened."""
+        return [name for name in (DATABASE, BROKER) if name in self._faults and not self.failovers[name]]
+
     def _choose(self) -> Cell:
-        fewest = min(self.score.cells[cell] for cell in self.cells)
-        return self._dice.choice([cell for cell in self.cells if self.score.cells[cell] == fewest])
+        failovers = [name for name in (DATABASE, BROKER) if name in self._faults]
+        cells = self.cells
+        if failovers and len(self.score.all_strikes) % FAILOVER_EVERY == 0:
+            name = min(failovers, key=lambda one: self.failovers[one])
+            cells = [cell for cell in cells if cell[0] == name]
+        fewest = min(self.score.cells[cell] for cell in cells)
+        return self._dice.choice([cell for cell in cells if self.score.cells[cell] == fewest])
 
     def _aim(self, state: str, shape: str) -> set[tuple[str, str]]:
         """Where jobs are at the moment of the strike, once one is where it is wanted or the wait is over."""

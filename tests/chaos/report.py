@@ -2,6 +2,7 @@
 
 from statistics import median
 
+from tests.chaos.failover import BROKER, DATABASE
 from tests.chaos.killer import SHAPES, STATES
 from tests.chaos.run import RESCUE_SECONDS, Result
 
@@ -22,6 +23,8 @@ def told(result: Result) -> str:
         "covered: " + ", ".join(f"{count} {what}" for what, count in result.covered.items()),
         "not played: " + (", ".join(f"{name} ({why})" for name, why in result.unplayed.items()) or "nothing"),
         _rescues(result),
+        *_failovers(result),
+        _verdict(result),
     ]
     return "\n".join(lines)
 
@@ -58,3 +61,20 @@ def _rescues(result: Result) -> str:
         f"rescues: {len(waits)}, median {median(waits):.1f} s, longest {max(waits):.1f} s, "
         f"allowed {RESCUE_SECONDS:.0f} s, and a lease more after the monitor was stalled"
     )
+
+
+def _failovers(result: Result) -> list[str]:
+    if not result.plan.failover:
+        return []
+    done = result.failovers
+    return [
+        f"failovers: {done[DATABASE]} of PostgreSQL's primary to its standby, {done[BROKER]} of the NATS server that leads "
+        "the stream of facts",
+        *(f"MISSING {name}: it never happened" for name in result.missing_failovers),
+    ]
+
+
+def _verdict(result: Result) -> str:
+    empty = sum(not result.score.cells[cell] for cell in result.cells)
+    hit = f"{len(result.cells) - empty} of {len(result.cells)} cells of the matrix were hit"
+    return f"verdict: {'all rules hold' if result.holds else 'NOT PASSED'}; {hit}"

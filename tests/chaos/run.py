@@ -73,6 +73,16 @@ class Result:
     covered: Mapping[str, int]
     #: Faults that this machine or plan could not play, with the reason.
     unplayed: Mapping[str, str]
+    #: How often another server took over, by the fault's name.
+    failovers: Mapping[str, int]
+    #: Failovers that were wanted, and did not happen.
+    missing_failovers: Sequence[str]
+
+    @property
+    def holds(self) -> bool:
+        """Whether all rules hold, and every failover that was wanted has happened; at least one with failover."""
+        has_failed_over = not self.plan.failover or any(self.failovers.values())
+        return not any(self.broken.values()) and not self.missing_failovers and has_failed_over
 
 
 def run(plan: Plan, folder: Path) -> Result:
@@ -108,6 +118,8 @@ def play(plan: Plan, stack: ChaosStack) -> Result:
         unplayed=killer.unplayed
         | ({} if plan.other else {"two versions": "no --other"})
         | ({} if plan.failover else {"failovers": "no --failover"}),
+        failovers=killer.failovers,
+        missing_failovers=killer.missing_failovers,
     )
 
 
@@ -119,7 +131,7 @@ def _strike(plan: Plan, load: Load, killer: Killer) -> None:
     def is_enough() -> bool:
         counted = killer.score.counted
         wanted = counted < plan.faults or len(load.accepted) < plan.jobs or killer.empty_cells(least=plan.least)
-        is_due = counted >= plan.fewest and plan.ends <= load.ends
+        is_due = counted >= plan.fewest and plan.ends <= load.ends and not killer.missing_failovers
         return is_due and (time.monotonic() >= deadline or not wanted)
 
     while not is_enough():

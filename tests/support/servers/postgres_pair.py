@@ -27,9 +27,10 @@ synchronous_standby_names = 'ANY 1 ("postgres-1", "postgres-2")'
 wal_keep_size = 512MB
 wal_receiver_status_interval = 1s
 """
+WRITTEN = "SELECT pg_current_wal_flush_lsn()"
 SYNCHRONOUS = """
 SELECT count(*) FROM pg_stat_replication
-WHERE state = 'streaming' AND sync_state = 'quorum' AND flush_lsn IS NOT NULL
+WHERE state = 'streaming' AND sync_state = 'quorum' AND flush_lsn >= %s
 """
 
 
@@ -81,8 +82,11 @@ class PostgresPair:
     def wait_synchronous(self) -> None:
         """Waits until the standby has all that is committed, and every commit waits for it."""
         with self._connected(self.primary) as connection, connection.cursor() as cursor:
+            # A crash of the primary ends waits of commits, which are visible afterwards wherever they are.
+            cursor.execute(WRITTEN)
+            [written] = cursor.fetchone()
             for _ in range(int(PATIENCE / 0.05)):
-                cursor.execute(SYNCHRONOUS)
+                cursor.execute(SYNCHRONOUS, (written,))
                 if cursor.fetchone()[0]:
                     return
                 cursor.execute("SELECT pg_sleep(0.05)")
