@@ -23,9 +23,9 @@ up: run-packages ## Run everything in the foreground; Ctrl-C stops it.
 test: dev-packages ## Run all tests on real servers; ARGS="-k name" chooses some.
 	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-chaos: dev-packages ## Faults at bad moments, then a check of every promise; MINUTES=10 SEED=1 by default, also REPLICAS=2 FAILOVER=1; see docs/guarantees.md.
+chaos: dev-packages ## Faults at bad moments, then a check of every promise; MINUTES=10 SEED=1 by default, also REPLICAS=2 FAILOVER=1 or UPGRADE=REF; see docs/guarantees.md.
 	@PYTHONPATH=.:proto $(PY) -P -m tests.chaos --minutes $(MINUTES) --seed $(SEED) \
-	$(if $(REPLICAS),--replicas $(REPLICAS)) $(if $(FAILOVER),--failover) $(ARGS)
+	$(if $(REPLICAS),--replicas $(REPLICAS)) $(if $(FAILOVER),--failover) $(if $(UPGRADE),--upgrade $(UPGRADE)) $(ARGS)
 
 bench: dev-packages ## Measure speed, beside other job queues, into out/bench, about an hour; ARGS="--parts costs" chooses parts.
 	@PYTHONPATH=.:proto $(PY) -P -m tests.benchmarks $(ARGS)

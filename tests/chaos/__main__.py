@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.chaos.report import told
 from tests.chaos.run import Plan, run
+from tests.chaos.versions import check_out
 
 LEAST_PER_CELL = 3
 #: Storage and broker are away for so long once, where a run is long enough for that.
@@ -25,11 +26,13 @@ def main() -> int:
     parser.add_argument("--replicas", type=int, default=3, help="of each service but the gateway")
     parser.add_argument("--at-once", type=int, default=24, help="jobs in flight")
     parser.add_argument("--other", type=Path, help="checkout of another version, installed, that services change to")
+    parser.add_argument("--upgrade", metavar="REF", help="services begin as that commit, and are replaced one by one")
     parser.add_argument(
         "--failover", action="store_true", help="PostgreSQL with a standby, three of NATS; both fail over"
     )
     parser.add_argument("--only", default="", help="pattern in the names of the faults that are wanted, as 'fail over'")
     asked = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="calotype-chaos-"))
     plan = Plan(
         seed=asked.seed,
         minutes=asked.minutes,
@@ -38,14 +41,14 @@ def main() -> int:
         least=LEAST_PER_CELL,
         at_once=asked.at_once,
         replicas=asked.replicas,
-        other=asked.other and asked.other.absolute(),
+        other=check_out(asked.upgrade, folder / "older") if asked.upgrade else asked.other and asked.other.absolute(),
+        upgrades=bool(asked.upgrade),
         failover=asked.failover,
         only=asked.only,
         longest_outage=TWO_MINUTES if asked.minutes >= 20 else 15.0,
     )
     # The stack is stopped whoever ends the run.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    folder = Path(tempfile.mkdtemp(prefix="calotype-chaos-"))
     result = run(plan, folder)
     print(told(result))
     is_full = all(result.score.cells[cell] for cell in result.cells)

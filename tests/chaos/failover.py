@@ -25,7 +25,7 @@ class Failovers:
         self.done = Counter[str]()
 
     def database(self) -> None:
-        """The primary is killed, the standby is promoted, and the first comes back as its standby, with a fresh copy."""
+        """The primary is killed, its standby is promoted, and it comes back as the standby, with a fresh copy."""
         pair = self._stack.pair
         assert pair is not None
         # Commits wait for a standby, and none is promoted that they have not waited for.

@@ -80,6 +80,7 @@ class Killer:
         self._stack = stack
         self._dice = random.Random(seed)
         faults = Faults(stack, facts, self._dice, longest_outage=longest_outage)
+        self._all = faults.by_name
         self._faults = {name: fault for name, fault in faults.by_name.items() if re.search(only, name)}
         self.unplayed = faults.unplayed
         #: How often another server took over, by the fault's name; only of the failovers that there are.
@@ -100,8 +101,15 @@ class Killer:
     def strike(self) -> None:
         """One fault, at the cell that was hit least, and the wait until what was struck works again."""
         name, state, shape = self._choose()
-        fault = self._faults[name]
-        victims = fault.victims()
+        self._make(name, state, shape, self._faults[name].victims())
+
+    def restart(self, victim: str) -> None:
+        """The fault that restarts a process, of one only."""
+        name = f"restart {victim.partition('-')[0]}"
+        self._make(name, self._dice.choice(STATES), self._dice.choice(SHAPES), [victim])
+
+    def _make(self, name: str, state: str, shape: str, victims: Sequence[str]) -> None:
+        fault = self._all[name]
         hit = self._aim(state, shape)
         held = self._held_by(victims[0]) if len(victims) == 1 else ()
         now = datetime.now(UTC)

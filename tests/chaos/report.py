@@ -24,6 +24,7 @@ def told(result: Result) -> str:
         "not played: " + (", ".join(f"{name} ({why})" for name, why in result.unplayed.items()) or "nothing"),
         _rescues(result),
         *_failovers(result),
+        *_upgrade(result),
         _verdict(result),
     ]
     return "\n".join(lines)
@@ -68,10 +69,15 @@ def _failovers(result: Result) -> list[str]:
         return []
     done = result.failovers
     return [
-        f"failovers: {done[DATABASE]} of PostgreSQL's primary to its standby, {done[BROKER]} of the NATS server that leads "
-        "the stream of facts",
+        f"failovers: {done[DATABASE]} of PostgreSQL's primary, {done[BROKER]} of the NATS server that leads the facts",
         *(f"MISSING {name}: it never happened" for name in result.missing_failovers),
     ]
+
+
+def _upgrade(result: Result) -> list[str]:
+    if not result.plan.upgrades:
+        return []
+    return [f"upgrade: {len(result.replaced)} processes replaced by the newer version: {', '.join(result.replaced)}"]
 
 
 def _verdict(result: Result) -> str:

@@ -25,6 +25,7 @@ from tests.chaos.load import Load
 from tests.chaos.rules import check
 from tests.chaos.stack import ChaosStack, chaos_stack
 from tests.chaos.tuning import LEASE_SECONDS, MONITOR_INTERVAL_SECONDS
+from tests.chaos.versions import Versions
 from tests.chaos.webhooks import Webhooks, webhooks_at
 
 #: What a machine with nothing else to do takes for the steps of a rescue.
@@ -38,9 +39,11 @@ class Plan:
     """How long at most, from which seed, and what is enough: faults that hit, jobs, hits of each cell.
 
     However long it takes, `fewest` faults hit, and jobs end in each way of `ends`. A rescue may take `noise` seconds
-    longer than leases and looks do. Restarts go to another version and back where `other` is a checkout of one. The
-    buckets are looked at again `later`, in seconds. With failover, PostgreSQL has a synchronous standby, NATS is a
-    cluster of three, and both fail over. `only` is a pattern that is found in the names of the faults that are wanted.
+    longer than leases and looks do. Restarts go to another version and back where `other` is a checkout of one; with
+    `upgrades`, everything begins as that version, and processes are replaced by this one one by one, evenly over the
+    time. The buckets are looked at again `later`, in seconds. With failover, PostgreSQL has a synchronous standby, NATS
+    is a cluster of three, and both fail over. `only` is a pattern that is found in the names of the faults that are
+    wanted.
     """
 
     seed: int
@@ -52,6 +55,7 @@ class Plan:
     replicas: int
     longest_outage: float
     other: Path | None = None
+    upgrades: bool = False
     failover: bool = False
     only: str = ""
     fewest: int = 0
@@ -77,6 +81,8 @@ class Result:
     failovers: Mapping[str, int]
     #: Failovers that were wanted, and did not happen.
     missing_failovers: Sequence[str]
+    #: Processes that were replaced by the newer version, in order.
+    replaced: Sequence[str]
 
     @property
     def holds(self) -> bool:
@@ -87,7 +93,10 @@ class Result:
 
 def run(plan: Plan, folder: Path) -> Result:
     """Run the plan on a stack of its own, with all its data in the folder."""
-    with chaos_stack(folder, seed=plan.seed, replicas=plan.replicas, other=plan.other, failover=plan.failover) as stack:
+    versions = Versions(plan.other, upgrades=plan.upgrades)
+    with chaos_stack(
+        folder, seed=plan.seed, replicas=plan.replicas, versions=versions, failover=plan.failover
+    ) as stack:
         return play(plan, stack)
 
 
@@ -100,7 +109,7 @@ def play(plan: Plan, stack: ChaosStack) -> Result:
         load = Load(stack.addresses.http, seed=plan.seed, at_once=plan.at_once, callbacks=webhooks.callback)
         with facts_at(stack.addresses.nats_url) as facts:
             killer = Killer(stack, facts, seed=plan.seed, longest_outage=plan.longest_outage, only=plan.only)
-            _strike(plan, load, killer)
+            replaced = _strike(plan, load, killer, stack)
         load.finish(seconds=peace.PEACE_SECONDS)
         _keep(plan, stack, load, webhooks, killer.score)
     with connected(stack) as connection:
@@ -120,22 +129,40 @@ def play(plan: Plan, stack: ChaosStack) -> Result:
         | ({} if plan.failover else {"failovers": "no --failover"}),
         failovers=killer.failovers,
         missing_failovers=killer.missing_failovers,
+        replaced=replaced,
     )
 
 
-def _strike(plan: Plan, load: Load, killer: Killer) -> None:
-    """Load and faults, until both were enough."""
+def _strike(plan: Plan, load: Load, killer: Killer, stack: ChaosStack) -> list[str]:
+    """Load and faults, until both were enough; returns the processes that were replaced by the newer version."""
     load.start()
-    deadline = time.monotonic() + plan.minutes * 60
+    began = time.monotonic()
+    stack.versions.migrate()
+    older = stack.versions.older()
+    replaced: list[str] = []
 
     def is_enough() -> bool:
         counted = killer.score.counted
         wanted = counted < plan.faults or len(load.accepted) < plan.jobs or killer.empty_cells(least=plan.least)
         is_due = counted >= plan.fewest and plan.ends <= load.ends and not killer.missing_failovers
-        return is_due and (time.monotonic() >= deadline or not wanted)
+        return is_due and (time.monotonic() >= began + plan.minutes * 60 or not wanted)
 
     while not is_enough():
-        killer.strike()
+        passed = (time.monotonic() - began) / (plan.minutes * 60)
+        if len(replaced) < min(round(passed * len(older)), len(older)):
+            _replace(older[len(replaced)], killer, stack)
+            replaced.append(older[len(replaced)])
+        else:
+            killer.strike()
+    for name in older[len(replaced) :]:
+        _replace(name, killer, stack)
+        replaced.append(name)
+    return replaced
+
+
+def _replace(name: str, killer: Killer, stack: ChaosStack) -> None:
+    stack.replace_version(name)
+    killer.restart(name)
 
 
 def evidence_of(stack: ChaosStack) -> Evidence:

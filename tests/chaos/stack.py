@@ -14,12 +14,12 @@ from pathlib import Path
 import psutil
 import psycopg2
 
-from cli.stack import database
 from cli.stack.child import Child, Program
 from cli.stack.ports import Ports
 from tests.chaos import clock, programs
 from tests.chaos.links import Links
 from tests.chaos.tuning import write_providers
+from tests.chaos.versions import Versions
 from tests.support.patience import PATIENCE
 from tests.support.servers.embedded_servers import nats_program
 from tests.support.servers.postgres_pair import PostgresPair
@@ -50,13 +50,13 @@ class Addresses:
 class ChaosStack:
     """Processes by name (`postgres`, `generator-2` ...), started again within a moment unless they are held down."""
 
-    def __init__(self, folder: Path, *, seed: int, replicas: int, other: Path | None, failover: bool) -> None:
+    def __init__(self, folder: Path, *, seed: int, replicas: int, versions: Versions, failover: bool) -> None:
         self.folder = folder
         self._failover = failover
         #: The database's two servers; None for a single one, as there is without failover.
         self.pair: PostgresPair | None = None
-        self._other = other
-        self._other_versions: dict[str, Program] = {}
+        #: Which version each service runs.
+        self.versions = versions
         self._seed = seed
         self._replicas = dict.fromkeys(("job", "generator", "uploader", "notifier"), replicas)
         self._children: dict[str, Child] = {}
@@ -82,7 +82,7 @@ class ChaosStack:
             self.pair.copy_to_standby()
             self._run({self.pair.standby: self.pair.program(self.pair.standby)})
             self.pair.wait_synchronous()
-        database_urls = database.prepare(servers.admin_url, dict.fromkeys(database.ROLES, "chaos"))
+        database_urls = self.versions.prepare_database(servers.admin_url)
         writable = "" if self.pair is None else "?target_session_attrs=read-write"
         database_url = database_urls["job"] + writable
         with closing(psycopg2.connect(database_url)) as connection:
@@ -95,14 +95,9 @@ class ChaosStack:
         )
         self._run({"links": services.links})
         self.links = Links(services.control)
-        if self._other is not None:
-            self._other_versions = {
-                name: programs.of_version(self._other, program)
-                for name, program in services.programs.items()
-                if programs.is_of_version(self._other, program)
-            }
-        self._run({name: program for name, program in services.programs.items() if name.startswith("job")})
-        self._run({name: program for name, program in services.programs.items() if not name.startswith("job")})
+        begun = self.versions.begin(services.programs)
+        self._run({name: program for name, program in begun.items() if name.startswith("job")})
+        self._run({name: program for name, program in begun.items() if not name.startswith("job")})
         self.addresses = Addresses(
             http=f"http://{services.http}",
             database_url=database_url,
@@ -152,9 +147,13 @@ class ChaosStack:
     def change_version(self, name: str) -> None:
         """Let its next starts be of the other version, where there is one."""
         with self._lock:
-            if (other := self._other_versions.get(name)) is not None:
-                child = self._children[name]
-                child.program, self._other_versions[name] = other, child.program
+            child = self._children[name]
+            child.program = self.versions.change(name, child.program)
+
+    def replace_version(self, name: str) -> None:
+        """Let its next starts be of the newer version, for good."""
+        with self._lock:
+            self._children[name].program = self.versions.replace(name)
 
     def request_stop(self, name: str) -> None:
         """Let it end in an orderly way, and wait for that; it is started again."""
@@ -274,13 +273,14 @@ class ChaosStack:
 
 @contextmanager
 def chaos_stack(
-    folder: Path, *, seed: int, replicas: int, other: Path | None = None, failover: bool = False
+    folder: Path, *, seed: int, replicas: int, versions: Versions | None = None, failover: bool = False
 ) -> Iterator[ChaosStack]:
-    """A running stack with so many of each service, and a checkout of another version to restart them with.
+    """A running stack with so many of each service, of this version unless others are given.
 
     With failover, the database has a synchronous standby, and the broker is a cluster of three.
     """
-    stack = ChaosStack(folder, seed=seed, replicas=replicas, other=other, failover=failover)
+    versions = versions or Versions(None, upgrades=False)
+    stack = ChaosStack(folder, seed=seed, replicas=replicas, versions=versions, failover=failover)
     try:
         stack.start()
         yield stack
