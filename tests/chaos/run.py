@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -245,7 +245,8 @@ def _held_back(score: Score, number: int) -> float:
     A lease ends the later by as much as the database's clock was set back.
     """
     at = score.strikes[number].at
-    earlier = [one for one in score.all_strikes if 0 < (at - one.at).total_seconds() < 2 * RESCUE_SECONDS]
+    # A failover takes a while, and what it stalls goes on at its end.
+    earlier = [one for one in score.all_strikes if one.at < at < one.until + timedelta(seconds=2 * RESCUE_SECONDS)]
     is_stalled = any(one.kinds & {"job", "postgres", "nats", "clock"} for one in earlier)
     set_back = sum(one.fault == "clock back" for one in earlier)
     return (LEASE_SECONDS if is_stalled else 0.0) + set_back * STEP_SECONDS
