@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import httpx
+from calotype.job_status import FINAL_STATUSES
 
 View = Mapping[str, Any]
 #: Seconds without a word after which a reader hangs up and comes again, and how often it does so after a change.
@@ -28,7 +29,7 @@ class Sight:
         return self.heard[-1] if self.heard else 0
 
     def see(self, view: View) -> None:
-        """Remember a view, but for what may change between two: the place in the queue, and when to ask again."""
+        """Remember a view, but for what may change between two: place in the queue, progress, when to ask again."""
         known = lasting(view)
         before = self._views.setdefault(int(view["sequence"]), known)
         if before != known:
@@ -44,7 +45,9 @@ def lasting(view: View) -> View:
     """A view without what does not depend on the sequence alone."""
     # What a queued job waits for, and so what is displayed of it, changes with providers and other jobs.
     shown = {} if view.get("status") == "queued" else view["display"]
-    display = {name: value for name, value in shown.items() if name not in ("poll_after_ms", "next_try_at")}
+    # Live progress moves the bar between two changes.
+    moves = {"poll_after_ms", "next_try_at"} | (set() if view.get("status") in FINAL_STATUSES else {"percent"})
+    display = {name: value for name, value in shown.items() if name not in moves}
     position = {"queue_position": None, "queue_position_is_exact": None}
     return {**view, **position, "wait": None, "display": display}
 

@@ -102,7 +102,7 @@ def test_two_views_of_one_sequence_are_a_surprise() -> None:
     sight = Sight("job_1", surprises.append)
     view = {"sequence": 3, "cost": None, "queue_position": 2, "display": {"percent": 10, "poll_after_ms": 1000}}
     sight.see(view)
-    sight.hear(view | {"queue_position": 1, "display": {"percent": 10, "poll_after_ms": 1500}})
+    sight.hear(view | {"queue_position": 1, "display": {"percent": 55, "poll_after_ms": 1500}})
 
     assert surprises == []
 
