@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from tests.chaos.report import told
-from tests.chaos.run import Plan, run
+from tests.chaos.run import NOISE_SECONDS, Plan, run
 from tests.chaos.versions import check_out
 
 LEAST_PER_CELL = 3
@@ -25,6 +25,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2000, help="so many jobs were accepted, and each cell was hit")
     parser.add_argument("--replicas", type=int, default=3, help="of each service but the gateway")
     parser.add_argument("--at-once", type=int, default=24, help="jobs in flight")
+    parser.add_argument("--noise", type=float, default=NOISE_SECONDS, help="seconds that a busy machine takes longer")
     parser.add_argument("--other", type=Path, help="checkout of another version, installed, that services change to")
     parser.add_argument("--upgrade", metavar="REF", help="services begin as that commit, and are replaced one by one")
     parser.add_argument(
@@ -45,6 +46,7 @@ def main() -> int:
         upgrades=bool(asked.upgrade),
         failover=asked.failover,
         only=asked.only,
+        noise=asked.noise,
         longest_outage=TWO_MINUTES if asked.minutes >= 20 else 15.0,
     )
     # The stack is stopped whoever ends the run.
