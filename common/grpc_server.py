@@ -284,6 +284,10 @@ async def _abort(
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
         span.canceled(context)
         return
+    if isinstance(error, grpc.aio.InternalError):
+        # Nothing can be sent to this caller any more. gRPC raises it where it has not yet canceled the call's task.
+        span.canceled(context)
+        raise asyncio.CancelledError from error
     if isinstance(error, NotImplementedError):
         sent = _UNIMPLEMENTED
     else:

@@ -1,6 +1,7 @@
 """gRPC as services speak it: refusals keep their reason, spans keep the truth, nothing internal leaves."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, aclosing, suppress
@@ -76,6 +77,11 @@ class Service(job_service_pb2_grpc.JobServiceServicer):
             case "hangs":
                 self.hanging.set()
                 await asyncio.Event().wait()
+            case "opens too late":
+                self.hanging.set()
+                with suppress(asyncio.CancelledError):
+                    await asyncio.Event().wait()
+                await context.send_initial_metadata(())
         yield job_service_pb2.WatchJobResponse()
         raise REFUSAL
 
@@ -250,6 +256,19 @@ async def test_a_caller_that_goes_away_leaves_a_canceled_span(spans: Spans, stub
     found = await spans.of_server()
 
     assert (found.attributes or {})["rpc.response.status_code"] == "CANCELLED"
+
+
+async def test_a_caller_that_goes_before_its_stream_opens_is_no_defect(
+    spans: Spans, stub: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    opening = asyncio.create_task(open_watch(stub, "opens too late"))
+    await stub.service.hanging.wait()
+    opening.cancel()
+    await asyncio.gather(opening, return_exceptions=True)
+    found = await spans.of_server()
+
+    assert (found.attributes or {})["rpc.response.status_code"] == "CANCELLED"
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 async def test_the_trace_goes_from_client_to_server(spans: Spans, stub: Any) -> None:
