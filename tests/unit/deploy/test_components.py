@@ -137,6 +137,13 @@ def test_each_connection_is_open_at_both_ends_and_there_are_no_others() -> None:
     }
 
 
+def test_no_pod_may_connect_to_every_address_of_a_port() -> None:
+    rules = [rule for policy in of_kind("NetworkPolicy") for rule in policy["spec"].get("egress", ())]
+
+    assert rules
+    assert [rule for rule in rules if not rule.get("to") or not rule.get("ports")] == []
+
+
 @pytest.mark.parametrize(("name", "workload"), WORKLOADS, ids=IDS)
 def test_a_policy_closes_a_pod_in_both_directions(name: str, workload: dict[str, Any]) -> None:
     policies = [
