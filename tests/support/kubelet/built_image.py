@@ -17,8 +17,8 @@ from tests.support.kubelet.images import ROOT, ContainerImage
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
 SCRIPT = ROOT / "deploy" / "image" / "build.py"
 LOCK = ROOT / "requirements" / "services.txt"
-#: `CALOTYPE_TEST_IMAGE=packages` installs the locked packages, about 60 MB; otherwise this environment's are linked.
-INSTALL = os.environ.get("CALOTYPE_TEST_IMAGE") == "packages"
+#: `TEST_IMAGE=packages` installs the locked packages, about 60 MB; otherwise this environment's are linked.
+INSTALL = os.environ.get("TEST_IMAGE") == "packages"
 
 
 def built_image(prefix: Path) -> ContainerImage:
