@@ -79,7 +79,7 @@ def schema(service: str, url: str) -> Finding:
         engine.dispose()
     if is_behind:
         return fail(f"the schema of {service} is older than this program", f"calotype migrate --service {service}")
-    return ok(f"the schema of {service} is the newest")
+    return ok(f"the schema of {service} has what this version needs")
 
 
 def _query(url: str) -> tuple[dict[str, str], timedelta]:
