@@ -1,7 +1,7 @@
 # Works with GNU make 3.81, in folders with spaces and umlauts: every path here is relative to this file.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo up test chaos bench fresh check format lint types imports words stubs contracts locks advisories generate lock clean run-packages dev-packages diffusers vendor
+.PHONY: help demo up test chaos bench fresh check format lint types imports words stubs contracts locks policies advisories generate lock clean run-packages dev-packages diffusers vendor
 
 PY := .venv/bin/python
 MINUTES = 10
@@ -68,6 +68,9 @@ locks:
 	@if grep -nE '://|^(-i|--(extra-)?index-url|--find-links)' requirements/*.txt; then \
 	echo "a lock file names a host: run make lock" >&2; exit 1; fi
 
+policies: dev-packages ## Check the manifests with checkov, about 70 MB to download; CI does.
+	@PYTHONPATH=.:proto $(PY) -m tests.support.checks.policies
+
 advisories: dev-packages
 	@PYTHONPATH=. $(PY) -m tests.support.checks.advisories
 
@@ -89,6 +92,8 @@ lock: ## Choose the newest allowed versions; needs uv.
 
 	uv pip compile --group benchmarks --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url -o requirements/benchmarks.txt
+	uv pip compile --group policies --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-emit-index-url -o requirements/policies.txt
 
 clean: ## Remove what was built; data folders of stacks stay.
 	@[ ! -d .fresh ] || PYTHONPATH=. ./.ci/python -m tests.fresh --clean

@@ -1,13 +1,11 @@
 """Runs the peers on servers of their own, one after the other, and returns what they measured."""
 
-import hashlib
 import json
 import os
 import socket
 import subprocess
 import sys
 import tempfile
-import venv
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,6 +16,7 @@ from cli.stack.child import Child, ChildError, Program
 from cli.stack.ports import free_port
 from tests.benchmarks.results import Measurement, percentiles
 from tests.benchmarks.running import ROOT, instant_provider
+from tests.support.environments import install
 from tests.support.servers import embedded_servers
 
 LOCK = ROOT / "requirements" / "benchmarks.txt"
@@ -37,18 +36,6 @@ BUCKETS = {
 }
 #: Seconds for all rounds of a peer, and for the start of one of its servers.
 PATIENCE, START_SECONDS = 1800.0, 60.0
-
-
-def install() -> None:
-    """Makes the environment of the peers, unless it is there."""
-    stamp, wanted = ENVIRONMENT / "lock.sha256", hashlib.sha256(LOCK.read_bytes()).hexdigest()
-    if stamp.exists() and stamp.read_text(encoding="ascii") == wanted:
-        return
-    print("installing the peers, about 80 MB to download unless cached", flush=True)
-    venv.create(ENVIRONMENT, with_pip=True, symlinks=True, clear=True)
-    pip = [str(ENVIRONMENT / "bin" / "python"), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--only-binary", ":all:", "--require-hashes", "-r", str(LOCK)], check=True)
-    stamp.write_text(wanted, encoding="ascii")
 
 
 @contextmanager
@@ -80,7 +67,7 @@ def _is_open(port: int) -> bool:
 
 def measure(*, jobs: int, rounds: int, alone: int, only: str = "") -> list[Measurement]:
     """Measures each peer whose name contains `only`; one that does not start is named with the reason."""
-    install()
+    install(LOCK, ENVIRONMENT, megabytes=80)
     found: list[Measurement] = []
     for name, (module, variables) in PEERS.items():
         if only.lower() in name.lower():
