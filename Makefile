@@ -21,7 +21,7 @@ up: run-packages ## Run everything in the foreground; Ctrl-C stops it.
 	@$(PY) -P -m cli up
 
 test: dev-packages ## Run all tests on real servers; ARGS="-k name" chooses some.
-	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 chaos: dev-packages ## Faults at bad moments, then a check of every promise; MINUTES=10 SEED=1 by default, also REPLICAS=2 FAILOVER=1 or UPGRADE=REF; see docs/guarantees.md.
 	@PYTHONPATH=.:proto $(PY) -P -m tests.chaos --minutes $(MINUTES) --seed $(SEED) \

@@ -44,7 +44,7 @@ STATE_COLORS = {"ready": "green", "not ready": "yellow", "ended": "red"}
     "--replicas",
     type=Replicas(),
     default="",
-    help="Processes of each service but the gateway, such as 2, or generator=2,uploader=2. Default: one each.",
+    help="Processes of each service, such as 2, or generator=2,uploader=2. Default: one each.",
 )
 @click.option("--require-auth", is_flag=True, help="Require a key even while every provider is free.")
 @click.option("--detach", is_flag=True, help="Return when everything is ready, and leave it running.")

@@ -111,12 +111,17 @@ class EmbeddedStack:
             grpc_token=secrets.grpc_token,
             storage_tokens=dict(secrets.storage_tokens),
             pids={name: [child.pid for child in children] for name, children in self._children.items()},
+            gateways=[self._url_of(address) for address in assembled.gateways],
             operations=assembled.operations,
             health=assembled.health,
             admin=assembled.admin,
         )
         self._record()
         return self._describe()
+
+    def _url_of(self, address: str) -> str:
+        """The URL of a gateway; the first one's may name another host than the one that it listens at."""
+        return f"{self.url.rpartition(':')[0]}:{address.rpartition(':')[2]}"
 
     def supervise(self, stop: threading.Event) -> None:
         """Restarts processes that end, until `stop` is set."""

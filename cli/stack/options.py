@@ -29,7 +29,7 @@ class Address(click.ParamType[tuple[str, int]]):
 
 
 class Replicas(click.ParamType[dict[str, int]]):
-    """`service=count,...`, or one count for every service that can have replicas, as counts by service."""
+    """`service=count,...`, or one count for every service, as counts by service."""
 
     name = "N|SERVICE=N,..."
 
@@ -37,7 +37,7 @@ class Replicas(click.ParamType[dict[str, int]]):
         """Parses counts by service."""
         if isinstance(value, dict):
             return value
-        allowed = [service.name for service in SERVICES if service.replicable]
+        allowed = [service.name for service in SERVICES]
         if value and "=" not in str(value):
             return {name: self._count(name, str(value), param, ctx) for name in allowed}
         replicas = {}

@@ -56,7 +56,7 @@ def _why(state: StackState, name: str, number: int) -> str:
     if name in state.operations:
         conditions = grpc_conditions(state.operations[name][number - 1], state.grpc_token)
     else:
-        conditions = http_conditions(state.http)
+        conditions = http_conditions(state.gateways[number - 1])
     return "does not respond" if conditions is None else ", ".join(conditions)
 
 
@@ -69,7 +69,8 @@ def _probe(state: StackState, name: str, number: int) -> tuple[str, Callable[[],
     if name in state.operations:
         checked = state.health.get(name, state.operations[name])[number - 1]
         return state.operations[name][number - 1], lambda: grpc_ok(checked)
-    return state.http, lambda: http_ok(f"{state.http}/readyz")
+    url = state.gateways[number - 1]
+    return url, lambda: http_ok(f"{url}/readyz")
 
 
 def postgres_ok(url: str) -> bool:

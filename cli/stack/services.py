@@ -29,8 +29,6 @@ class Service:
     uses_storage: bool = False
     #: Whether it gets the variables that providers read.
     calls_providers: bool = False
-    #: Whether there may be several processes of it.
-    replicable: bool = True
 
 
 _BROKER = frozenset({"NATS_URL", "NATS_PASSWORD", "ADMIN_LISTEN"})
@@ -69,7 +67,6 @@ SERVICES = (
                 *("GRPC_TOKEN", "ADMIN_LISTEN", "PUBLIC_BASE_URL"),
             }
         ),
-        replicable=False,
     ),
 )
 #: Phases of stopping: no service loses another that it still needs.
@@ -109,7 +106,7 @@ class Wiring:
     storage_url: str
     #: Tokens for the object store, by service.
     storage_tokens: Mapping[str, str]
-    #: `host:port` that the gateway listens at.
+    #: `host:port` that the gateway listens at, or the first of several.
     http: str
     #: Folder of all logs.
     logs: Path
@@ -127,6 +124,8 @@ class Assembled:
     programs: dict[str, list[Program]]
     #: `host:port` for gRPC of each service's first replica; `worker` is job-service's port for workers.
     addresses: dict[str, str]
+    #: `host:port` that all replicas of the gateway listen at.
+    gateways: list[str]
     #: `host:port` of OperationsService of all replicas, by service; the gateway has none.
     operations: dict[str, list[str]]
     #: `host:port` that answers health checks without a credential, of all replicas, by service; the gateway has none.
@@ -157,6 +156,7 @@ def assemble(wiring: Wiring, ports: Ports) -> Assembled:
     return Assembled(
         programs=programs,
         addresses=addresses | {"worker": listens["job"][0]["WORKER_LISTEN"]},
+        gateways=[listen["HTTP_LISTEN"] for listen in listens["gateway"]],
         operations={name: [listen["GRPC_LISTEN"] for listen in listens[name]] for name in addresses},
         health={name: [_health_address(listen) for listen in listens[name]] for name in addresses},
         admin={name: [f"http://{listen['ADMIN_LISTEN']}" for listen in of_all] for name, of_all in listens.items()},
@@ -179,12 +179,16 @@ def _credentials(service: Service, wiring: Wiring) -> dict[str, str]:
 
 
 def _listen(service: Service, number: int, ports: Ports, http: str) -> dict[str, str]:
-    addresses = {
+    addresses: dict[str, str] = {
         name: f"127.0.0.1:{ports.assign(f'{service.name}-{number}-{name.lower()}')}"
         for name in ("GRPC_LISTEN", "WORKER_LISTEN", "ADMIN_LISTEN")
         if name in service.settings
     }
-    return addresses | ({"HTTP_LISTEN": http} if "HTTP_LISTEN" in service.settings else {})
+    if "HTTP_LISTEN" not in service.settings:
+        return addresses
+    host = http.rpartition(":")[0]
+    other = http if number == 1 else f"{host}:{ports.assign(f'{service.name}-{number}-http_listen')}"
+    return addresses | {"HTTP_LISTEN": other}
 
 
 def _target(listens: list[dict[str, str]], name: str) -> str:

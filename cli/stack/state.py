@@ -25,7 +25,7 @@ KILLED_SECONDS = 5.0
 class StackState:
     """The content of `stack.json`."""
 
-    #: URL of the gateway.
+    #: URL of the gateway, or of the first of several.
     http: str
     #: `host:port` of each service's first replica; `worker` is job-service's port for workers.
     grpc: dict[str, str]
@@ -55,6 +55,8 @@ class StackState:
     storage_tokens: dict[str, str]
     #: Process ids of all replicas, by service or server.
     pids: dict[str, list[int]]
+    #: URLs of all replicas of the gateway.
+    gateways: list[str] = field(default_factory=list)
     #: `host:port` of OperationsService of all replicas, by service.
     operations: dict[str, list[str]] = field(default_factory=dict)
     #: `host:port` that answers health checks without a credential, of all replicas, by service.

@@ -64,7 +64,7 @@ async def resume_provider(name: ProviderName, request: Request, deps: Dependenci
     "/tenants/{name}:pause",
     operation_id="pauseTenant",
     summary="Pause a tenant",
-    description=f"No waiting job of the tenant is claimed. The tenant may have any name. {_HELD}",
+    description=f"No waiting job of the tenant is claimed. The tenant need not have any jobs. {_HELD}",
     response_model=PauseView,
     responses={**_PAUSED, **openapi.problems(400, 413, 415, 422)},
     openapi_extra=_BODY,

@@ -169,12 +169,15 @@ def refused_by_http(stack: Stack, name: str) -> None:
             assert client.get(path).status_code == 404
 
 
-def tells_metrics_alone(stack: Stack, name: str) -> None:
-    """Numbers, and nothing of a tenant."""
+def tells_metrics_and_health(stack: Stack, name: str) -> None:
+    """Numbers and health, and nothing of a tenant."""
     with httpx.Client(base_url=f"http://127.0.0.1:{stack.ports[name]}", timeout=PATIENCE, trust_env=False) as client:
         assert client.get("/metrics").status_code == 200
-        for path in ("/", "/v1/jobs", "/healthz", "/openapi.json"):
+        for path in ("/", "/v1/jobs", "/openapi.json"):
             assert client.get(path).status_code == 404
+        # The gateway's are at the port of its API.
+        expected = (404,) * 2 if name.startswith("gateway") else (200,) * 2
+        assert tuple(client.get(path).status_code for path in ("/healthz", "/readyz")) == expected
         assert client.post("/metrics").status_code in (404, 405)
 
 
@@ -215,7 +218,7 @@ def refused_by_storage(stack: Stack, name: str) -> None:
 PORTS: Mapping[str, Callable[[Stack, str], None]] = {
     "http": refused_by_http,
     **{
-        f"{name}-1-admin_listen": tells_metrics_alone
+        f"{name}-1-admin_listen": tells_metrics_and_health
         for name in ("gateway", "job", "generator", "uploader", "notifier")
     },
     "job-1-grpc_listen": refused_by_grpc,

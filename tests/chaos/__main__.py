@@ -23,7 +23,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", type=int, default=300, help="ends when so many faults hit a job in flight,")
     parser.add_argument("--jobs", type=int, default=2000, help="so many jobs were accepted, and each cell was hit")
-    parser.add_argument("--replicas", type=int, default=3, help="of each service but the gateway")
+    parser.add_argument("--replicas", type=int, default=3, help="of each service")
     parser.add_argument("--at-once", type=int, default=24, help="jobs in flight")
     parser.add_argument("--noise", type=float, default=NOISE_SECONDS, help="seconds that a busy machine takes longer")
     parser.add_argument("--other", type=Path, help="checkout of another version, installed, that services change to")

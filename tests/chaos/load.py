@@ -4,7 +4,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import cycle
 from pathlib import Path
@@ -60,11 +60,29 @@ class Accepted:
 Callbacks = Callable[[str, random.Random], tuple[str, str] | None]
 
 
-class Load:
-    """Keeps so many jobs in flight until told to stop."""
+class AnyGateway(httpx.HTTPTransport):
+    """Sends each request to any of several gateways, as a load balancer does that does not know which are well."""
 
-    def __init__(self, url: str, *, seed: int, at_once: int, callbacks: Callbacks = lambda key, dice: None) -> None:
-        self._url = url
+    def __init__(self, urls: Sequence[str], dice: random.Random) -> None:
+        super().__init__(trust_env=False)
+        self._urls = [httpx.URL(url) for url in urls]
+        self._dice = dice
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Sends it."""
+        chosen = self._dice.choice(self._urls)
+        request.url = request.url.copy_with(host=chosen.host, port=chosen.port)
+        request.headers["Host"] = chosen.netloc.decode("ascii")
+        return super().handle_request(request)
+
+
+class Load:
+    """Keeps so many jobs in flight until told to stop; `urls` are those of all gateways."""
+
+    def __init__(
+        self, urls: Sequence[str], *, seed: int, at_once: int, callbacks: Callbacks = lambda key, dice: None
+    ) -> None:
+        self._urls = urls
         self._callbacks = callbacks
         self._seed = seed
         self._lock = threading.Lock()
@@ -122,7 +140,8 @@ class Load:
 
     def _client(self, tenant: str) -> httpx.Client:
         credential = {"Authorization": f"Bearer {TENANTS[tenant]}"}
-        return httpx.Client(base_url=self._url, timeout=10, trust_env=False, headers=credential)
+        transport = AnyGateway(self._urls, random.Random(f"{self._seed}/{tenant}"))
+        return httpx.Client(base_url=self._urls[0], timeout=10, transport=transport, headers=credential)
 
     def _add(self, one: Accepted) -> Sight:
         with self._lock:

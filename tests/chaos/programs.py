@@ -50,12 +50,12 @@ class Servers:
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """Services by the names of their replicas, the links' program and its control port, and the gateway's address."""
+    """Services by the names of their replicas, the links' program and its control port, and the gateways' addresses."""
 
     programs: Mapping[str, Program]
     links: Program
     control: int
-    http: str
+    gateways: Sequence[str]
 
 
 def servers(folder: Path, ports: Ports, *, seed: int, failover: bool) -> Servers:
@@ -177,7 +177,7 @@ def services_over_links(
             folder, "links", links.arguments(control, [*to_servers, *to_job]), is_ready=lambda: links.are_up(control)
         ),
         control=control,
-        http=http,
+        gateways=assembled.gateways,
     )
 
 

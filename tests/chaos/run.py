@@ -106,7 +106,7 @@ def play(plan: Plan, stack: ChaosStack) -> Result:
         breakers.remember(connection)
     with webhooks_at(stack.addresses, seed=plan.seed) as webhooks:
         webhooks.subscribe()
-        load = Load(stack.addresses.http, seed=plan.seed, at_once=plan.at_once, callbacks=webhooks.callback)
+        load = Load(stack.addresses.gateways, seed=plan.seed, at_once=plan.at_once, callbacks=webhooks.callback)
         with facts_at(stack.addresses.nats_url) as facts:
             killer = Killer(stack, facts, seed=plan.seed, longest_outage=plan.longest_outage, only=plan.only)
             replaced = _strike(plan, load, killer, stack)

@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +16,7 @@ import psycopg2
 
 from cli.stack.child import Child, Program
 from cli.stack.ports import Ports
+from cli.stack.services import SERVICES
 from tests.chaos import clock, programs
 from tests.chaos.links import Links
 from tests.chaos.tuning import write_providers
@@ -33,7 +34,8 @@ MOST_UNWELL = 20
 class Addresses:
     """Where everything is."""
 
-    http: str
+    gateways: Sequence[str]
+    """URLs of all replicas of the gateway."""
     database_url: str
     notifier_url: str
     """The same database as the notifier sees it."""
@@ -58,7 +60,7 @@ class ChaosStack:
         #: Which version each service runs.
         self.versions = versions
         self._seed = seed
-        self._replicas = dict.fromkeys(("job", "generator", "uploader", "notifier"), replicas)
+        self._replicas = dict.fromkeys((service.name for service in SERVICES), replicas)
         self._children: dict[str, Child] = {}
         self._leases: dict[str, ExitStack] = {}
         self._held: set[str] = set()
@@ -99,7 +101,7 @@ class ChaosStack:
         self._run({name: program for name, program in begun.items() if name.startswith("job")})
         self._run({name: program for name, program in begun.items() if not name.startswith("job")})
         self.addresses = Addresses(
-            http=f"http://{services.http}",
+            gateways=[f"http://{address}" for address in services.gateways],
             database_url=database_url,
             notifier_url=database_urls["notifier"] + writable,
             names=programs.names_of(self.folder),

@@ -87,7 +87,10 @@ class Webhooks:
         for tenant, key in TENANTS.items():
             credential = {"Authorization": f"Bearer {key}"}
             with httpx.Client(
-                base_url=self._addresses.http, headers=credential, transport=RetryingTransport(), timeout=PATIENCE
+                base_url=self._addresses.gateways[0],
+                headers=credential,
+                transport=RetryingTransport(),
+                timeout=PATIENCE,
             ) as http:
                 secret = http.get("/v1/webhooks/signing-secret").raise_for_status().json()["secret"]
                 self._signing_secrets[tenant] = secret

@@ -222,7 +222,7 @@ async def _bury(url: str) -> None:
 
 def _refusals_of_all(asking: Asking, operations: dict[str, APIOperation], job: str) -> None:
     """What every call answers to a stranger, to a client token for another action, and to a wrong body."""
-    known = {"{job_id}": job, "{model}": "paid", "{letter_id}": "1"}
+    known = {"{job_id}": job, "{model}": "paid", "{letter_id}": "1", "{name}": "nobody"}
     known |= {"{webhook_id}": WEBHOOK, "{delivery_id}": DELIVERY, "{bulk_action_id}": BULK_ACTION}
     for name, operation in operations.items():
         if not operation.path.startswith("/v1/"):

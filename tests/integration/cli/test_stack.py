@@ -119,7 +119,7 @@ def pids_of(state: StackState) -> list[int]:
     return [pid for pids in state.pids.values() for pid in pids]
 
 
-REPLICATED = ("job", "generator", "uploader", "notifier")
+REPLICATED = ("job", "generator", "uploader", "notifier", "gateway")
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,7 @@ def test_stack_json_has_exactly_the_documented_keys(stack: StackState, folder: P
         *("job", "generator", "uploader", "notifier", "gateway", "postgres", "nats", "storage")
     }
     assert set(told["grpc"]) >= {"job", "worker", "generator", "uploader", "notifier"}
-    assert [len(told["pids"][name]) for name in REPLICATED] == [2] * 4
+    assert [len(told["pids"][name]) for name in REPLICATED] == [2] * 5
 
 
 def test_everything_listens_on_this_machine_alone(stack: StackState, folder: Path) -> None:
@@ -446,7 +446,7 @@ def test_a_busy_port_is_told_in_one_line_and_nothing_is_left_behind(tmp_path: Pa
     [
         ("up", "--http", "nowhere"),
         ("up", "--providers", "missing.yaml"),
-        ("up", "--replicas", "gateway=2"),
+        ("up", "--replicas", "postgres=2"),
         ("up", "--data", "/dev/null/x"),
         ("up", "--http", "192.0.2.1:8080"),
         ("fly",),

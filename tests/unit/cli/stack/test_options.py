@@ -27,12 +27,13 @@ def test_replicas_are_counts_by_service() -> None:
     assert Replicas().convert("", None, None) == {}
 
 
-def test_one_count_is_for_every_service_that_can_have_replicas() -> None:
-    assert Replicas().convert("2", None, None) == {"job": 2, "generator": 2, "uploader": 2, "notifier": 2}
+def test_one_count_is_for_every_service() -> None:
+    every = {"job": 2, "generator": 2, "uploader": 2, "notifier": 2, "gateway": 2}
+    assert Replicas().convert("2", None, None) == every
 
 
 @pytest.mark.parametrize(
-    "given", ["gateway=2", "nobody=1", "generator", "generator=0", "generator=99", "generator=x", "0", "9", "x"]
+    "given", ["postgres=2", "nobody=1", "generator", "generator=0", "generator=99", "generator=x", "0", "9", "x"]
 )
 def test_what_cannot_be_replicated_so_is_refused(given: str) -> None:
     with pytest.raises(click.BadParameter):

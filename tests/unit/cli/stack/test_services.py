@@ -132,6 +132,15 @@ def test_replicas_have_ports_of_their_own_and_workers_know_them_all(tmp_path: Pa
     assert [program.name for program in found.programs["generator"]] == ["generator", "generator-2"]
 
 
+def test_gateways_share_a_host_and_have_ports_of_their_own(tmp_path: Path) -> None:
+    found = assembled(tmp_path, gateway=2)
+
+    assert found.gateways == [program.environment["CALOTYPE_HTTP_LISTEN"] for program in found.programs["gateway"]]
+    assert found.gateways[0] == "127.0.0.1:8080"
+    assert found.gateways[1].startswith("127.0.0.1:")
+    assert len({*found.gateways}) == 2
+
+
 def test_metrics_of_each_process_are_on_a_port_of_this_machine(tmp_path: Path) -> None:
     found = assembled(tmp_path, generator=2)
     listens = {
