@@ -69,10 +69,9 @@ class AnyGateway(httpx.HTTPTransport):
         self._dice = dice
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Sends it."""
+        """Sends it; the header Host stays, of which the gateway makes links."""
         chosen = self._dice.choice(self._urls)
         request.url = request.url.copy_with(host=chosen.host, port=chosen.port)
-        request.headers["Host"] = chosen.netloc.decode("ascii")
         return super().handle_request(request)
 
 
