@@ -799,7 +799,7 @@ export interface paths {
         put?: never;
         /**
          * Pause a tenant
-         * @description No waiting job of the tenant is claimed. The tenant may have any name. Jobs that a worker holds go on, and new jobs are accepted and wait. A repetition changes the note.
+         * @description No waiting job of the tenant is claimed. The tenant need not have any jobs. Jobs that a worker holds go on, and new jobs are accepted and wait. A repetition changes the note.
          */
         post: operations["pauseTenant"];
         delete?: never;
