@@ -1,14 +1,14 @@
 """Runs a service in which a name resolves to another address from one lookup to the next, as its owner may have it.
 
 Run by its path, so that it serves services of other versions, too: FILE and the service's module. The file has the
-answers of each name, which lookups of a process get in turn; every other name resolves as ever.
+answers of each name, of which each lookup gets any; every other name resolves as ever.
 """
 
 import json
+import random
 import runpy
 import socket
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from typing import Any
 NAME = "flips.chaos.test"
 #: Addresses that are allowed, of a metadata service, and of both.
 GOOD, FORBIDDEN, MIXED = ("127.0.0.1",), ("169.254.169.254",), ("127.0.0.1", "169.254.169.254")
-#: Two of three lookups are good, so that no delivery uses up its attempts.
-FLIPPING: Mapping[str, Sequence[Sequence[str]]] = {NAME: (GOOD, GOOD, FORBIDDEN, GOOD, GOOD, MIXED)}
+#: One of five lookups is bad, by chance, so that no delivery uses up its ten attempts. With answers in turn it may: the
+#: processes that attempt it may meet the bad ones each time.
+FLIPPING: Mapping[str, Sequence[Sequence[str]]] = {NAME: (*[GOOD] * 8, FORBIDDEN, MIXED)}
 STEADY: Mapping[str, Sequence[Sequence[str]]] = {NAME: (GOOD,)}
 
 
@@ -31,15 +32,13 @@ def write(file: Path, answers: Mapping[str, Sequence[Sequence[str]]]) -> None:
 
 def main(file: str, module: str) -> None:
     """Run the module until it ends."""
-    resolve, lookups = socket.getaddrinfo, Counter[str]()
+    resolve, dice = socket.getaddrinfo, random.Random()
 
     def getaddrinfo(host: Any, port: Any, *rest: Any, **options: Any) -> Any:
         answers = json.loads(Path(file).read_text(encoding="utf-8")).get(host)
         if answers is None:
             return resolve(host, port, *rest, **options)
-        lookups[host] += 1
-        addresses = answers[lookups[host] % len(answers)]
-        return [entry for address in addresses for entry in resolve(address, port, *rest, **options)]
+        return [entry for address in dice.choice(answers) for entry in resolve(address, port, *rest, **options)]
 
     socket.getaddrinfo = getaddrinfo
     sys.argv = [module]
