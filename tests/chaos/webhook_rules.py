@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from services.notifier.domain.endpoints import CLOCK_TOLERANCE
 from services.notifier.domain.events import JOB_EVENTS, supersedes
 from tests.chaos.history import History, Promise, Row
 from tests.chaos.load import PROMPT
@@ -180,9 +181,12 @@ def _due(target: str, events: Sequence[Row], *, is_held: bool) -> list[Due]:
 
 
 def _wants(endpoint: Endpoint, event: Row) -> bool:
-    # As job-service's clock had it, which is set forward and back; the notifier's is not.
+    # As job-service's clock had it, which is set forward and back; the notifier's is not. Endpoints were there before
+    # jobs, so each event is read after its endpoint was created.
     told = event["occurred_at"] + event["ahead"]
-    return told >= endpoint.created_at and (not endpoint.event_types or event["type"] in endpoint.event_types)
+    return told >= endpoint.created_at - CLOCK_TOLERANCE and (
+        not endpoint.event_types or event["type"] in endpoint.event_types
+    )
 
 
 def _endpoints(history: History) -> Mapping[str, Endpoint]:
