@@ -89,7 +89,7 @@ def log_level(service: str, level: str, seconds: int, data: Path, addresses: tup
 
 @click.command()
 @click.argument("service", type=click.Choice(CLAIMING))
-@click.option("--timeout", type=Duration(), default=330, show_default=True, help="How long to wait for held work.")
+@click.option("--timeout", type=Duration(), default=630, show_default=True, help="How long to wait for held work.")
 @data_option
 @_address_option
 def drain(service: str, timeout: int, data: Path, addresses: tuple[str, ...]) -> int:

@@ -49,7 +49,7 @@ STATE_COLORS = {"ready": "green", "not ready": "yellow", "ended": "red"}
 @click.option("--require-auth", is_flag=True, help="Require a key even while every provider is free.")
 @click.option("--detach", is_flag=True, help="Return when everything is ready, and leave it running.")
 @click.option("--print-no-keys", is_flag=True, hidden=True, help="Print no key: the output goes into a log.")
-@click.option("--grace-seconds", envvar="CALOTYPE_GRACE_SECONDS", type=float, default=330.0, hidden=True)
+@click.option("--grace-seconds", envvar="CALOTYPE_GRACE_SECONDS", type=float, default=660.0, hidden=True)
 def up(
     http: tuple[str, int],
     data: Path,

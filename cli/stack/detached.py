@@ -22,7 +22,7 @@ from cli.stack.state import StackState, find_supervisor, read_state, stop_leftov
 #: Longer than all its programs together may take to start; a stack that ends is reported at once.
 START_SECONDS = 600.0
 #: Seconds that stopping may take: a little longer than the services' own grace.
-STOP_SECONDS = 400.0
+STOP_SECONDS = 750.0
 
 
 def start(options: Options, report: Callable[[str], None] = lambda line: None) -> StackState:

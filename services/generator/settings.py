@@ -27,7 +27,7 @@ class Settings(ServerSettings, ClientSettings, BrokerSettings, AdminSettings):
     #: Longest `timeout_seconds` that a provider may have; job-service must have the same value.
     max_generating_seconds: float = field(default=600.0, metadata={"min": 1})
     #: Time that work under way has to finish after SIGTERM; less than what the orchestrator waits before it kills.
-    grace_seconds: float = field(default=330.0, metadata={"min": 0})
+    grace_seconds: float = field(default=630.0, metadata={"min": 0})
     #: Whether traces contain the prompts of jobs, for debugging; they are private data of the users.
     trace_prompts: bool = False
     #: Least severe level that is written to the log; audit events are always written.

@@ -26,7 +26,7 @@ class Settings(ServerSettings, ClientSettings, BrokerSettings, AdminSettings):
     #: Time for which browsers and caches may keep a public image (`Cache-Control: max-age`), also after its deletion.
     public_cache_seconds: int = field(default=86_400, metadata={"min": 0})
     #: Time that work under way has to finish after SIGTERM; less than what the orchestrator waits before it kills.
-    grace_seconds: float = field(default=330.0, metadata={"min": 0})
+    grace_seconds: float = field(default=150.0, metadata={"min": 0})
     #: Least severe level that is written to the log; audit events are always written.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     #: `json` writes one JSON object per line, `text` lines for people; `auto` is `text` on a terminal, else `json`.

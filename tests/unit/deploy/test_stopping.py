@@ -4,12 +4,14 @@ import inspect
 
 import pytest
 
+from cli.stack import detached
+from cli.stack.commands import up
 from common import grpc_server
 from gateway.http import server
 from services.generator import settings as generator_settings
-from services.generator.adapters.providers.entry import Entry
 from services.job.domain.timeouts import StageTimeouts
 from services.notifier.loops import sending
+from services.uploader import settings as uploader_settings
 from tests.support.deploy.manifests import containers, environment, named, pod
 
 #: Seconds in which a process ends its background tasks and connections after its work.
@@ -47,10 +49,18 @@ def test_work_under_way_ends_before_the_pod_is_killed(name: str) -> None:
     assert pod(deployment)["terminationGracePeriodSeconds"] >= hook_seconds(name) + grace + REST
 
 
-def test_without_a_setting_a_generator_waits_for_the_longest_call_of_a_provider_without_a_timeout() -> None:
-    timeout = Entry.model_fields["timeout_seconds"].default
+def test_without_a_setting_a_worker_waits_as_long() -> None:
+    longest = generator_settings.Settings.max_generating_seconds
 
-    assert generator_settings.Settings.grace_seconds >= timeout + RESULT
+    assert generator_settings.Settings.grace_seconds >= longest + RESULT
+    assert uploader_settings.Settings.grace_seconds >= work_seconds("uploader")
+
+
+def test_the_stack_of_one_machine_gives_its_workers_that_time() -> None:
+    [option] = (option for option in up.params if option.name == "grace_seconds")
+
+    assert option.default >= generator_settings.Settings.grace_seconds + REST
+    assert detached.STOP_SECONDS >= option.default + server.DRAIN_SECONDS + REST
 
 
 def test_only_what_clients_connect_to_from_outside_waits_to_be_removed_first() -> None:
