@@ -16,9 +16,9 @@ from cli.errors import CommandFailed, ExitCode
 from common.object_store import ObjectStore, StorageDenied, StorageUnavailable
 from common.postgres import open_pool
 from common.sql import transaction
-from services.job import migrations
 from services.job.application import restored_jobs
 from services.job.application.restored_jobs import RestoredPage
+from services.job.migrations import MIGRATIONS
 
 #: Folders of staging that are listed at once.
 LISTS = 16
@@ -61,7 +61,7 @@ def reconcile(preview: bool, as_json: bool) -> int:
 
 def _require_ready(engine: Engine) -> None:
     with transaction(engine) as connection:
-        if migrations.is_behind(connection):
+        if MIGRATIONS.is_behind(connection):
             raise CommandFailed("The schema is older than this program: run `calotype migrate` first.")
         if restored_jobs.is_in_use(connection):
             raise CommandFailed("A job-service is connected to the database: stop all services first.")

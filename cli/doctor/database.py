@@ -10,8 +10,8 @@ from sqlalchemy.pool import NullPool
 from cli.doctor.findings import Finding, fail, ok, warn
 from common.postgres import open_pool
 from common.sql import transaction
-from services.job import migrations as job_migrations
-from services.notifier import migrations as notifier_migrations
+from services.job.migrations import MIGRATIONS as JOB_MIGRATIONS
+from services.notifier.migrations import MIGRATIONS as NOTIFIER_MIGRATIONS
 
 SETTINGS = ("fsync", "full_page_writes", "synchronous_commit", "synchronous_standby_names")
 #: Advice on a database that cannot be reached.
@@ -19,7 +19,7 @@ START = "start it, or check its URL (CALOTYPE_DATABASE_URL)"
 #: Largest difference of the clocks. Leases and deadlines follow the database's; people compare them with their own.
 SKEW = timedelta(seconds=2)
 #: Tell whether a schema is older than this program, by service.
-IS_BEHIND = {"job": job_migrations.is_behind, "notifier": notifier_migrations.is_behind}
+IS_BEHIND = {"job": JOB_MIGRATIONS.is_behind, "notifier": NOTIFIER_MIGRATIONS.is_behind}
 
 
 def examine(url: str) -> Iterator[Finding]:

@@ -13,8 +13,8 @@ from psycopg2 import sql
 
 from cli.environment import read
 from cli.stack.child import ChildError
-from services.job import migrations as job_migrations
-from services.notifier import migrations as notifier_migrations
+from services.job.migrations import MIGRATIONS as JOB_MIGRATIONS
+from services.notifier.migrations import MIGRATIONS as NOTIFIER_MIGRATIONS
 
 #: Name of the database.
 NAME = "calotype"
@@ -23,7 +23,7 @@ ROLES: Mapping[str, str] = {"job": NAME, "notifier": "calotype_notifier"}
 #: Schema of the notifier.
 SCHEMA = "notifier"
 #: Migrates a database, given by its URL, by service.
-UPGRADES = {"job": job_migrations.upgrade, "notifier": notifier_migrations.upgrade}
+UPGRADES = {"job": JOB_MIGRATIONS.upgrade, "notifier": NOTIFIER_MIGRATIONS.upgrade}
 # Without the first two, every role may connect, and look up names in job-service's schema.
 OWN_SCHEMAS = (
     "REVOKE ALL ON DATABASE {database} FROM PUBLIC",

@@ -18,7 +18,6 @@ from common.consuming import Ack, Message, Reject
 from common.errors import ServiceError
 from common.jetstream import JetStream
 from common.postgres import Database
-from services.job import migrations
 from services.job.application.provider_calls import begin_provider_call
 from services.job.domain.calls import ProviderCall
 from services.job.domain.jobs import Job
@@ -27,6 +26,7 @@ from services.job.domain.timeouts import StageTimeouts
 from services.job.grpc_api.worker_service import WorkerService
 from services.job.loops.fact_consumer import PUT_ASIDE, FactConsumer
 from services.job.loops.outbox_relay import OutboxRelay
+from services.job.migrations import MIGRATIONS
 from tests.support.brokers.facts import broker_at, images_generated
 from tests.support.job_service.use_cases import JobUseCases, failed, fence_of, generated, purchase_of, use_cases_at
 from tests.support.patience import PATIENCE, pause
@@ -506,13 +506,13 @@ def test_pictures_from_before_without_a_call_stay_and_go_with_their_job_and_no_n
     desk.sql("ALTER TABLE artifacts DROP CONSTRAINT an_artifact_is_of_a_call_of_its_job")
     desk.sql("UPDATE artifacts SET call_id = :call WHERE job_id = :id", call=NOBODYS_CALL, id=victim.job.id)
     desk.sql("UPDATE alembic_version SET version_num = '0012'")
-    migrations.upgrade(database_url)
+    MIGRATIONS.upgrade(database_url)
     [row] = desk.sql("SELECT convalidated FROM pg_constraint WHERE conname = 'an_artifact_is_of_a_call_of_its_job'")
     with pytest.raises(IntegrityError, match="an_artifact_is_of_a_call_of_its_job"):
         desk.sql("UPDATE artifacts SET call_id = :call WHERE job_id = :id", call=NOBODYS_CALL, id=other.job.id)
     desk.sql("DELETE FROM jobs WHERE id = :id", id=victim.job.id)
     desk.sql("UPDATE alembic_version SET version_num = '0012'")
-    migrations.upgrade(database_url)
+    MIGRATIONS.upgrade(database_url)
 
     assert not row.convalidated
     assert desk.sql("SELECT convalidated FROM pg_constraint WHERE conname = 'an_artifact_is_of_a_call_of_its_job'")[

@@ -20,7 +20,6 @@ from common.logs import event
 from common.postgres import Database, DatabaseUnavailable, LockTimeout
 from common.sql import Connection, text
 from common.telemetry import metrics, registry
-from services.job import migrations
 from services.job.application import apply_facts, fact_checks
 from services.job.application.fact_checks import RefusedFact
 from services.job.domain.facts import JobFact, StageFailed
@@ -31,6 +30,7 @@ from services.job.loops.fact_verdicts import blocked_verdict, error_text, retry_
 from services.job.loops.outbox_relay import OutboxRelay
 from services.job.messages.from_protobuf import Contradiction, Undecodable, claim_of, job_fact
 from services.job.messages.subjects import may_come_on
+from services.job.migrations import MIGRATIONS
 from services.job.store import deletions, jobs
 
 _LOG = logging.getLogger(__name__)
@@ -218,7 +218,7 @@ class FactConsumer:
     async def watch_database(self, ready: Readiness) -> None:
         """Checks whether the database is available with a current schema; sets readiness and `may_fetch`."""
         try:
-            behind = await self._database.run(migrations.is_behind)
+            behind = await self._database.run(MIGRATIONS.is_behind)
         except DatabaseUnavailable as error:
             self.may_fetch = False
             ready.set("database", False, str(error))

@@ -5,7 +5,7 @@ import asyncio
 from common.health import Readiness
 from common.loops import run_every
 from common.postgres import Database, DatabaseUnavailable
-from services.notifier import migrations
+from services.notifier.migrations import MIGRATIONS
 
 #: Seconds between two checks.
 INTERVAL_SECONDS = 1.0
@@ -25,7 +25,7 @@ class DatabaseWatch:
     async def run_once(self) -> None:
         """Checks once."""
         try:
-            is_behind = await self._database.run(migrations.is_behind)
+            is_behind = await self._database.run(MIGRATIONS.is_behind)
         except DatabaseUnavailable as error:
             self._ready.set("database", False, str(error))
             return

@@ -16,12 +16,12 @@ from common.jetstream import JetStream
 from common.postgres import Database
 from common.pulling import Subscription
 from common.sql import Connection, text
-from services.job import migrations
 from services.job.domain.failures import Stage
 from services.job.domain.states import State
 from services.job.domain.timeouts import StageTimeouts
 from services.job.loops.fact_consumer import SHORTEST_ACK_WAIT, FactConsumer, facts_consumer
 from services.job.loops.outbox_relay import OutboxRelay
+from services.job.migrations import MIGRATIONS
 from tests.support.brokers.facts import broker_at, images_generated, publish
 from tests.support.job_service.use_cases import JobUseCases, use_cases_at
 from tests.support.patience import PATIENCE
@@ -222,5 +222,5 @@ async def test_a_schema_that_is_too_old_is_waited_for_and_a_newer_one_is_fine(
 
 
 def _migrated(url: str) -> str:
-    migrations.upgrade(url)
+    MIGRATIONS.upgrade(url)
     return url

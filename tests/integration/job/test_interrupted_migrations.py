@@ -1,6 +1,6 @@
 """A migration that was interrupted while it built an index builds that index anew when it runs again."""
 
-from services.job import migrations
+from services.job.migrations import MIGRATIONS
 from tests.support.job_service.use_cases import JobUseCases
 
 #: Indexes of the migrations after 0017.
@@ -20,6 +20,6 @@ def test_an_index_that_was_not_finished_is_built_anew(desk: JobUseCases, databas
     assert {row.name for row in desk.sql(BROKEN, names=names)} == set(INDEXES)
 
     desk.sql("UPDATE alembic_version SET version_num = '0017'")
-    migrations.upgrade(database_url)
+    MIGRATIONS.upgrade(database_url)
     assert desk.sql(BROKEN, names=names) == []
-    assert desk.sql("SELECT version_num FROM alembic_version")[0].version_num == migrations.newest_revision()
+    assert desk.sql("SELECT version_num FROM alembic_version")[0].version_num == MIGRATIONS.newest_revision

@@ -6,9 +6,9 @@ from calotype.job.v1 import job_pb2
 from click.testing import CliRunner
 
 from cli.__main__ import main
-from services.job import migrations
 from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.states import State
+from services.job.migrations import MIGRATIONS
 from tests.support.job_service.api import Api
 from tests.support.job_service.use_cases import JobUseCases, failed, generated, stored
 from tests.support.servers import embedded_servers
@@ -35,7 +35,7 @@ async def test_what_runs_and_what_starts_works_beside_the_next_versions_schema(
 
     # On new ones: a process that starts.
     desk.dispose()
-    assert not desk.run(migrations.is_behind)
+    assert not desk.run(MIGRATIONS.is_behind)
     first = desk.job(before.job.id)
     call = desk.begin(first, 0)
     desk.apply(failed(first, code=Code.TEMPORARY, calls=(CallOutcome(call_id=call.id, phase=CallPhase.FAILED),)))

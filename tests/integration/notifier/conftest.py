@@ -8,7 +8,7 @@ from sqlalchemy.pool import NullPool
 
 from common.database_url import driver_url
 from common.postgres import Database
-from services.notifier import migrations
+from services.notifier.migrations import MIGRATIONS
 from services.notifier.store.pools import CONNECTIONS, POOLS
 from tests.support.notifier.scripted_store import ROOTS, ScriptedJobService, ScriptedSender, Tables, store_at
 from tests.support.patience import PATIENCE
@@ -24,7 +24,7 @@ def notifier_template(postgres: servers.Server) -> str:
     with engine.connect() as connection:
         connection.execute(text(f"CREATE DATABASE {TEMPLATE}"))
     engine.dispose()
-    migrations.upgrade(f"{postgres.url.rpartition('/')[0]}/{TEMPLATE}")
+    MIGRATIONS.upgrade(f"{postgres.url.rpartition('/')[0]}/{TEMPLATE}")
     return TEMPLATE
 
 

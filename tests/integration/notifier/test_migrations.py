@@ -9,7 +9,7 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.pool import NullPool
 
 from common.database_url import driver_url
-from services.notifier import migrations
+from services.notifier.migrations import MIGRATIONS
 from tests.support.servers import embedded_servers as servers
 
 ROLE = """
@@ -39,11 +39,11 @@ def shared(postgres: servers.Server, template: str) -> Iterator[str]:
 def test_all_tables_are_in_the_roles_own_schema(shared: str) -> None:
     engine = create_engine(driver_url(shared), poolclass=NullPool)
     with engine.begin() as connection:
-        assert migrations.is_behind(connection)
+        assert MIGRATIONS.is_behind(connection)
     for _ in range(2):
-        migrations.upgrade(shared)
+        MIGRATIONS.upgrade(shared)
     with engine.begin() as connection:
-        assert not migrations.is_behind(connection)
+        assert not MIGRATIONS.is_behind(connection)
         tables = text("SELECT DISTINCT schemaname FROM pg_tables WHERE tableowner = current_user")
         assert list(connection.execute(tables).scalars()) == ["notifier"]
         assert connection.execute(text("SELECT version_num FROM notifier.alembic_version")).scalar_one() == "0003"
@@ -55,7 +55,7 @@ def test_all_tables_are_in_the_roles_own_schema(shared: str) -> None:
 def test_a_schema_is_behind_before_its_newest_migration(database_url: str, shared: str) -> None:
     engine = create_engine(driver_url(database_url), poolclass=NullPool)
     with engine.connect() as connection:
-        assert not migrations.is_behind(connection)
+        assert not MIGRATIONS.is_behind(connection)
         connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
-        assert migrations.is_behind(connection)
+        assert MIGRATIONS.is_behind(connection)
     engine.dispose()

@@ -2,7 +2,6 @@
 
 from common.ids import prefixed
 from common.postgres import Database
-from services.notifier import migrations
 from services.notifier.application.redelivery import DeliveryFilters
 from services.notifier.application.webhook_requests import EndpointChange, NewWebhook
 from services.notifier.application.webhooks import Webhooks
@@ -11,6 +10,7 @@ from services.notifier.loops.dispatcher import Dispatcher
 from services.notifier.loops.event_feed import EventFeed
 from services.notifier.loops.housekeeping import Housekeeping
 from services.notifier.loops.notices import Notices
+from services.notifier.migrations import MIGRATIONS
 from tests.support.notifier.scripted_store import (
     FAILURE,
     ScriptedJobService,
@@ -82,10 +82,10 @@ async def test_what_runs_and_what_starts_works_beside_the_next_versions_schema(
 ) -> None:
     await use_everything(database, job_service, sender, store, job="before")
     expand(database_url)
-    assert not migrations.upgrade(database_url)
+    assert not MIGRATIONS.upgrade(database_url)
     assert revision(database_url) == REVISION
 
     # What starts has new connections; the other's statements were prepared before, and it makes new connections.
     with store_at(database_url) as started:
-        assert not started.run(migrations.is_behind)
+        assert not started.run(MIGRATIONS.is_behind)
         await use_everything(database, job_service, sender, started, job="after")

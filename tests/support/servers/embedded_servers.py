@@ -14,7 +14,7 @@ from sqlalchemy.pool import NullPool
 from cli.stack import nats, postgres, storage
 from cli.stack.child import Child, Program
 from common.database_url import driver_url
-from services.job import migrations
+from services.job.migrations import MIGRATIONS
 from tests.support.patience import PATIENCE
 from tests.support.servers.reaper import reaped
 
@@ -106,7 +106,7 @@ def _running(child: Child, url: str) -> Iterator[Server]:
 def make_template(admin_url: str) -> str:
     """A migrated database that others are copied from."""
     _execute(admin_url, "CREATE DATABASE template_calotype")
-    migrations.upgrade(_with_database(admin_url, "template_calotype"))
+    MIGRATIONS.upgrade(_with_database(admin_url, "template_calotype"))
     return "template_calotype"
 
 
