@@ -1,6 +1,6 @@
 // @ts-check
 import { html, signal } from "../vendor/vendor.js";
-import { absolute, relative } from "../shared/time.js";
+import { absolute, relative } from "./time.js";
 
 const TICK_MS = 30_000;
 /** Milliseconds since 1970, of the last tick. */

@@ -1,8 +1,8 @@
 // @ts-check
 import { html, useEffect } from "../vendor/vendor.js";
-import { keyWanted, unreachable } from "../shared/api.js";
-import { key } from "../shared/session.js";
-import { SignIn, SignOut } from "../shared/sign_in.js";
+import { keyWanted, unreachable } from "./api.js";
+import { key } from "./session.js";
+import { SignIn, SignOut } from "./sign_in.js";
 import { announcement } from "./announcements.js";
 import { catalogueError, forgetProviders, loadProviders } from "./catalogue.js";
 import { Form } from "./form.js";

@@ -1,6 +1,6 @@
 // @ts-check
 import { signal } from "../vendor/vendor.js";
-import { api, messageOf, ApiError } from "../shared/api.js";
+import { api, messageOf, ApiError } from "./api.js";
 
 /** @typedef {import("calotype").ProviderView} Provider */
 /** @typedef {import("calotype").CapabilitiesView} Capabilities */

@@ -1,6 +1,6 @@
 // @ts-check
 import { html, useEffect, useRef, useState } from "../vendor/vendor.js";
-import { api, messageOf, ApiError } from "../shared/api.js";
+import { api, messageOf, ApiError } from "./api.js";
 import { newKey } from "../shared/idempotency_key.js";
 import { announce } from "./announcements.js";
 import { capabilitiesOf, priceOf, providers } from "./catalogue.js";

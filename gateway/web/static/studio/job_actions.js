@@ -1,6 +1,6 @@
 // @ts-check
 import { html, useState } from "../vendor/vendor.js";
-import { api, messageOf, ApiError } from "../shared/api.js";
+import { api, messageOf, ApiError } from "./api.js";
 import { newKey } from "../shared/idempotency_key.js";
 import { announce } from "./announcements.js";
 import { reuse } from "./draft.js";

@@ -1,6 +1,6 @@
 // @ts-check
 import { html, useEffect, useRef, useState } from "../vendor/vendor.js";
-import { absolute, relative } from "../shared/time.js";
+import { absolute, relative } from "./time.js";
 import { capabilitiesOf, dollars, providerOf } from "./catalogue.js";
 import { copy, saveImage } from "./clipboard.js";
 import { Bar } from "./gallery.js";

@@ -1,6 +1,6 @@
 // @ts-check
 import { batch, signal } from "../vendor/vendor.js";
-import { api, messageOf, ApiError } from "../shared/api.js";
+import { api, messageOf, ApiError } from "./api.js";
 import { announce } from "./announcements.js";
 
 /** @typedef {import("calotype").JobView} Job */

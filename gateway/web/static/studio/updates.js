@@ -1,7 +1,7 @@
 // @ts-check
 import { effect } from "../vendor/vendor.js";
-import { api, messageOf, unreachable } from "../shared/api.js";
-import { follow } from "../shared/events.js";
+import { api, messageOf, unreachable } from "./api.js";
+import { follow } from "./events.js";
 import { activeJobs, forgetJob, isActive, jobOf, keep, keepProgress, opened, order, refresh } from "./jobs.js";
 
 /** A browser opens six connections to a host, over all tabs; other active jobs are polled together. */
