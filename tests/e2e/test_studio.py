@@ -441,6 +441,19 @@ def test_the_page_is_usable_with_the_keyboard_alone(tabs: Tabs, stack: StackStat
     expect(page.get_by_role("dialog")).to_contain_text("There is no such job. It may have been deleted.")
 
 
+def test_a_job_opens_again_at_once_after_its_dialog_was_closed(tabs: Tabs, stack: StackState) -> None:
+    page = _sign_in(tabs, stack)
+    _submit(page, "a turnstile, studio", provider="procedural")
+    _card(page, "a turnstile, studio").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+    # The browser closes the dialog at once, as at Escape, and says so with an event after the click.
+    _card(page, "a turnstile, studio").evaluate("card => { document.querySelector('dialog').close(); card.click(); }")
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()
+
+    expect(page.get_by_role("dialog")).to_be_hidden()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_rule_of_accessibility_is_violated(browser: Browser, stack: StackState, scheme: Any) -> None:
     with window(browser, bypass_csp=True, color_scheme=scheme, viewport=PHONE) as tabs:

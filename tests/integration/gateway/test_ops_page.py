@@ -8,7 +8,7 @@ from importlib import resources
 from typing import Any
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from gateway.api_docs import examples, webhook_examples
 from tests.support.browsers.ops_page import KEY, OpsPage, ops_page
@@ -140,6 +140,33 @@ async def test_a_bulk_action_starts_once_its_number_of_jobs_was_entered(opened: 
     wanted = {"action": "retry", "filter": {"tenant": "acme", "status": ["failed"]}, "on_ambiguous": "fail"}
     assert created.post_data_json == wanted
     assert re.fullmatch("[0-9a-f]{32}", created.headers["idempotency-key"])
+
+
+async def test_a_question_that_the_browser_closed_is_not_lost(opened: OpsPage) -> None:
+    acts = asyncio.Event()
+
+    async def refuse(route: Route) -> None:
+        await acts.wait()
+        await route.fulfill(status=503, json={"detail": "Not now."}, content_type="application/problem+json")
+
+    await opened.page.route("**/v1/admin/bulk-actions", refuse)
+    await opened.show("#/jobs?tenant=acme&status=failed")
+    retry = opened.page.get_by_role("button", name="Retry all that match…")
+    await retry.click()
+    dialog = opened.page.get_by_role("dialog", name="Retry 412 jobs?")
+    await dialog.get_by_label("Enter 412 to confirm").fill("412")
+    await opened.page.keyboard.press("Enter")
+    await expect(dialog.get_by_role("button", name="Retry them")).to_be_disabled()
+
+    # As at a second Escape in a row, which no page can prevent.
+    await dialog.evaluate("dialog => dialog.close()")
+    acts.set()
+    await expect(dialog.get_by_role("alert")).to_have_text("Not now.")
+
+    await dialog.evaluate("dialog => dialog.close()")
+    await expect(opened.page.locator("dialog")).to_have_count(0)
+    await retry.click()
+    await expect(dialog).to_be_visible()
 
 
 async def test_the_undelivered_events_of_a_list_are_sent_again_oldest_first(opened: OpsPage) -> None:

@@ -55,8 +55,10 @@ function Dialog({ asked }) {
       setBusy(false);
     }
   };
+  // A second Escape in a row closes the dialog without asking. What is being done is shown to its end.
+  const onClose = () => { if (isBusy) dialog.current?.showModal(); else close(); };
   const isReady = asked.count === undefined || count.trim() === asked.count;
-  return html`<dialog ref=${dialog} aria-labelledby=${`${id}-title`} onCancel=${(/** @type {Event} */ event) => { event.preventDefault(); close(); }}>
+  return html`<dialog ref=${dialog} aria-labelledby=${`${id}-title`} onCancel=${(/** @type {Event} */ event) => { event.preventDefault(); close(); }} onClose=${onClose}>
     <form class="stack" onSubmit=${act}>
       <h2 id=${`${id}-title`}>${asked.title}</h2>
       <div class="stack">${asked.text}</div>

@@ -5,14 +5,16 @@ import { capabilitiesOf, dollars, providerOf } from "./catalogue.js";
 import { copy, saveImage } from "./clipboard.js";
 import { Bar } from "./gallery.js";
 import { Actions, toForm } from "./job_actions.js";
-import { isActive, jobOf, open, opened, order } from "./jobs.js";
+import { isActive, jobOf, open, opened, opening, order } from "./jobs.js";
 import { Picture } from "./picture.js";
 import { Snippets } from "./snippets.js";
 import { readJob } from "./updates.js";
 
 /** The dialog of the job that is opened. */
 export function JobDialog() {
-  const id = opened.value;
+  const current = opening.value;
+  const { id } = current;
+  const shown = useRef(current);
   // A job of the address may not be in the gallery yet; `order` renders this again once it is known.
   void order.value;
   const [missing, setMissing] = useState("");
@@ -22,10 +24,15 @@ export function JobDialog() {
   useEffect(() => {
     if (id && !dialog.current?.open) dialog.current?.showModal();
     if (!id) dialog.current?.close();
+    shown.current = current;
     setMissing("");
     if (id && !jobOf(id)) void readJob(id).then(setMissing);
-  }, [id]);
-  return html`<dialog ref=${dialog} aria-labelledby="job-title" class="job" onClose=${() => opened.value && open("")}>
+  }, [current]);
+  // The browser tells late that it closed the dialog; by then a job may have been opened again.
+  const onClose = () => {
+    if (opened.value && opening.value === shown.current) open("");
+  };
+  return html`<dialog ref=${dialog} aria-labelledby="job-title" class="job" onClose=${onClose}>
     <form method="dialog" class="row job-head">
       <h2 id="job-title" tabindex="-1">${job ? job.display.title : "Job"}</h2>
       <button type="button" onClick=${() => open("")}>Close</button>

@@ -1,5 +1,5 @@
 // @ts-check
-import { batch, signal } from "../vendor/vendor.js";
+import { batch, computed, signal } from "../vendor/vendor.js";
 import { api, messageOf, ApiError } from "./api.js";
 import { announce } from "./announcements.js";
 
@@ -27,8 +27,10 @@ export const nextPage = signal(/** @type {string | null | undefined} */ (undefin
 /** Why the gallery could not be read; "" if it could. */
 export const galleryError = signal("");
 export const filters = signal({ status: "", provider: "" });
+/** The job in the dialog: another object for each time that it is opened. Its id is "" while the dialog is closed. */
+export const opening = signal({ id: openedInAddress() });
 /** Id of the job in the dialog; "" while it is closed. */
-export const opened = signal(openedInAddress());
+export const opened = computed(() => opening.value.id);
 
 /** @param {string} id */
 export function jobOf(id) {
@@ -178,7 +180,7 @@ async function readPage(token) {
 
 /** @param {string} id "" closes the dialog */
 export function open(id) {
-  opened.value = id;
+  opening.value = { id };
   history.replaceState(null, "", id ? `#job=${encodeURIComponent(id)}` : location.pathname);
 }
 
