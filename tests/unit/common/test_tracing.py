@@ -151,16 +151,13 @@ def test_a_collector_that_is_slow_away_or_wrong_holds_nothing_up(
 ) -> None:
     url = request.getfixturevalue(kind) if kind in ("slow", "away", "refusing") else kind
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
-    longest, began = 0.0, time.monotonic()
+    began = time.monotonic()
     with tracing.tracing("generator"):
-        # More than the queue holds: the rest is dropped.
+        # More than the queue holds: the rest is dropped, as a span that waited would wait for the collector's timeout.
         for _ in range(3_000):
-            before = time.thread_time()
             with tracing.span(registry.GENERATE):
                 pass
-            longest = max(longest, time.thread_time() - before)
 
-    assert longest < 1.0
     assert time.monotonic() - began < AT_MOST + SPARE
 
 
