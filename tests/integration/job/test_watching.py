@@ -222,6 +222,7 @@ async def test_a_watcher_that_falls_too_far_behind_is_let_go_and_misses_nothing_
         while api.watching.live_progress.of(job) != pytest.approx(MAX_WAITING_CHANGES / 10):
             await pause()
         desk.cancel(job.id)
+        await let_them_look(api, desk)
         rest = [change async for change in changes]
         again = [change async for change in api.watching.follow("acme", job.id, after=1)]
 

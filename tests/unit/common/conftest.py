@@ -1,5 +1,6 @@
-"""Collectors of telemetry that fail."""
+"""Collectors of telemetry that fail, and what keeps measured moments free of the test process's own work."""
 
+import gc
 import socket
 from collections.abc import Iterator
 
@@ -28,3 +29,11 @@ def away() -> Iterator[str]:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{held.getsockname()[1]}"
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    """No garbage collection: with thousands of tests in the process, one takes over a second in whatever runs then."""
+    gc.disable()
+    yield
+    gc.enable()

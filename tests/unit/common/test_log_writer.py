@@ -78,12 +78,16 @@ def test_lines_gather_until_one_is_an_error(pipe: Pipe, monkeypatch: pytest.Monk
     assert len(writes) == 1
 
 
+@pytest.mark.usefixtures("no_collection")
 def test_a_full_pipe_holds_nobody_up_and_the_loss_is_counted(pipe: Pipe) -> None:
-    began = time.monotonic()
+    slowest, began = 0.0, time.monotonic()
     for _ in range(10_000):
+        before = time.monotonic()
         pipe.handler.emit(record("x" * 999))
-    # A wait of 10 ms for each line that is lost would take longer; a busy machine does not.
-    assert time.monotonic() - began < 50
+        slowest = max(slowest, time.monotonic() - before)
+    taken = time.monotonic() - began
+    # Far above what a machine needs, however busy it is.
+    assert (taken < 10, slowest < 1) == (True, True)
     pipe.handler.emit(record("audit", name="calotype.audit"))
     pipe.handler.emit(record("end", level=logging.ERROR))
 
@@ -102,7 +106,7 @@ def test_the_end_of_the_process_does_not_wait_for_ever(pipe: Pipe, monkeypatch: 
     began = time.monotonic()
     pipe.handler.flush()
 
-    assert time.monotonic() - began < 50
+    assert time.monotonic() - began < 5
 
 
 def test_a_full_disk_loses_lines_and_the_next_line_begins_anew(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
